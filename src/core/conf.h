@@ -1,0 +1,171 @@
+/*
+ * core/conf.h - settings: tables of rows become a parser, a checker and a manual page.
+ *
+ * Grammar (docs/configuration.md is generated from the rows):
+ *
+ *     hostname = mx.example.com            # a row of the main block
+ *     listen smtp {                        # block, label
+ *         address = 0.0.0.0:25, [::]:25    # lists are separated by commas
+ *         kind    = inbound
+ *     }
+ *     include "conf.d/*.conf"              # relative to the including file, sorted
+ *
+ * A value ends at the end of its line; "quoted text" may hold commas, # and \" \\ \n. Every error
+ * of all files is gathered: file:line, what is wrong, what would be right, the nearest known name.
+ *
+ * One message's way: roles read the files into text (conf_load_files or a bundle handed over by
+ * the supervisor), conf_parse() fills typed structs in one arena, and each room finds its sections
+ * with conf_first/conf_next. The result is immutable: a snapshot that is passed in, never fetched.
+ */
+#ifndef GAPURA_CORE_CONF_H
+#define GAPURA_CORE_CONF_H
+
+#include "core/addr.h"
+#include "core/arena.h"
+#include "core/buf.h"
+#include "core/rate.h"
+
+enum conf_type {
+    CONF_BOOL,      /* bool: yes no on off true false */
+    CONF_U64,       /* uint64_t in [min, max] */
+    CONF_SIZE,      /* uint64_t bytes */
+    CONF_DURATION,  /* uint64_t ns */
+    CONF_RATE,      /* struct rate: "100/s", "100/s burst 20", "none" */
+    CONF_WORD,      /* int: index into words[] */
+    CONF_FLAGS,     /* uint64_t: bit i set for words[i]; a list */
+    CONF_TEXT,      /* struct str */
+    CONF_NAME,      /* struct str: letters, digits, - _ . only */
+    CONF_DOMAIN,    /* struct str: a domain name, lower-cased */
+    CONF_PATH,      /* struct str: relative ones are taken from the file that names them */
+    CONF_TEXTS,     /* struct conf_list of struct str */
+    CONF_ENDPOINT,  /* struct endpoint (min = default port) */
+    CONF_ENDPOINTS, /* struct conf_list of struct endpoint */
+    CONF_ADDR,      /* struct addr */
+    CONF_PREFIXES,  /* struct conf_list of struct prefix */
+    CONF_DURATIONS, /* struct conf_list of uint64_t ns */
+};
+
+struct conf_list {
+    void *items; /* array of the element type */
+    size_t n;
+};
+
+#define CONF_REQUIRED 1u /* the block is refused without it */
+#define CONF_RESTART  2u /* takes effect at the next start, not at reload */
+
+struct conf_row {
+    const char *name;
+    enum conf_type type;
+    size_t offset;            /* of the field in the block's struct */
+    const char *def;          /* default as text; NULL leaves the zeroed field */
+    uint64_t min, max;        /* max 0 means no bound */
+    const char *const *words; /* for WORD and FLAGS, NULL-terminated */
+    unsigned flags;
+    const char *doc; /* one sentence or more, for people */
+};
+
+/* The field's C type is checked against the row's type at compile time. */
+#define CONF_CTYPE_BOOL      bool
+#define CONF_CTYPE_U64       uint64_t
+#define CONF_CTYPE_SIZE      uint64_t
+#define CONF_CTYPE_DURATION  uint64_t
+#define CONF_CTYPE_RATE      struct rate
+#define CONF_CTYPE_WORD      int
+#define CONF_CTYPE_FLAGS     uint64_t
+#define CONF_CTYPE_TEXT      struct str
+#define CONF_CTYPE_NAME      struct str
+#define CONF_CTYPE_DOMAIN    struct str
+#define CONF_CTYPE_PATH      struct str
+#define CONF_CTYPE_TEXTS     struct conf_list
+#define CONF_CTYPE_ENDPOINT  struct endpoint
+#define CONF_CTYPE_ENDPOINTS struct conf_list
+#define CONF_CTYPE_ADDR      struct addr
+#define CONF_CTYPE_PREFIXES  struct conf_list
+#define CONF_CTYPE_DURATIONS struct conf_list
+#define CONF_ROW(kind, type_, field, ...)                                                          \
+    .type = CONF_##kind,                                                                           \
+    .offset = offsetof(type_, field) +                                                             \
+              0 * sizeof(char[_Generic(((type_ *)0)->field, CONF_CTYPE_##kind : 1)]),              \
+    ##__VA_ARGS__
+
+struct conf_section;
+struct conf_errors;
+
+struct conf_block {
+    const char *name; /* "" is the main block */
+    bool labelled;    /* `name LABEL {`; labels are unique per block name */
+    size_t size;      /* of the struct; it is zeroed, then defaults are applied */
+    const struct conf_row *rows;
+    size_t nrows;
+    const char *doc;
+    /* Optional: checks what rows alone cannot, reports with conf_fail. */
+    void (*check)(const struct conf_section *, struct conf_errors *);
+};
+
+struct conf_section {
+    const struct conf_block *block;
+    struct str label;
+    void *data; /* the block's struct */
+    struct str file;
+    unsigned line;
+    uint64_t set;              /* bit i: rows[i] was given in the file (first 64 rows) */
+    struct conf_section *next; /* in order of appearance */
+};
+
+struct conf {
+    struct arena arena;
+    struct conf_section *sections;
+    uint64_t generation; /* given by the caller of conf_parse */
+    uint32_t digest;     /* CRC-32C of all text, for `explain` */
+};
+
+struct conf_error {
+    struct str file;
+    unsigned line;
+    struct str text;
+};
+struct conf_errors {
+    struct arena arena;
+    struct conf_error *items;
+    size_t n, cap;
+};
+
+/* One file's text; several make a settings tree (includes already read). */
+struct conf_text {
+    struct str path;
+    struct str text;
+};
+struct conf_texts {
+    struct arena arena;
+    struct conf_text items[256];
+    size_t n;
+};
+
+/* Reads `path` and all that it includes. Failures (missing file, include ring, over 256 files or
+ * 16 MB) are added to errs with file and line of the include. items[0] is `path` itself. */
+void conf_load(struct conf_texts *ret, const char *path, struct conf_errors *errs);
+void conf_texts_done(struct conf_texts *t);
+
+/* Parses texts against blocks. On any error *ret is NULL and errs tells all of them. Sections of
+ * unlabelled blocks exist always (defaults), even when no file names them. */
+void conf_parse(struct conf **ret, const struct conf_texts *texts,
+                const struct conf_block *const *blocks, size_t nblocks, uint64_t generation,
+                struct conf_errors *errs);
+void conf_free(struct conf *c); /* NULL is fine */
+
+/* First section of that block name or NULL; _next gives the following one of the same name. */
+const struct conf_section *conf_first(const struct conf *c, const char *block);
+const struct conf_section *conf_next(const struct conf_section *s);
+const struct conf_section *conf_find(const struct conf *c, const char *block, struct str label);
+/* The struct of an unlabelled block: always there. */
+const void *conf_get(const struct conf *c, const char *block);
+
+void conf_fail(struct conf_errors *errs, struct str file, unsigned line, const char *fmt, ...)
+    PRINTF_LIKE(4, 5);
+void conf_errors_done(struct conf_errors *errs);
+
+/* Prints the rows as the settings part of gapura.conf(5) (mdoc) or as docs/configuration.md. */
+void conf_print_man(struct buf *out, const struct conf_block *const *blocks, size_t nblocks);
+void conf_print_markdown(struct buf *out, const struct conf_block *const *blocks, size_t nblocks);
+
+#endif

@@ -1,0 +1,55 @@
+/*
+ * core/event.h - one event with fields is the log line, the trace line and the metric.
+ *
+ * An event is one JSON object a line (docs/events.md). It is built in a thread's buffer and handed
+ * to a sink; sinks batch lines and write them once a loop turn (event_flush). Nothing here blocks
+ * a session: when a sink is full, refusals and debug lines are dropped and counted, records of
+ * accepted mail and its outcomes never (they are in the spool log as well).
+ *
+ *     struct event *e = event_open("Reception");
+ *     event_id(e, "id", id);
+ *     event_text(e, "sender", sender);
+ *     event_send(e);
+ */
+#ifndef GAPURA_CORE_EVENT_H
+#define GAPURA_CORE_EVENT_H
+
+#include "core/addr.h"
+#include "core/buf.h"
+
+enum event_sink_kind { EVENT_SINK_NONE, EVENT_SINK_FD, EVENT_SINK_DATAGRAM };
+
+struct event;
+
+/* The role's sink: fd is appended to in whole lines (O_APPEND), or gets a datagram a line
+ * (prefix, e.g. a syslog header, before it). `role` is a field of every line. */
+void event_setup(enum event_sink_kind kind, int fd, struct str prefix, const char *role);
+/* Swaps the descriptor (rotation); returns the old one. */
+int event_swap_fd(int fd);
+
+struct event *event_open(const char *type); /* never NULL; one open at a time per thread */
+void event_text(struct event *e, const char *key, struct str value);
+void event_c(struct event *e, const char *key, const char *value);
+void event_u64(struct event *e, const char *key, uint64_t value);
+void event_i64(struct event *e, const char *key, int64_t value);
+void event_bool(struct event *e, const char *key, bool value);
+void event_id(struct event *e, const char *key, const uint8_t id[16]);
+void event_addr(struct event *e, const char *key, const struct addr *a);
+void event_seconds(struct event *e, const char *key, uint64_t ns); /* decimal seconds */
+void event_object(struct event *e, const char *key);               /* opens {; close with _end */
+void event_array(struct event *e, const char *key);
+void event_end(struct event *e);
+void event_send(struct event *e); /* adds timestamp and role, queues the line */
+
+/* A plain line for the operator: type "Notice", "Warning" or "Alarm"; text says what happened, what
+ * stays safe, what to do. Used by roles and trades, not by floors 1 to 3. */
+void event_notice(const char *fmt, ...) PRINTF_LIKE(1, 2);
+void event_warning(const char *fmt, ...) PRINTF_LIKE(1, 2);
+void event_alarm(const char *fmt, ...) PRINTF_LIKE(1, 2);
+
+void event_flush(void);       /* writes what is queued; called once a loop turn */
+uint64_t event_dropped(void); /* lines lost because the sink failed or was full */
+/* Copies every line to fn as well (trace, tests); NULL ends it. */
+void event_tap(void (*fn)(void *ctx, struct str line), void *ctx);
+
+#endif
