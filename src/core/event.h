@@ -3,8 +3,9 @@
  *
  * An event is one JSON object a line (docs/events.md). It is built in a thread's buffer and handed
  * to a sink; sinks batch lines and write them once a loop turn (event_flush). Nothing here blocks
- * a session: when a sink is full, refusals and debug lines are dropped and counted, records of
- * accepted mail and its outcomes never (they are in the spool log as well).
+ * a session: when a sink is slow, refusals and debug lines (types "Rejection" and "Debug") are
+ * dropped and counted once half of the queue's 4 MB wait; every other line only when all of it is
+ * used (accepted mail and its outcomes are in the spool log as well).
  *
  *     struct event *e = event_open("Reception");
  *     event_id(e, "id", id);
@@ -21,13 +22,16 @@ enum event_sink_kind { EVENT_SINK_NONE, EVENT_SINK_FD, EVENT_SINK_DATAGRAM };
 
 struct event;
 
-/* The role's sink: fd is appended to in whole lines (O_APPEND), or gets a datagram a line
- * (prefix, e.g. a syslog header, before it). `role` is a field of every line. */
+/* Called before the role starts threads. The role's sink: fd is appended to in whole lines
+ * (O_APPEND), or gets a datagram a line (prefix, e.g. a syslog header, before it). `role` is a
+ * field of every line. */
 void event_setup(enum event_sink_kind kind, int fd, struct str prefix, const char *role);
 /* Swaps the descriptor (rotation); returns the old one. */
 int event_swap_fd(int fd);
 
 struct event *event_open(const char *type); /* never NULL; one open at a time per thread */
+/* A field that would make the line longer than 64 KB is left out, a text over 8 KB is cut; the line
+ * then ends with "truncated":true. Within an array `key` is ignored. */
 void event_text(struct event *e, const char *key, struct str value);
 void event_c(struct event *e, const char *key, const char *value);
 void event_u64(struct event *e, const char *key, uint64_t value);

@@ -47,7 +47,9 @@ enum metric { METRIC_TABLE(METRIC_ENUM) METRIC_MAX_ };
 #define METRIC_ROLES 32 /* slots in the page */
 
 size_t metric_page_size(void);
-/* Maps the page and takes slot `role`; until then counts go to a private page. fd -1 keeps it. */
+/* Maps the page and takes slot `role`; until then counts go to a private page. fd -1 keeps it.
+ * Counters of the slot go on, its gauges begin anew: what they measured ended with their process.
+ */
 int metric_attach(int fd, unsigned role);
 void metric_add(enum metric m, uint64_t n);
 void metric_set(enum metric m, uint64_t value);

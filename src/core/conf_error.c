@@ -1,0 +1,141 @@
+/*
+ * core/conf_error.c - gathering what is wrong with the settings, and guessing what was meant.
+ *
+ * Called by the loader, the parser and the checks of blocks. Never prints: the role that asked for
+ * the settings does.
+ */
+#include <stdarg.h>
+
+#include "core/conf_inner.h"
+#include "core/err.h"
+
+#define NEAR_MAX 64 /* longer names are not guessed */
+
+static void
+conf_fail_list(struct conf_errors *errs, struct str file, unsigned line, const char *fmt,
+               va_list ap)
+{
+    static struct conf_error no_memory; /* an error must never look like none */
+    struct conf_error *items;
+    struct str text;
+    char room[1024];
+
+    if (errs->n >= CONF_ERRORS_MAX)
+        return;
+    if (errs->arena.max == 0)
+        arena_init(&errs->arena, 4u << 20);
+    if (vsnprintf(room, sizeof(room), fmt, ap) < 0)
+        room[0] = '\0';
+    text = arena_str(&errs->arena, str_c(room));
+    file = arena_str(&errs->arena, file);
+    if (errs->n == errs->cap && text.p) {
+        items = ARENA_ARRAY(&errs->arena, struct conf_error, errs->cap * 2 + 16);
+        if (items && errs->n)
+            memcpy(items, errs->items, errs->n * sizeof(*items));
+        if (items) {
+            errs->items = items;
+            errs->cap = errs->cap * 2 + 16;
+        }
+    }
+    if (errs->n < errs->cap && text.p) {
+        errs->items[errs->n++] = (struct conf_error){.file = file, .line = line, .text = text};
+    } else if (errs->n == 0) {
+        no_memory = (struct conf_error){.text = STR("out of memory")};
+        errs->items = &no_memory;
+        errs->n = errs->cap = 1;
+    }
+}
+
+void
+conf_fail(struct conf_errors *errs, struct str file, unsigned line, const char *fmt, ...)
+{
+    va_list ap;
+
+    va_start(ap, fmt);
+    conf_fail_list(errs, file, line, fmt, ap);
+    va_end(ap);
+}
+
+int
+conf_scope_fail(const struct conf_scope *scope, const char *fmt, ...)
+{
+    va_list ap;
+
+    va_start(ap, fmt);
+    conf_fail_list(scope->errs, scope->file, scope->line, fmt, ap);
+    va_end(ap);
+    return ERR_SYNTAX;
+}
+
+void
+conf_errors_done(struct conf_errors *errs)
+{
+    arena_done(&errs->arena);
+    *errs = (struct conf_errors){0};
+}
+
+/* Edits (a letter more, less, other, or two swapped) between two texts of at most NEAR_MAX bytes.
+ */
+static unsigned
+edit_distance(struct str a, struct str b)
+{
+    unsigned rows[3][NEAR_MAX + 1];
+    unsigned *before = rows[0], *above = rows[1], *row = rows[2];
+
+    for (unsigned j = 0; j <= b.n; j++) {
+        above[j] = j;
+        before[j] = 0;
+    }
+    for (unsigned i = 1; i <= a.n; i++) {
+        unsigned *spare = before;
+
+        row[0] = i;
+        for (unsigned j = 1; j <= b.n; j++) {
+            unsigned same = a.p[i - 1] == b.p[j - 1] ? 0 : 1;
+            unsigned best = MIN(above[j] + 1, row[j - 1] + 1);
+
+            best = MIN(best, above[j - 1] + same);
+            if (i > 1 && j > 1 && a.p[i - 1] == b.p[j - 2] && a.p[i - 2] == b.p[j - 1])
+                best = MIN(best, before[j - 2] + 1);
+            row[j] = best;
+        }
+        before = above;
+        above = row;
+        row = spare;
+    }
+    return above[b.n];
+}
+
+struct str
+conf_nearest(struct str text, const char *(*name)(const void *ctx, size_t i), const void *ctx,
+             size_t n)
+{
+    struct str nearest = STR_NONE;
+    unsigned least = UINT32_MAX;
+
+    if (text.n == 0 || text.n > NEAR_MAX)
+        return STR_NONE;
+    for (size_t i = 0; i < n; i++) {
+        struct str candidate = str_c(name(ctx, i));
+        unsigned distance;
+
+        if (candidate.n == 0 || candidate.n > NEAR_MAX)
+            continue;
+        distance = edit_distance(text, candidate);
+        if (distance < least) {
+            least = distance;
+            nearest = candidate;
+        }
+    }
+    /* a third of the letters may be wrong, one always */
+    return least <= MAX(text.n / 3, (size_t)1) ? nearest : STR_NONE;
+}
+
+const char *
+conf_hint(struct str near, char dst[96])
+{
+    dst[0] = '\0';
+    if (near.n)
+        str_fmt(dst, 96, "; did you mean `%.*s`?", CONF_SHOWN(near));
+    return dst;
+}
