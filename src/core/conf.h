@@ -8,10 +8,13 @@
  *         address = 0.0.0.0:25, [::]:25    # lists are separated by commas
  *         kind    = inbound
  *     }
- *     include "conf.d/*.conf"              # relative to the including file, sorted
+ *     include "conf.d/[0-9]*.conf"         # relative to the including file, sorted
  *
- * A value ends at the end of its line; "quoted text" may hold commas, # and \" \\ \n. Every error
- * of all files is gathered: file:line, what is wrong, what would be right, the nearest known name.
+ * A value ends at the end of its line; "quoted text" may hold commas, # and \" \\ \n. A list is
+ * empty when its value is "" (or none, where that is not a word of its own). An include stands
+ * outside of blocks, and its files are parsed where it stands. The rows of an unlabelled block may
+ * come from several places. Every error of all files is gathered: file:line, what is wrong, what
+ * would be right, the nearest known name.
  *
  * One message's way: roles read the files into text (conf_load_files or a bundle handed over by
  * the supervisor), conf_parse() fills typed structs in one arena, and each room finds its sections
@@ -50,14 +53,14 @@ struct conf_list {
     size_t n;
 };
 
-#define CONF_REQUIRED 1u /* the block is refused without it */
+#define CONF_REQUIRED 1u /* the block is refused without it (an unlabelled one always exists) */
 #define CONF_RESTART  2u /* takes effect at the next start, not at reload */
 
 struct conf_row {
     const char *name;
     enum conf_type type;
     size_t offset;            /* of the field in the block's struct */
-    const char *def;          /* default as text; NULL leaves the zeroed field */
+    const char *def;          /* default as text; NULL or "" leaves the zeroed field */
     uint64_t min, max;        /* max 0 means no bound */
     const char *const *words; /* for WORD and FLAGS, NULL-terminated */
     unsigned flags;
