@@ -1,0 +1,104 @@
+/* tests/unit/test_core_buf.c - growing, ceilings, sticky failure, JSON. */
+#include "core/buf.h"
+#include "tap.h"
+
+static void
+test_append(void)
+{
+    struct buf b;
+
+    buf_init(&b, 10000);
+    buf_c(&b, "abc");
+    buf_str(&b, STR("def"));
+    buf_char(&b, '-');
+    buf_u64(&b, 0);
+    buf_u64(&b, UINT64_MAX);
+    TEXT(b, "abcdef-018446744073709551615", "pieces");
+    buf_clear(&b);
+    buf_fmt(&b, "%s=%d", "x", 5);
+    TEXT(b, "x=5", "formatted");
+    buf_fmt(&b, "%0600d", 1);
+    OK(b.n == 603 && !b.failed, "formatted, larger than the small room");
+    buf_drop(&b, 600);
+    TEXT(b, "001", "dropped from the front");
+    buf_drop(&b, 99);
+    IS(b.n, 0, "dropping more than there is");
+    buf_shrink(&b, 100);
+    OK(b.p == NULL && b.cap == 0, "memory given back");
+    memcpy(buf_room(&b, 4), "wxyz", 4);
+    buf_used(&b, 3);
+    TEXT(b, "wxy", "written by the caller");
+    buf_add(&b, NULL, 0);
+    buf_str(&b, STR_NONE);
+    TEXT(buf_view(&b), "wxy", "nothing adds nothing");
+    OK(buf_room(&b, 0) != NULL, "room for nothing");
+    buf_done(&b);
+    buf_done(&b);
+    OK(b.p == NULL, "done twice");
+}
+
+static void
+test_ceiling(void)
+{
+    struct buf b, zero = {0};
+
+    buf_init(&b, 5);
+    buf_c(&b, "abcde");
+    OK(!b.failed, "exactly full");
+    buf_char(&b, 'f');
+    OK(b.failed && b.n == 5, "one more fails");
+    buf_clear(&b);
+    buf_c(&b, "abcdef");
+    OK(b.failed && b.n == 0, "all or nothing");
+    buf_c(&b, "a");
+    IS(b.n, 0, "failure is sticky");
+    OK(buf_room(&b, 1) == NULL, "no room after a failure");
+    buf_clear(&b);
+    OK(buf_room(&b, SIZE_MAX) == NULL, "no overflow");
+    buf_clear(&b);
+    buf_fmt(&b, "%d", 123456);
+    OK(b.failed && b.n == 0, "formatting obeys");
+    buf_clear(&b);
+    buf_json(&b, STR("abcd"));
+    OK(b.failed && b.n == 0, "JSON leaves no half");
+    buf_clear(&b);
+    buf_fmt(&b, "%s", "abcde");
+    TEXT(b, "abcde", "formatting fills to the last byte");
+    buf_done(&b);
+    buf_init(&b, 300);
+    buf_fmt(&b, "%0300d", 1);
+    OK(!b.failed && b.n == 300, "also a large text");
+    buf_done(&b);
+    buf_char(&zero, 'a');
+    OK(zero.failed, "a zeroed buffer takes nothing");
+    buf_done(&zero);
+}
+
+static void
+test_json(void)
+{
+    struct buf b;
+
+    buf_init(&b, 1000);
+    buf_json(&b, STR("a\"b\\c\n\x01\x7f"));
+    TEXT(b, "\"a\\\"b\\\\c\\u000a\\u0001\\u007f\"", "escapes");
+    buf_clear(&b);
+    buf_json(&b, STR("\xc3\xa4\xff\xe2\x82x"));
+    TEXT(b, "\"\xc3\xa4\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbdx\"", "malformed UTF-8");
+    buf_clear(&b);
+    buf_json(&b, STR_NONE);
+    TEXT(b, "\"\"", "nothing");
+    buf_clear(&b);
+    buf_json(&b, STR("\0"));
+    TEXT(b, "\"\\u0000\"", "NUL");
+    buf_done(&b);
+}
+
+int
+main(void)
+{
+    test_append();
+    test_ceiling();
+    test_json();
+    return tap_done();
+}
