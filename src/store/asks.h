@@ -1,0 +1,64 @@
+/*
+ * store/asks.h - what roles ask each other over channels: numbers and bodies. The one list.
+ *
+ * A body is read with core/wire.h in the order given. Every ask has a timeout at the asker, and an
+ * answer with the same id. (DNS: net/dns.h, 0x01xx.)
+ */
+#ifndef GAPURA_STORE_ASKS_H
+#define GAPURA_STORE_ASKS_H
+
+enum ask_type {
+    /* gate -> keyring. session: the asker's number of the SASL exchange. */
+    ASK_AUTH_START = 0x0201,  /* u64 session, str mech, u8 has_initial, str initial */
+    ASK_AUTH_STEP = 0x0202,   /* u64 session, str response */
+    ASK_AUTH_CANCEL = 0x0203, /* u64 session; no answer */
+    ASK_AUTH_ANSWER = 0x0204, /* u8 enum smtp_auth_result, str data, str user */
+
+    /* gate -> keeper: a recipient or alias that no snapshot holds (LDAP; SQLite over the limit). */
+    ASK_LOOKUP = 0x0301,        /* str domain, str address_key */
+    ASK_LOOKUP_ANSWER = 0x0302, /* u8 enum lookup_result, u32 ttl_s, u16 n, n * str address */
+
+    /* gate -> courier: does the inside server of this domain take this recipient? */
+    ASK_CALLOUT = 0x0401,        /* str domain, str sender, str address */
+    ASK_CALLOUT_ANSWER = 0x0402, /* u8 enum lookup_result, u16 code, str text */
+    /* courier -> gate, unasked: what a domain's inside server can take. */
+    TELL_INSIDE = 0x0403,        /* str domain, u64 max_size, u8 bits (INSIDE_*) */
+    /* courier -> gate, unasked, about once a second: numbers for admission. */
+    TELL_LOAD = 0x0404,          /* u64 waiting, u64 lag_bytes */
+
+    /* writers and courier <-> spooler. */
+    ASK_EPOCH = 0x0501,          /* u16 stream -> */
+    ASK_EPOCH_ANSWER = 0x0502,   /* i64 as u64: epoch or negative, u32 node, u8 direct */
+    ASK_SEGMENT = 0x0503,        /* u16 stream, u32 epoch -> */
+    ASK_SEGMENT_ANSWER = 0x0504, /* u32 0 or -error as u32, then the segment (below); + fd */
+    TELL_FREE = 0x0505,          /* u64 number, u64 generation: all settled and durable */
+    TELL_FREED = 0x0506,         /* u64 number, u64 generation: re-headed; outcomes may go */
+    TELL_SPACE = 0x0507,         /* u64 intake_bytes, u64 total, u8 intake_open */
+
+    /* supervisor -> role. */
+    TELL_SETTINGS = 0x0601, /* u64 generation + fd of the bundle (roles/bundle.h) */
+    TELL_SNAPSHOT = 0x0602, /* u64 generation + fd (keeper -> roles by their own channel too) */
+    TELL_PEER = 0x0603,     /* u8 role, u8 index + fd: a channel to that role (again) */
+    TELL_SHARE = 0x0604,    /* u16 stream, u32 epoch, u8 which (0 memfd, 1 eventfd) + fd */
+    TELL_STOP = 0x0605,     /* finish what runs, then exit 0 */
+    TELL_REOPEN = 0x0606,   /* + fd: new event file */
+    TELL_LISTEN = 0x060a,   /* str name + fd: bound and listening */
+    TELL_UNLISTEN = 0x060f, /* str name: stop taking connections there */
+    TELL_SINK = 0x060b,     /* u8 enum event_sink_kind, str prefix + fd: where events go */
+    TELL_METRICS = 0x060c,  /* u8 slot + fd of the page */
+    TELL_CONTROL = 0x060d,  /* + fd: the role's control socket, listening */
+    TELL_START = 0x060e,    /* all of the above was said: begin */
+    /* role -> supervisor. */
+    TELL_READY = 0x0607,
+    TELL_RELOAD = 0x0608,   /* control asks for a reload; answer ASK_RELOAD_ANSWER */
+    ASK_RELOAD_ANSWER = 0x0609, /* u8 ok, str text */
+    ASK_STATUS = 0x0610,
+    ASK_STATUS_ANSWER = 0x0611, /* str: JSON objects, one a line */
+};
+enum lookup_result { LOOKUP_FOUND, LOOKUP_UNKNOWN, LOOKUP_TEMPORARY, LOOKUP_REFUSED };
+#define INSIDE_8BITMIME 1u
+#define INSIDE_SMTPUTF8 2u
+#define INSIDE_KNOWN 4u /* the server has been asked; without it settings decide */
+#define INSIDE_DSN 8u
+
+#endif

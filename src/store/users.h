@@ -1,0 +1,33 @@
+/*
+ * store/users.h - logins and their rights; SQLite is the source of truth, opened by the keeper.
+ */
+#ifndef GAPURA_STORE_USERS_H
+#define GAPURA_STORE_USERS_H
+
+#include "core/conf.h"
+#include "store/snapshot.h"
+
+struct store; /* store/store.h: the open database */
+
+/* Rights of a login as the gate sees them (value of SNAPSHOT_USER). */
+struct user_rights {
+    uint32_t tenant;
+    uint8_t class;
+    struct str envelope; /* NUL-terminated entries: address, domain, ".domain" or "*" */
+    struct str from;
+};
+void user_rights_encode(struct buf *out, const struct user_rights *);
+int user_rights_decode(struct str in, struct user_rights *ret);
+/* May this login use that address (key form) in the envelope or the From field? */
+bool user_may_use(struct str entries, struct str address, struct str login);
+
+int users_add(struct store *, struct str login, struct str password, struct str tenant,
+              struct str senders, struct why *);
+int users_password(struct store *, struct str login, struct str password, struct why *);
+int users_remove(struct store *, struct str login, struct why *);
+int users_list(struct store *, int (*row)(void *ctx, struct str login, struct str tenant,
+                                          struct str senders, uint64_t created), void *ctx);
+/* Adds all to a snapshot: rights, and verifiers if the snapshot is the keyring's. */
+int users_publish(struct store *, const struct conf *, struct snapshot_builder *, bool verifiers);
+
+#endif
