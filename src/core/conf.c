@@ -274,9 +274,12 @@ parse_open(struct parse *p, struct str name, struct str rest)
                         CONF_SHOWN(name), CONF_SHOWN(name));
         return;
     }
-    if (!bad && !is_end(str_from(rest, 1)))
+    if (!bad && !is_end(str_from(rest, 1))) {
         conf_scope_fail(&p->at, "text behind {; each row and the closing } have a line of their "
                                 "own");
+        if (str_chr(rest, '}') >= 0)
+            return; /* a whole block on one line: nothing is open behind it */
+    }
     if (p->open_line) {
         conf_scope_fail(&p->at, "a block inside block `%.*s` of line %u; is its } missing?",
                         CONF_SHOWN(p->open_name), p->open_line);

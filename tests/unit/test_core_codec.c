@@ -6,10 +6,10 @@
 static void
 test_base64(void)
 {
-    static const char *const pairs[][2] = {{"", ""},           {"f", "Zg=="},
-                                           {"fo", "Zm8="},     {"foo", "Zm9v"},
-                                           {"foob", "Zm9vYg=="}, {"\xff\xfe\xfd", "//79"}};
-    static const char *const bad[] = {"Zg",   "Zg=",  "Zh==",     "Zm9=", "====", "Z===",
+    static const char *const pairs[][2] = {
+        {"", ""},        {"f", "Zg=="},        {"fo", "Zm8="},
+        {"foo", "Zm9v"}, {"foob", "Zm9vYg=="}, {"\xff\xfe\xfd", "//79"}};
+    static const char *const bad[] = {"Zg",       "Zg=",  "Zh==",   "Zm9=", "====", "Z===",
                                       "Zg==Zg==", "Zm 9", "Zm9v\n", "Zm-_", "=Zg=", "Zg=v"};
     char out[256];
     struct buf b;

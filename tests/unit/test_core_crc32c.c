@@ -20,8 +20,7 @@ main(void)
     OK(crc32c(7, NULL, 0) == 7, "nothing changes nothing");
     for (size_t n = 0; n < 10000; n += n < 100 ? 1 : 37)
         for (size_t at = 0; at < 9; at += 3)
-            same = same &&
-                   crc32c(seed, data + at, n) == crc32c_portable(seed, data + at, n);
+            same = same && crc32c(seed, data + at, n) == crc32c_portable(seed, data + at, n);
     OK(same, "both ways agree for all lengths");
     for (size_t cut = 0; cut < sizeof(data); cut += 501)
         chains = chains && crc32c(crc32c(5, data, cut), data + cut, sizeof(data) - cut) ==

@@ -73,7 +73,8 @@ test_limits(void)
     event_u64(e, "after", 1);
     event_send(e);
     OK(tapped.n > 8192 && tapped.n < 8400, "a long text is cut");
-    OK(str_ends(buf_view(&tapped), STR("x\",\"after\":1,\"truncated\":true}\n")), "the line says so");
+    OK(str_ends(buf_view(&tapped), STR("x\",\"after\":1,\"truncated\":true}\n")),
+       "the line says so");
 
     e = event_open("A");
     memset(big, 1, sizeof(big)); /* six bytes each */
@@ -96,7 +97,8 @@ test_limits(void)
     event_u64(e, "kept", 1);
     event_send(e);
     OK(str_find(buf_view(&tapped), STR("lost")) < 0, "too deep: left out");
-    OK(str_ends(buf_view(&tapped), STR("}}}},\"kept\":1,\"truncated\":true}\n")), "and closed again");
+    OK(str_ends(buf_view(&tapped), STR("}}}},\"kept\":1,\"truncated\":true}\n")),
+       "and closed again");
 }
 
 static size_t
@@ -127,7 +129,8 @@ test_fd(void)
     IS(drain(fds[0], &got), 0, "nothing is written before a flush");
     event_flush();
     drain(fds[0], &got);
-    OK(str_ends(buf_view(&got), STR(",\"type\":\"A\",\"role\":\"gate\"}\n")), "a line with its role");
+    OK(str_ends(buf_view(&got), STR(",\"type\":\"A\",\"role\":\"gate\"}\n")),
+       "a line with its role");
 
     static char text[1000];
     memset(text, 'y', sizeof(text));

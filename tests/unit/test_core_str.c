@@ -64,13 +64,29 @@ test_find(void)
 static void
 test_utf8(void)
 {
-    static const char *const good[] = {"", "a", "abcdefghijkl", "\xc3\xa4", "\xe0\xa0\x80",
-                                       "\xed\x9f\xbf", "\xee\x80\x80", "\xf0\x90\x80\x80",
-                                       "\xf4\x8f\xbf\xbf", "aaaaaaaa\xe2\x82\xac"};
-    static const char *const bad[] = {"\x80", "\xc0\x80", "\xc1\xbf", "\xc3", "\xe0\x9f\xbf",
-                                      "\xed\xa0\x80", "\xe2\x82", "\xf0\x8f\xbf\xbf",
-                                      "\xf4\x90\x80\x80", "\xf5\x80\x80\x80", "\xff",
-                                      "aaaaaaaa\xe2\x28\xa1", "\xf0\x90\x80\x28"};
+    static const char *const good[] = {"",
+                                       "a",
+                                       "abcdefghijkl",
+                                       "\xc3\xa4",
+                                       "\xe0\xa0\x80",
+                                       "\xed\x9f\xbf",
+                                       "\xee\x80\x80",
+                                       "\xf0\x90\x80\x80",
+                                       "\xf4\x8f\xbf\xbf",
+                                       "aaaaaaaa\xe2\x82\xac"};
+    static const char *const bad[] = {"\x80",
+                                      "\xc0\x80",
+                                      "\xc1\xbf",
+                                      "\xc3",
+                                      "\xe0\x9f\xbf",
+                                      "\xed\xa0\x80",
+                                      "\xe2\x82",
+                                      "\xf0\x8f\xbf\xbf",
+                                      "\xf4\x90\x80\x80",
+                                      "\xf5\x80\x80\x80",
+                                      "\xff",
+                                      "aaaaaaaa\xe2\x28\xa1",
+                                      "\xf0\x90\x80\x28"};
 
     for (size_t i = 0; i < ARRAY_LEN(good); i++)
         OK(str_is_utf8(S(good[i])), "well-formed %zu", i);

@@ -43,12 +43,18 @@ test_hostile(void)
     struct wire w;
     struct str s;
 
-    wire_init(&w, "\xff\xff\xff\xff" "abc", 7);
+    wire_init(&w,
+              "\xff\xff\xff\xff"
+              "abc",
+              7);
     s = wire_str(&w);
     OK(s.n == 0 && w.failed, "a length over the end");
     IS(wire_left(&w), 0, "nothing is left after a failure");
     TEXT(wire_bytes(&w, 0), "", "and even nothing cannot be read");
-    wire_init(&w, "\x04\x00" "abc", 5);
+    wire_init(&w,
+              "\x04\x00"
+              "abc",
+              5);
     OK(wire_str16(&w).n == 0 && w.failed, "one over the end");
     wire_init(&w, "abc", 3);
     wire_skip(&w, SIZE_MAX);
