@@ -1,0 +1,151 @@
+/*
+ * smtp/client.h - the client's half of SMTP and LMTP, as a push machine: pipelining, 8BITMIME,
+ * SMTPUTF8, CHUNKING, SIZE, DSN, STARTTLS, AUTH, LIMITS. Knows no socket, no queue.
+ *
+ * One message's way: ops.ready says that the session can take one -> smtp_client_send() gives
+ * envelope and body -> MAIL, RCPTs and DATA go out in one group if PIPELINING -> each recipient's
+ * reply by ops.rcpt -> when the server waits for the body ops.may_send asks whether the final dot
+ * may go (the intent must be durable): the machine waits for smtp_client_allow() before the body ->
+ * ops.done with the reply to the final dot (LMTP: ops.rcpt_done per recipient, then done).
+ */
+#ifndef GAPURA_SMTP_CLIENT_H
+#define GAPURA_SMTP_CLIENT_H
+
+#include <sys/uio.h>
+
+#include "core/err.h"
+#include "core/str.h"
+
+struct smtp_reply {
+    int code;             /* 0: none (connection lost, timeout) */
+    uint16_t enhanced[3]; /* zeros if none */
+    struct str text;      /* lines joined by \n, codes stripped; clipped to 2048 */
+};
+
+struct smtp_client_conf {
+    struct str ehlo; /* our name */
+    bool lmtp;
+    bool no_pipelining, no_chunking; /* by setting or by remembered trouble */
+    enum { SMTP_TLS_NEVER, SMTP_TLS_MAY, SMTP_TLS_MUST } tls;
+    bool tls_wrapped;                    /* the stream is TLS from the first byte */
+    struct str auth_user, auth_password; /* empty: none. Mechs: SCRAM-SHA-256, PLAIN, LOGIN */
+    bool auth_clear;                     /* AUTH also without TLS (loopback smart hosts in tests) */
+    unsigned max_reply;                  /* bytes of one reply; default 8192 */
+};
+
+struct smtp_client_rcpt {
+    struct str address;
+    struct str orcpt;
+    uint8_t notify;
+};
+struct smtp_client_message { /* valid until ops.done */
+    struct str sender;
+    const struct smtp_client_rcpt *rcpts;
+    unsigned nrcpt;
+    uint64_t size; /* bytes of the body, CRLF line ends, before dot-stuffing */
+    bool body_8bit, utf8;
+    uint8_t ret;
+    struct str envid;
+    /* Pulls the next piece of the body: view valid until the next call; n == 0 at the end. A
+     * negative return aborts the connection before the final dot (nothing was delivered). */
+    int (*pull)(void *ctx, struct str *ret_piece);
+    void *pull_ctx;
+};
+
+enum smtp_client_offers { /* what the server offered, after ready */
+                          SMTP_OFFER_PIPELINING = 1,
+                          SMTP_OFFER_8BITMIME = 2,
+                          SMTP_OFFER_SMTPUTF8 = 4,
+                          SMTP_OFFER_CHUNKING = 8,
+                          SMTP_OFFER_DSN = 16,
+                          SMTP_OFFER_SIZE = 32,
+                          SMTP_OFFER_STARTTLS = 64,
+                          SMTP_OFFER_AUTH = 128,
+                          SMTP_OFFER_ENHANCED = 256,
+                          SMTP_OFFER_LIMITS = 512,
+                          SMTP_OFFER_REQUIRETLS = 1024,
+};
+
+struct smtp_client;
+enum smtp_client_stage { /* where a failure happened: for events and for the retry law */
+                         SMTP_AT_CONNECT,
+                         SMTP_AT_BANNER,
+                         SMTP_AT_EHLO,
+                         SMTP_AT_STARTTLS,
+                         SMTP_AT_AUTH,
+                         SMTP_AT_MAIL,
+                         SMTP_AT_RCPT,
+                         SMTP_AT_DATA,
+                         SMTP_AT_BODY,
+                         SMTP_AT_DOT,
+                         SMTP_AT_RSET,
+                         SMTP_AT_QUIT
+};
+const char *smtp_client_stage_name(enum smtp_client_stage);
+
+struct smtp_client_ops {
+    void (*send)(void *ctx, const char *p, size_t n); /* copied by the stream */
+    /* Bytes the stream still holds unsent: the machine pulls body only below a low-water mark and
+     * goes on in smtp_client_drained(). */
+    size_t (*backlog)(void *ctx);
+    void (*starttls)(void *ctx); /* start the handshake, then tls_done */
+    void (*ready)(void *ctx);    /* may take a message */
+    /* Session cannot be used: reply is the server's (code 0: lost or protocol error, text says).
+     * No message was in flight, or `done` has been called for it already. Close the stream. */
+    void (*failed)(void *ctx, enum smtp_client_stage, const struct smtp_reply *);
+    void (*rcpt)(void *ctx, unsigned i, const struct smtp_reply *); /* reply to RCPT i */
+    void (*may_send)(void *ctx); /* answer with smtp_client_allow() */
+    /* LMTP only: once for each accepted recipient, code 0 if the connection was lost before. */
+    void (*rcpt_done)(void *ctx, unsigned i, const struct smtp_reply *);
+    /* The message is finished: reply to MAIL (refused), to DATA, to the dot; code 0 with stage
+     * SMTP_AT_DOT means that the outcome is unknown. Recipients refused at RCPT were told before:
+     * the reply is for all others (stage SMTP_AT_RCPT with none left: the last refusal again).
+     * Then, unless the session is dead, ready comes again. */
+    void (*done)(void *ctx, enum smtp_client_stage, const struct smtp_reply *);
+    void (*trace)(void *ctx, char dir, struct str line); /* 'C' ours, 'S' theirs; may be NULL */
+};
+
+struct smtp_client *smtp_client_create(const struct smtp_client_conf *,
+                                       const struct smtp_client_ops *, void *ctx);
+void smtp_client_free(struct smtp_client *);
+void smtp_client_feed(struct smtp_client *, const char *p, size_t n);
+void smtp_client_drained(struct smtp_client *); /* the stream can take more */
+void smtp_client_lost(struct smtp_client *, const char *why, bool timeout); /* connection ended */
+void smtp_client_tls_done(struct smtp_client *, bool ok, const char *why);
+/* 0, or ERR_UNSUPPORTED: the server cannot take it (*ret_why: "SMTPUTF8", "8BITMIME", "SIZE"),
+ * session stays ready; ERR_SYNTAX: no recipient, or an address that would break the line;
+ * ERR_STATE if it is not ready. size 0 means unknown: no SIZE=, no BDAT. */
+int smtp_client_send(struct smtp_client *, const struct smtp_client_message *,
+                     const char **ret_why);
+/* no: done(SMTP_AT_DATA, code 0); then RSET before the next message, or failed if 354 was there:
+ * behind it only a message or the end of the connection fits. */
+void smtp_client_allow(struct smtp_client *, bool yes);
+void smtp_client_quit(struct smtp_client *); /* QUIT when idle; failed(SMTP_AT_QUIT) when over */
+uint32_t smtp_client_offers(const struct smtp_client *);
+uint64_t smtp_client_max_size(const struct smtp_client *);  /* 0: none told */
+unsigned smtp_client_max_rcpts(const struct smtp_client *); /* LIMITS RCPTMAX; 0 none told */
+unsigned smtp_client_max_mails(const struct smtp_client *);
+/* ns that the present stage may last (RFC 5321 4.5.3.2), 0 when idle. */
+uint64_t smtp_client_timeout(const struct smtp_client *);
+enum smtp_client_stage smtp_client_stage(const struct smtp_client *);
+struct str smtp_client_banner(const struct smtp_client *); /* name in the greeting */
+
+/* Parses one reply line set; used by the client, callouts and tests. Push: feed bytes, 1 when a
+ * whole reply is there, 0 more, ERR_SYNTAX, ERR_LIMIT. *used says how many bytes were taken. */
+struct smtp_reply_parser {
+    char text[2048];
+    uint16_t text_n;
+    int code;
+    uint16_t enhanced[3];
+    uint32_t bytes, max;
+    char line[1024];
+    uint16_t line_n;
+    bool line_cut;
+};
+void smtp_reply_parser_init(struct smtp_reply_parser *, uint32_t max); /* 0: 8192 bytes */
+int smtp_reply_parse(struct smtp_reply_parser *, const char *p, size_t n, size_t *used,
+                     struct smtp_reply *ret);
+/* "550 5.1.1 text of all lines" in one line; dst is cut to cap. Returns dst. */
+const char *smtp_reply_show(const struct smtp_reply *, char *dst, size_t cap);
+
+#endif
