@@ -11,9 +11,8 @@
 
 #define NEAR_MAX 64 /* longer names are not guessed */
 
-static void
-conf_fail_list(struct conf_errors *errs, struct str file, unsigned line, const char *fmt,
-               va_list ap)
+static void PRINTF_LIKE(4, 0) conf_fail_list(struct conf_errors *errs, struct str file,
+                                             unsigned line, const char *fmt, va_list ap)
 {
     static struct conf_error no_memory; /* an error must never look like none */
     struct conf_error *items;

@@ -145,7 +145,7 @@ man_row(struct buf *out, const struct conf_row *row)
         man_text(out, str_c(row->doc));
     }
     if (row->flags & CONF_RESTART)
-        buf_c(out, "A change takes effect at the next start.\n");
+        buf_c(out, ".br\nA change takes effect at the next start.\n");
 }
 
 void
