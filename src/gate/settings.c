@@ -1,0 +1,257 @@
+/*
+ * gate/settings.c - rows of the inbound side: listeners, limits of sessions, forwarding, checks.
+ *
+ * Read by the loader, by `gapura check`, by the generator of gapura.conf(5) and by gate/setup.c.
+ * Defaults of timeouts follow RFC 5321 4.5.3.2; each ceiling of a peer's doing is a row here.
+ */
+#include "gate/settings.h"
+
+#define HOUR   (UINT64_C(3600) * 1000000000)
+#define SECOND UINT64_C(1000000000)
+
+static const char *const listen_words[] = {"inbound", "submission", "submissions", "trusted", NULL};
+static const struct conf_row listen_rows[] = {
+    {.name = "address",
+     CONF_ROW(ENDPOINTS, struct settings_listen, address, .min = 25,
+              .flags = CONF_REQUIRED | CONF_RESTART,
+              .doc = "Addresses and ports to listen on, for example 0.0.0.0:25, [::]:25.")},
+    {.name = "kind",
+     CONF_ROW(WORD, struct settings_listen, kind, .def = "inbound", .words = listen_words,
+              .doc = "Who comes here. inbound: other mail servers, mail for served domains only. "
+                     "submission: people and programs with a login (port 587). submissions: the "
+                     "same with TLS from the first byte (port 465). trusted: the networks in "
+                     "`trusted` may send anywhere without a login, all others are as on inbound. "
+                     "Trusted networks may also send anywhere on the two submission kinds.")},
+    {.name = "implicit_tls",
+     CONF_ROW(BOOL, struct settings_listen, implicit_tls,
+              .doc = "TLS from the first byte. Always so on submissions.")},
+    {.name = "require_tls",
+     CONF_ROW(BOOL, struct settings_listen, require_tls,
+              .doc = "No mail without TLS (530 5.7.0 until STARTTLS).")},
+    {.name = "auth_without_tls",
+     CONF_ROW(BOOL, struct settings_listen, auth_without_tls,
+              .doc = "Offers AUTH on connections without TLS too. Passwords then cross the network "
+                     "in the clear: only for the loopback.")},
+    {.name = "proxy",
+     CONF_ROW(PREFIXES, struct settings_listen, proxy,
+              .doc = "Load balancers: connections from these networks must begin with a PROXY "
+                     "header (v1 or v2), which tells the true client. Nobody else may send one.")},
+    {.name = "certificate",
+     CONF_ROW(TEXTS, struct settings_listen, certificate,
+              .doc = "Pairs of files, CERTFILE KEYFILE, PEM, chain included. The client's SNI "
+                     "chooses; the first is the default. Without it TLS is not offered.")},
+    {.name = "client_ca",
+     CONF_ROW(PATH, struct settings_listen, client_ca,
+              .doc = "PEM file of authorities: clients are asked for a certificate, which is shown "
+                     "in events.")},
+    {.name = "max_sessions",
+     CONF_ROW(U64, struct settings_listen, max_sessions, .def = "20000", .min = 1, .max = 1000000,
+              .doc = "Sessions at once on this listener; more get 421 4.3.2.")},
+    {.name = "banner",
+     CONF_ROW(TEXT, struct settings_listen, banner,
+              .doc = "Text behind the host name in the greeting.")},
+};
+static void
+listen_check(const struct conf_section *s, struct conf_errors *errs)
+{
+    const struct settings_listen *l = s->data;
+    bool tls = l->implicit_tls || l->require_tls || l->kind == LISTEN_SUBMISSIONS;
+
+    if (tls && !l->certificate.n)
+        conf_fail(errs, s->file, s->line,
+                  "listen %.*s needs TLS but names no certificate: give certificate = "
+                  "CERTFILE KEYFILE",
+                  STR_ARG(s->label));
+    for (size_t i = 0; i < l->certificate.n; i++) {
+        struct str rest = ((const struct str *)l->certificate.items)[i];
+        struct str cert = str_word(&rest), key = str_word(&rest);
+
+        if (!cert.n || !key.n || str_trim(rest).n)
+            conf_fail(errs, s->file, s->line,
+                      "certificate \"%.*s\" is not a pair of files: write CERTFILE KEYFILE, "
+                      "separated by a space",
+                      STR_ARG(((const struct str *)l->certificate.items)[i]));
+    }
+}
+const struct conf_block gate_listen_block = {
+    .name = "listen",
+    .labelled = true,
+    .size = sizeof(struct settings_listen),
+    .rows = listen_rows,
+    .nrows = ARRAY_LEN(listen_rows),
+    .doc = "A listener: where sessions come in.",
+    .check = listen_check,
+};
+
+static const char *const bare_words[] = {"normalise", "refuse", NULL};
+static const char *const vrfy_words[] = {"vague", "off", "trusted", NULL};
+static const struct conf_row smtp_rows[] = {
+    {.name = "max_size",
+     CONF_ROW(SIZE, struct settings_smtp, max_size, .def = "50 MB", .min = 65536,
+              .max = UINT64_C(4) << 30, .doc = "Bytes of one message; told to clients as SIZE.")},
+    {.name = "max_rcpts",
+     CONF_ROW(U64, struct settings_smtp, max_rcpts, .def = "1000", .min = 100, .max = 100000,
+              .doc = "Recipients of one message, after which clients get 452 4.5.3 and send the "
+                     "rest in another one (RFC 5321 wants at least 100).")},
+    {.name = "max_messages",
+     CONF_ROW(U64, struct settings_smtp, max_messages, .max = 10000000,
+              .doc = "Messages of one session; 0 sets no limit.")},
+    {.name = "max_line",
+     CONF_ROW(U64, struct settings_smtp, max_line, .def = "2048", .min = 512, .max = 65536,
+              .doc = "Bytes of a command line.")},
+    {.name = "max_commands",
+     CONF_ROW(U64, struct settings_smtp, max_commands, .def = "100", .min = 10, .max = 1000000,
+              .doc = "Commands without a message (NOOP, RSET, VRFY ...) before 421.")},
+    {.name = "max_errors",
+     CONF_ROW(U64, struct settings_smtp, max_errors, .def = "20", .min = 1, .max = 100000,
+              .doc = "Refused commands of one session before 421.")},
+    {.name = "max_received",
+     CONF_ROW(U64, struct settings_smtp, max_received, .def = "50", .min = 10, .max = 1000,
+              .doc = "Received fields of a message; more is a mail loop (554 5.4.6).")},
+    {.name = "max_header",
+     CONF_ROW(SIZE, struct settings_smtp, max_header, .def = "256 KB", .min = 16384,
+              .max = 16u << 20, .doc = "Bytes of a message's header block.")},
+    {.name = "timeout_command",
+     CONF_ROW(DURATION, struct settings_smtp, timeout_command, .def = "5m", .min = SECOND / 100,
+              .doc = "Wait for the next command.")},
+    {.name = "timeout_data",
+     CONF_ROW(DURATION, struct settings_smtp, timeout_data, .def = "2m", .min = SECOND / 100,
+              .doc = "Wait for the first byte of a message after 354.")},
+    {.name = "timeout_block",
+     CONF_ROW(DURATION, struct settings_smtp, timeout_block, .def = "3m", .min = SECOND / 100,
+              .doc = "Wait for the next bytes of a message.")},
+    {.name = "timeout_session",
+     CONF_ROW(DURATION, struct settings_smtp, timeout_session, .def = "6h", .min = SECOND,
+              .doc = "Life of a session; it is closed between two messages.")},
+    {.name = "min_rate",
+     CONF_ROW(SIZE, struct settings_smtp, min_rate, .def = "100",
+              .doc = "Bytes a second that a client must send while in a message, taken over 30 "
+                     "seconds; 0 is off.")},
+    {.name = "max_sessions",
+     CONF_ROW(U64, struct settings_smtp, max_sessions, .def = "20000", .min = 1, .max = 1000000,
+              .doc = "Sessions at once; more get 421 4.3.2.")},
+    {.name = "sessions_per_address",
+     CONF_ROW(U64, struct settings_smtp, sessions_per_address, .def = "100", .max = 1000000,
+              .doc = "Sessions at once from one address; 0 sets no limit. Trusted networks are "
+                     "exempt.")},
+    {.name = "sessions_per_network",
+     CONF_ROW(U64, struct settings_smtp, sessions_per_network, .def = "500", .max = 1000000,
+              .doc = "Sessions at once from one network (IPv4 /24, IPv6 /64).")},
+    {.name = "connections_per_network",
+     CONF_ROW(RATE, struct settings_smtp, connections_per_network, .def = "none",
+              .doc = "New connections from one network.")},
+    {.name = "auth_failures_address",
+     CONF_ROW(RATE, struct settings_smtp, auth_failures_address, .def = "10/10m",
+              .doc = "Failed logins from one address; then logins from it get 454 until it is "
+                     "below again.")},
+    {.name = "auth_failures_network",
+     CONF_ROW(RATE, struct settings_smtp, auth_failures_network, .def = "50/10m",
+              .doc = "Failed logins from one network.")},
+    {.name = "auth_failures_user",
+     CONF_ROW(RATE, struct settings_smtp, auth_failures_user, .def = "20/10m",
+              .doc = "Failed logins to one account, from anywhere but trusted networks.")},
+    {.name = "auth_failure_delay",
+     CONF_ROW(DURATION, struct settings_smtp, auth_failure_delay, .def = "1s", .max = 30 * SECOND,
+              .doc = "A failed login is answered this long after it began, whatever the reason: "
+                     "the time tells nothing.")},
+    {.name = "unknown_rcpts_network",
+     CONF_ROW(RATE, struct settings_smtp, unknown_rcpts_network, .def = "200/10m",
+              .doc = "Unknown recipients that one network may ask for; above it every recipient "
+                     "gets 450, so that addresses cannot be harvested.")},
+    {.name = "bare",
+     CONF_ROW(WORD, struct settings_smtp, bare, .def = "normalise", .words = bare_words,
+              .doc = "A bare CR or LF in a message: made CRLF, or the message refused. It never "
+                     "ends a message and is never passed on.")},
+    {.name = "vrfy",
+     CONF_ROW(WORD, struct settings_smtp, vrfy, .def = "vague", .words = vrfy_words,
+              .doc = "VRFY: 252 to all (vague), 502 to all (off), or the truth to trusted "
+                     "networks and 252 to others (trusted).")},
+    {.name = "lookup_client",
+     CONF_ROW(BOOL, struct settings_smtp, lookup_client, .def = "yes",
+              .doc = "Asks for the client's name and whether the name leads back to it.")},
+    {.name = "lookup_timeout",
+     CONF_ROW(DURATION, struct settings_smtp, lookup_timeout, .def = "5s", .min = SECOND / 100,
+              .max = 60 * SECOND, .doc = "How long one stage of checks may wait for answers.")},
+    {.name = "callout_positive",
+     CONF_ROW(DURATION, struct settings_smtp, callout_positive, .def = "24h",
+              .doc = "How long a recipient that the inside server took is known as good.")},
+    {.name = "callout_negative",
+     CONF_ROW(DURATION, struct settings_smtp, callout_negative, .def = "2h", .max = 720 * HOUR,
+              .doc = "How long a recipient that the inside server refused is known as bad.")},
+    {.name = "lookup_cache",
+     CONF_ROW(U64, struct settings_smtp, lookup_cache, .def = "100000", .min = 16, .max = 10000000,
+              .doc = "Recipients remembered from callouts and directories; the least recently "
+                     "used goes first.")},
+    {.name = "max_memory",
+     CONF_ROW(SIZE, struct settings_smtp, max_memory, .def = "256 MB", .min = 1u << 20,
+              .doc = "Memory of bodies on their way into the log. Near it they go to disk in "
+                     "small pieces; at it new messages get 421 4.3.1.")},
+    {.name = "max_waiting",
+     CONF_ROW(U64, struct settings_smtp, max_waiting, .def = "5000000",
+              .doc = "Recipients waiting for delivery above which strangers get 452; bulk "
+                     "submission stops at 80 % of it, people's own mail at 120 %. 0 is no limit.")},
+    {.name = "unsynced_slow",
+     CONF_ROW(DURATION, struct settings_smtp, unsynced_slow, .def = "1s",
+              .doc = "When the disk needs so long for one sync, MAIL is answered more slowly.")},
+    {.name = "unsynced_stop",
+     CONF_ROW(DURATION, struct settings_smtp, unsynced_stop, .def = "30s",
+              .doc = "When the disk needs so long, MAIL gets 452.")},
+    {.name = "shutdown_grace",
+     CONF_ROW(DURATION, struct settings_smtp, shutdown_grace, .def = "30s",
+              .doc = "How long sessions may finish their message when the program ends.")},
+};
+const struct conf_block gate_smtp_block = {
+    .name = "smtp",
+    .size = sizeof(struct settings_smtp),
+    .rows = smtp_rows,
+    .nrows = ARRAY_LEN(smtp_rows),
+    .doc = "Limits of incoming sessions.",
+};
+
+static const struct conf_row srs_rows[] = {
+    {.name = "domain",
+     CONF_ROW(DOMAIN, struct settings_srs, domain,
+              .doc = "Domain of rewritten envelope senders; its MX must lead here. Without it "
+                     "aliases to other people's domains are not served.")},
+    {.name = "secret",
+     CONF_ROW(PATH, struct settings_srs, secret,
+              .doc = "File with at least 16 bytes that sign rewritten senders. All gates of one "
+                     "domain share it.")},
+    {.name = "days",
+     CONF_ROW(U64, struct settings_srs, days, .def = "21", .min = 1, .max = 365,
+              .doc = "How long a bounce to a rewritten sender finds its way back.")},
+};
+static void
+srs_check(const struct conf_section *s, struct conf_errors *errs)
+{
+    const struct settings_srs *srs = s->data;
+
+    if (srs->domain.n && !srs->secret.n)
+        conf_fail(errs, s->file, s->line,
+                  "srs has a domain but no secret: name a file with at least 16 random bytes");
+}
+const struct conf_block gate_srs_block = {
+    .name = "srs",
+    .size = sizeof(struct settings_srs),
+    .rows = srs_rows,
+    .nrows = ARRAY_LEN(srs_rows),
+    .doc = "Forwarding: the Sender Rewriting Scheme for aliases that lead to other people's "
+           "domains.",
+    .check = srs_check,
+};
+
+static const char *const check_words[] = {"off", "observe", "on", NULL};
+static const struct conf_row check_rows[] = {
+    {.name = "mode",
+     CONF_ROW(WORD, struct settings_check, mode, .def = "on", .words = check_words,
+              .doc = "off: not run. observe: run and recorded with what it would have done. on: "
+                     "acts.")},
+};
+const struct conf_block gate_check_block = {
+    .name = "check",
+    .labelled = true,
+    .size = sizeof(struct settings_check),
+    .rows = check_rows,
+    .nrows = ARRAY_LEN(check_rows),
+    .doc = "A check by its name (docs/checks/): what it may do.",
+};

@@ -1,0 +1,344 @@
+/*
+ * policy/stage.c - the plan of rows and a session's walk over it.
+ *
+ * Called by the gate. Rows are called from pipeline_run() and, when the resolver answers or the
+ * deadline passes, from the loop. Never replies and never knows what a row looks for.
+ */
+#include <stdlib.h>
+
+#include "policy/stage.h"
+
+enum run_state { RUN_IDLE, RUN_WAITS, RUN_OVER };
+
+#define MEMORY_ALIGN 16u
+
+const char *
+stage_name(unsigned stage)
+{
+    static const char *const names[STAGE_MAX_] = {"connect", "helo",   "mail",
+                                                  "rcpt",    "header", "body"};
+
+    return stage < STAGE_MAX_ ? names[stage] : "none";
+}
+
+/* Adds the rows of one stage, cheap ones first. */
+static int
+plan_stage(struct stage_plan *plan, const struct check *const *checks, size_t n, enum stage stage,
+           int (*mode)(void *ctx, const char *name), void *ctx)
+{
+    unsigned from = plan->n;
+
+    for (size_t i = 0; i < n; i++) {
+        const struct check *c = checks[i];
+        unsigned at = plan->n;
+        int m;
+
+        if (c->stage != stage || c->place != CHECK_IN_GATE)
+            continue;
+        m = mode(ctx, c->name);
+        if (m < 0)
+            m = c->mode;
+        if (m == CHECK_OFF)
+            continue;
+        if (plan->n == STAGE_ROWS_MAX)
+            return ERR_LIMIT;
+        for (; at > from && plan->rows[at - 1]->cost > c->cost; at--) {
+            plan->rows[at] = plan->rows[at - 1];
+            plan->modes[at] = plan->modes[at - 1];
+        }
+        plan->rows[at] = c;
+        plan->modes[at] = (uint8_t)m;
+        plan->n++;
+        plan->memory += round_up(c->memory, MEMORY_ALIGN);
+    }
+    return 0;
+}
+
+int
+stage_plan_build(struct stage_plan *ret, const struct check *const *checks, size_t n,
+                 int (*mode)(void *ctx, const char *name), void *ctx, uint64_t deadline)
+{
+    struct stage_plan plan = {.deadline = deadline};
+    int rc;
+
+    for (unsigned s = 0; s < STAGE_MAX_; s++) {
+        plan.first[s] = plan.n;
+        rc = plan_stage(&plan, checks, n, (enum stage)s, mode, ctx);
+        if (rc < 0)
+            return rc;
+    }
+    plan.first[STAGE_MAX_] = plan.n;
+    *ret = plan;
+    return 0;
+}
+
+static void
+run_cancel_asks(struct check_run *run)
+{
+    for (unsigned i = 0; i < CHECK_ASKS; i++) {
+        if (run->asked & (1u << i))
+            dns_ask_cancel(&run->asks[i].ask);
+    }
+    run->asked = 0;
+}
+
+/* A fresh run: nothing found, nothing asked. */
+static void
+run_reset(struct check_run *run)
+{
+    run_cancel_asks(run);
+    if (run->check->memory)
+        memset(run->memory, 0, run->check->memory);
+    run->state = RUN_IDLE;
+    run->decisive = NULL;
+    run->answer = NULL;
+    run->verdict = NULL;
+}
+
+/* Calls the row and keeps what it says; true if the rest of its stage need not run. */
+static bool
+run_call(struct check_run *run, enum check_event event)
+{
+    enum step step = run->check->run(run, event);
+
+    /* A row that waits for nothing would wait for ever. */
+    if (step == STEP_WAIT && run->asked && event != CHECK_TIMER) {
+        run->state = RUN_WAITS;
+        return false;
+    }
+    run_cancel_asks(run);
+    run->state = RUN_OVER;
+    return step == STEP_DONE || (run->decisive && run->decisive->action == VERDICT_REFUSE);
+}
+
+/* A row for strangers says nothing any more once the client has proved who it is. */
+static bool
+run_counts(const struct check_run *run)
+{
+    const struct stage_facts *facts = run->pipeline->facts;
+
+    return run->check->all_clients || !(facts->trusted || facts->user.n);
+}
+
+/* Does what this row found decide at that stage? */
+static bool
+run_joins(const struct check_run *run, unsigned stage)
+{
+    return (run->check->join == stage || run->check->stage == stage) && run_counts(run);
+}
+
+static const struct finding *
+pipeline_decisive(const struct pipeline *p, unsigned stage)
+{
+    const struct finding *decisive = NULL;
+
+    for (unsigned i = 0; i < p->plan->first[stage + 1]; i++) {
+        if (run_joins(&p->runs[i], stage))
+            decisive = verdict_stronger(decisive, p->runs[i].decisive);
+    }
+    return decisive;
+}
+
+static bool
+pipeline_waits(const struct pipeline *p, unsigned stage)
+{
+    for (unsigned i = 0; i < p->plan->first[stage + 1]; i++) {
+        const struct check_run *run = &p->runs[i];
+
+        if (run->state == RUN_WAITS && run->check->join <= stage && run_counts(run))
+            return true;
+    }
+    return false;
+}
+
+/* The stage that waits is over: its rows are let go and the owner is told. */
+static void
+pipeline_finish(struct pipeline *p)
+{
+    unsigned stage = p->stage;
+
+    p->stage = STAGE_MAX_;
+    loop_timer_stop(&p->timer);
+    p->done(p->ctx, pipeline_decisive(p, stage));
+}
+
+static void
+pipeline_expired(void *ctx)
+{
+    struct pipeline *p = ctx;
+
+    if (p->stage == STAGE_MAX_)
+        return;
+    for (unsigned i = 0; i < p->plan->first[p->stage + 1]; i++) {
+        if (p->runs[i].state == RUN_WAITS && p->runs[i].check->join <= p->stage)
+            run_call(&p->runs[i], CHECK_TIMER);
+    }
+    pipeline_finish(p);
+}
+
+static void
+pipeline_answered(void *ctx, const struct dns_answer *answer)
+{
+    struct check_ask *ask = ctx;
+    struct check_run *run = ask->run;
+    struct pipeline *p = run->pipeline;
+
+    run->asked &= (uint8_t) ~(1u << (ask - run->asks));
+    run->answer = answer;
+    run_call(run, CHECK_DNS);
+    run->answer = NULL;
+    if (p->stage != STAGE_MAX_ && !p->inside && !pipeline_waits(p, p->stage))
+        pipeline_finish(p);
+}
+
+int
+pipeline_init(struct pipeline *p, const struct stage_plan *plan, struct stage_facts *facts,
+              struct loop *loop, struct dns_client *dns,
+              void (*done)(void *ctx, const struct finding *decisive), void *ctx)
+{
+    size_t head = round_up(plan->n * sizeof(struct check_run), MEMORY_ALIGN);
+    uint8_t *memory = NULL;
+
+    *p = (struct pipeline){.plan = plan,
+                           .facts = facts,
+                           .loop = loop,
+                           .dns = dns,
+                           .done = done,
+                           .ctx = ctx,
+                           .stage = STAGE_MAX_};
+    loop_timer_init(&p->timer, loop, pipeline_expired, p);
+    if (!plan->n)
+        return 0;
+    memory = calloc(1, head + plan->memory);
+    if (!memory)
+        return ERR_NOMEM;
+    p->runs = (struct check_run *)(void *)memory;
+    memory += head;
+    for (unsigned i = 0; i < plan->n; i++) {
+        struct check_run *run = &p->runs[i];
+
+        run->check = plan->rows[i];
+        run->mode = plan->modes[i];
+        run->pipeline = p;
+        run->memory = memory;
+        memory += round_up(run->check->memory, MEMORY_ALIGN);
+        for (unsigned k = 0; k < CHECK_ASKS; k++)
+            run->asks[k].run = run;
+    }
+    return 0;
+}
+
+void
+pipeline_done(struct pipeline *p)
+{
+    if (!p->plan)
+        return;
+    for (unsigned i = 0; p->runs && i < p->plan->n; i++)
+        run_cancel_asks(&p->runs[i]);
+    loop_timer_stop(&p->timer);
+    free(p->runs);
+    free(p->client_name);
+    *p = (struct pipeline){.stage = STAGE_MAX_};
+}
+
+void
+pipeline_forget(struct pipeline *p)
+{
+    if (!p->runs)
+        return;
+    for (unsigned i = p->plan->first[STAGE_MAIL]; i < p->plan->n; i++)
+        run_reset(&p->runs[i]);
+    if (p->stage != STAGE_MAX_ && p->stage >= STAGE_MAIL) {
+        p->stage = STAGE_MAX_;
+        loop_timer_stop(&p->timer);
+    }
+}
+
+bool
+pipeline_run(struct pipeline *p, enum stage stage, struct verdict *v,
+             const struct finding **ret_decisive)
+{
+    unsigned from, to;
+
+    *ret_decisive = NULL;
+    if (!p->runs)
+        return true;
+    from = p->plan->first[stage];
+    to = p->plan->first[stage + 1];
+    for (unsigned i = from; i < to; i++)
+        run_reset(&p->runs[i]);
+    p->inside = true;
+    for (unsigned i = from; i < to; i++) {
+        struct check_run *run = &p->runs[i];
+
+        if (!run_counts(run))
+            continue;
+        run->verdict = v;
+        if (run_call(run, CHECK_START))
+            break;
+    }
+    p->inside = false;
+    *ret_decisive = pipeline_decisive(p, stage);
+    if (*ret_decisive && (*ret_decisive)->action == VERDICT_REFUSE)
+        return true;
+    if (!pipeline_waits(p, stage))
+        return true;
+    p->stage = (uint8_t)stage;
+    loop_timer_set(&p->timer, p->plan->deadline);
+    return false;
+}
+
+void
+check_find(struct check_run *run, const struct finding *f)
+{
+    struct finding finding = *f;
+    const struct finding *kept;
+
+    finding.check = run->check->name;
+    finding.stage = (uint8_t)run->check->stage;
+    finding.observed = run->mode == CHECK_OBSERVE;
+    kept = verdict_add(run->verdict, &finding);
+    if (kept && kept->action != VERDICT_PASS && !kept->observed)
+        run->decisive = verdict_stronger(run->decisive, kept);
+}
+
+const struct stage_facts *
+check_facts(const struct check_run *run)
+{
+    return run->pipeline->facts;
+}
+
+int
+check_ask(struct check_run *run, struct str name, enum dns_type type)
+{
+    struct pipeline *p = run->pipeline;
+    int rc;
+
+    if (!p->dns)
+        return ERR_UNSUPPORTED;
+    for (unsigned i = 0; i < CHECK_ASKS; i++) {
+        if (run->asked & (1u << i))
+            continue;
+        rc =
+            dns_client_ask(p->dns, name, type, &run->asks[i].ask, pipeline_answered, &run->asks[i]);
+        if (rc == 0)
+            run->asked |= (uint8_t)(1u << i);
+        return rc;
+    }
+    return ERR_LIMIT;
+}
+
+void
+check_client_name(struct check_run *run, struct str name)
+{
+    struct pipeline *p = run->pipeline;
+    char *copy = malloc(name.n + 1);
+
+    if (!copy)
+        return;
+    memcpy(copy, name.p, name.n);
+    copy[name.n] = '\0';
+    free(p->client_name);
+    p->client_name = copy;
+    p->facts->client_name = str_of(copy, name.n);
+}
