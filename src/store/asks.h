@@ -12,7 +12,10 @@ enum ask_type {
     ASK_AUTH_START = 0x0201,  /* u64 session, str mech, u8 has_initial, str initial */
     ASK_AUTH_STEP = 0x0202,   /* u64 session, str response */
     ASK_AUTH_CANCEL = 0x0203, /* u64 session; no answer */
-    ASK_AUTH_ANSWER = 0x0204, /* u8 enum smtp_auth_result, str data, str user */
+    ASK_AUTH_ANSWER = 0x0204, /* u8 enum auth_answer, str data, str user */
+    /* keyring -> keeper: a plain password, for a server that the keyring may not speak to. */
+    ASK_PASSWORD = 0x0205,        /* str user, str password */
+    ASK_PASSWORD_ANSWER = 0x0206, /* u8 enum auth_answer, str user (as the server knows it) */
 
     /* gate -> keeper: a recipient or alias that no snapshot holds (LDAP; SQLite over the limit). */
     ASK_LOOKUP = 0x0301,        /* str domain, str address_key */
@@ -56,6 +59,8 @@ enum ask_type {
     ASK_STATUS_ANSWER = 0x0611, /* str: JSON objects, one a line */
 };
 enum lookup_result { LOOKUP_FOUND, LOOKUP_UNKNOWN, LOOKUP_TEMPORARY, LOOKUP_REFUSED };
+/* The same numbers as enum smtp_auth_result. */
+enum auth_answer { AUTH_ANSWER_OK, AUTH_ANSWER_CHALLENGE, AUTH_ANSWER_FAIL, AUTH_ANSWER_TEMP };
 #define INSIDE_8BITMIME 1u
 #define INSIDE_SMTPUTF8 2u
 #define INSIDE_KNOWN 4u /* the server has been asked; without it settings decide */

@@ -9,16 +9,22 @@
 
 struct store; /* store/store.h: the open database */
 
+#define LOGIN_MAX 255u
+/* A login as it is stored and compared: ASCII letters lower-cased. dst has LOGIN_MAX + 1 bytes.
+ * ERR_SYNTAX: empty, too long, not UTF-8, or with control characters. */
+int login_fold(struct str login, char dst[LOGIN_MAX + 1], struct str *ret);
+
 /* Rights of a login as the gate sees them (value of SNAPSHOT_USER). */
 struct user_rights {
     uint32_t tenant;
-    uint8_t class;
+    uint8_t class;       /* enum spool_class value */
     struct str envelope; /* NUL-terminated entries: address, domain, ".domain" or "*" */
     struct str from;
 };
 void user_rights_encode(struct buf *out, const struct user_rights *);
 int user_rights_decode(struct str in, struct user_rights *ret);
-/* May this login use that address (key form) in the envelope or the From field? */
+/* May this login use that address (key form) in the envelope or the From field? Its own name and
+ * the null sender always; letters' case does not matter. */
 bool user_may_use(struct str entries, struct str address, struct str login);
 
 int users_add(struct store *, struct str login, struct str password, struct str tenant,
