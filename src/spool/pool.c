@@ -1,0 +1,467 @@
+/*
+ * spool/pool.c - the books of the spool: which segments there are, who has them, what is left.
+ *
+ * Called by the spooler alone, in one thread. A step is durable before its result is told: an
+ * epoch before a writer gets it, a header before a stream writes behind it, a file number before
+ * the file is made. Never reads a batch: whether a segment may be freed is the courier's word.
+ */
+#include "spool/pool.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "spool/pool_disk.h"
+#include "spool/walk.h"
+
+#define SEGMENT_MIN (UINT64_C(4) << 20)
+#define SEGMENT_MAX (UINT64_C(1) << 30)
+
+struct spool_pool {
+    struct spool_pool_conf conf;
+    struct pool_disk disk;
+    struct pool_node node;
+    struct spool_segment *all; /* every file whose header checks out */
+    size_t n, cap;
+    uint64_t nfree, bytes, unreadable, unreadable_bytes;
+};
+
+static int
+pool_add(struct spool_pool *p, const struct spool_segment *s)
+{
+    if (p->n == p->cap) {
+        size_t more = p->cap ? p->cap * 2 : 64;
+        void *grown = reallocarray(p->all, more, sizeof *p->all);
+        if (!grown)
+            return ERR_NOMEM;
+        p->all = grown;
+        p->cap = more;
+    }
+    p->all[p->n++] = *s;
+    p->bytes += s->size;
+    if (s->state == SPOOL_SEGMENT_FREE)
+        p->nfree++;
+    return 0;
+}
+
+static void
+pool_drop(struct spool_pool *p, struct spool_segment *s)
+{
+    p->bytes -= s->size;
+    if (s->state == SPOOL_SEGMENT_FREE)
+        p->nfree--;
+    *s = p->all[--p->n];
+}
+
+/* A header of zeros: the making of the file was cut short, nobody ever got it. */
+static bool
+is_unfinished(struct spool_pool *p, int fd)
+{
+    ssize_t got = p->disk.io->pread(p->disk.io->ctx, fd, p->disk.page, SPOOL_UNIT, 0);
+
+    for (ssize_t i = 0; i < got; i++) {
+        if (p->disk.page[i] != 0)
+            return false;
+    }
+    return got >= 0;
+}
+
+static int
+pool_read_one(struct spool_pool *p, const char *name, struct why *why)
+{
+    struct spool_segment s;
+    uint64_t number;
+    int err, fd;
+
+    if (spool_segment_name_parse(str_c(name), &number) < 0)
+        return 0;
+    fd = p->disk.io->open(p->disk.io->ctx, p->disk.segdir, name, O_RDONLY, 0);
+    if (fd < 0)
+        return why_set(why, fd, "seg/%s: %s", name, err_text(fd));
+    err = walk_header(p->disk.io, fd, &s);
+    if (err == ERR_CORRUPT && is_unfinished(p, fd)) {
+        fd_close(&fd);
+        return pool_segment_unlink(&p->disk, number);
+    }
+    if (err == 0 && s.number != number)
+        err = ERR_CORRUPT;
+    if (err == ERR_CORRUPT) {
+        off_t size = lseek(fd, 0, SEEK_END);
+        p->unreadable++;
+        p->unreadable_bytes += size > 0 ? (uint64_t)size : 0;
+        why_set(why, err, "seg/%s: header does not check out; set aside", name);
+    }
+    fd_close(&fd);
+    if (err == ERR_VERSION)
+        return why_set(why, err,
+                       "seg/%s was written by a newer Gapura; this one must not read it: "
+                       "install that version, or drain the spool with it",
+                       name);
+    if (err == 0)
+        return pool_add(p, &s);
+    return err == ERR_CORRUPT ? 0 : why_set(why, err, "seg/%s: %s", name, err_text(err));
+}
+
+static int
+pool_read_all(struct spool_pool *p, struct why *why)
+{
+    int err = 0, fd = openat(p->disk.dir, "seg", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    struct dirent *e;
+    DIR *d;
+
+    if (fd < 0)
+        return -errno;
+    d = fdopendir(fd);
+    if (!d) {
+        err = -errno;
+        fd_close(&fd);
+        return err;
+    }
+    while (err == 0 && (e = readdir(d)))
+        err = pool_read_one(p, e->d_name, why);
+    closedir(d);
+    return err;
+}
+
+/* The node file, or a new one for an empty spool. */
+static int
+pool_read_node(struct spool_pool *p, struct why *why)
+{
+    int err = pool_node_load(&p->disk, &p->node);
+
+    if (err == ERR_NOTFOUND && p->n == 0 && p->unreadable == 0) {
+        do
+            p->node.node = pool_random();
+        while (p->node.node == 0);
+        p->node.next_epoch = 1;
+        p->node.next_file = 1;
+        err = pool_node_save(&p->disk, &p->node);
+        if (err < 0)
+            why_set(why, err, "%s/node cannot be written: %s", p->conf.dir, err_text(err));
+        return err;
+    }
+    if (err == ERR_VERSION)
+        return why_set(why, err, "%s/node was written by a newer Gapura", p->conf.dir);
+    if (err < 0)
+        return why_set(why, err,
+                       "%s/node: %s; without it epochs would repeat, and ids with them: "
+                       "restore it or set the spool aside",
+                       p->conf.dir, err_text(err));
+    for (size_t i = 0; i < p->n; i++) {
+        if (p->all[i].number >= p->node.next_file || p->all[i].epoch >= p->node.next_epoch)
+            return why_set(why, ERR_CORRUPT, "%s/node is older than the segments beside it",
+                           p->conf.dir);
+    }
+    return 0;
+}
+
+int
+spool_pool_open(struct spool_pool **ret, const struct spool_pool_conf *conf, struct why *why)
+{
+    struct spool_pool *p;
+    int err;
+
+    if (conf->segment_size < SEGMENT_MIN || conf->segment_size > SEGMENT_MAX ||
+        conf->segment_size % SPOOL_UNIT != 0)
+        return why_set(why, ERR_LIMIT, "segment size must be 4 MB to 1 GB, in steps of 4096");
+    p = calloc(1, sizeof *p);
+    if (!p)
+        return ERR_NOMEM;
+    p->conf = *conf;
+    p->conf.dir = strdup(conf->dir);
+    p->conf.io = conf->io ? conf->io : &spool_io_system;
+    p->disk.dir = p->disk.segdir = p->disk.lock = -1;
+    err = p->conf.dir ? 0 : ERR_NOMEM;
+    if (err == 0)
+        err = pool_disk_open(&p->disk, p->conf.dir, p->conf.io, why);
+    if (err == 0)
+        err = pool_read_all(p, why);
+    if (err == 0)
+        err = pool_read_node(p, why);
+    if (err < 0) {
+        spool_pool_close(p);
+        return err;
+    }
+    *ret = p;
+    return 0;
+}
+
+void
+spool_pool_close(struct spool_pool *p)
+{
+    if (!p)
+        return;
+    pool_disk_done(&p->disk);
+    free(p->all);
+    free((char *)(uintptr_t)p->conf.dir);
+    free(p);
+}
+
+uint32_t
+spool_pool_node(const struct spool_pool *p)
+{
+    return p->node.node;
+}
+
+uint32_t
+spool_pool_last_epoch(const struct spool_pool *p)
+{
+    return p->node.next_epoch - 1;
+}
+
+int64_t
+spool_pool_epoch(struct spool_pool *p)
+{
+    struct pool_node next = p->node;
+    int err;
+
+    if (next.next_epoch == UINT32_MAX)
+        return ERR_LIMIT;
+    next.next_epoch++;
+    err = pool_node_save(&p->disk, &next);
+    if (err < 0)
+        return err;
+    p->node = next;
+    return (int64_t)next.next_epoch - 1;
+}
+
+/* How many more segments the quota and the disk allow. */
+static uint64_t
+pool_creatable(struct spool_pool *p)
+{
+    uint64_t disk = 0, held = p->bytes + p->unreadable_bytes, room;
+
+    if (pool_disk_space(&p->disk, &disk) < 0 || disk <= p->conf.min_free)
+        return 0;
+    room = disk - p->conf.min_free;
+    if (p->conf.quota != 0)
+        room = MIN(room, p->conf.quota > held ? p->conf.quota - held : 0);
+    return room / p->conf.segment_size;
+}
+
+/* A new file, headed free. Its number is spent whether or not the making succeeds. */
+static int
+pool_create(struct spool_pool *p, bool prewrite)
+{
+    struct spool_segment s = {
+        .number = p->node.next_file,
+        .generation = 1u + pool_random(),
+        .size = p->conf.segment_size,
+        .node = p->node.node,
+        .version = SPOOL_VERSION,
+        .state = SPOOL_SEGMENT_FREE,
+        .compatible = prewrite ? SPOOL_SEGMENT_PREWRITTEN : 0,
+    };
+    struct pool_node next = p->node;
+    int fd = -1, err;
+
+    next.next_file++;
+    err = pool_node_save(&p->disk, &next);
+    if (err < 0)
+        return err;
+    p->node = next;
+    err = pool_segment_make(&p->disk, s.number, s.size, prewrite, &fd);
+    if (err < 0)
+        return err;
+    err = pool_segment_head(&p->disk, fd, &s);
+    fd_close(&fd);
+    if (err == 0)
+        err = pool_add(p, &s);
+    if (err < 0)
+        pool_segment_unlink(&p->disk, s.number);
+    return err;
+}
+
+/* A free segment, a pre-written one if there is any. */
+static struct spool_segment *
+pool_pick(struct spool_pool *p)
+{
+    struct spool_segment *best = NULL;
+
+    for (size_t i = 0; i < p->n; i++) {
+        struct spool_segment *s = &p->all[i];
+        if (s->state != SPOOL_SEGMENT_FREE)
+            continue;
+        if (!best || (s->compatible & SPOOL_SEGMENT_PREWRITTEN) >
+                         (best->compatible & SPOOL_SEGMENT_PREWRITTEN))
+            best = s;
+    }
+    return best;
+}
+
+/*
+ * Sequence of the epoch's next segment. The writer holds the highest one, which is therefore never
+ * free, so the files themselves are counter enough, over a restart of the spooler too.
+ */
+static uint64_t
+pool_next_seq(const struct spool_pool *p, uint32_t epoch)
+{
+    uint64_t seq = 0;
+
+    for (size_t i = 0; i < p->n; i++) {
+        const struct spool_segment *s = &p->all[i];
+        if (s->epoch == epoch && s->seq >= seq && s->stream != SPOOL_STREAM_NONE)
+            seq = s->seq + 1;
+    }
+    return seq;
+}
+
+static int
+pool_hand_out(struct spool_pool *p, struct spool_segment *s, uint16_t stream, uint32_t epoch,
+              int *ret_fd, struct spool_segment *ret)
+{
+    struct spool_segment next;
+    int err, fd;
+
+    if (!s)
+        return ERR_FULL;
+    fd = pool_segment_open(&p->disk, s->number, 0);
+    if (fd < 0)
+        return fd;
+    next = *s;
+    next.generation += 1u + pool_random();
+    next.version = SPOOL_VERSION;
+    next.state = SPOOL_SEGMENT_USED;
+    next.stream = stream;
+    next.epoch = epoch;
+    next.node = p->node.node;
+    next.seq = pool_next_seq(p, epoch);
+    err = pool_segment_head(&p->disk, fd, &next);
+    if (err < 0) {
+        /* What its header says now nobody knows: the file is set aside until the next start. */
+        fd_close(&fd);
+        p->unreadable++;
+        p->unreadable_bytes += s->size;
+        pool_drop(p, s);
+        return err;
+    }
+    *s = next;
+    p->nfree--;
+    *ret_fd = fd;
+    *ret = next;
+    return 0;
+}
+
+int
+spool_pool_take(struct spool_pool *p, uint16_t stream, uint32_t epoch, int *ret_fd,
+                struct spool_segment *ret)
+{
+    bool intake = stream >> 8 != SPOOL_STREAM_COURIER;
+    uint64_t kept = intake ? p->conf.reserve : 0;
+    int err;
+
+    if (p->nfree <= kept) {
+        if (p->nfree + pool_creatable(p) <= kept)
+            return ERR_FULL;
+        err = pool_create(p, false);
+        if (err == -ENOSPC || err == -EDQUOT)
+            return ERR_FULL;
+        if (err < 0)
+            return err;
+        if (p->nfree <= kept) /* the reserve itself is not whole yet */
+            return spool_pool_take(p, stream, epoch, ret_fd, ret);
+    }
+    return pool_hand_out(p, pool_pick(p), stream, epoch, ret_fd, ret);
+}
+
+static struct spool_segment *
+pool_find(struct spool_pool *p, uint64_t number)
+{
+    for (size_t i = 0; i < p->n; i++) {
+        if (p->all[i].number == number)
+            return &p->all[i];
+    }
+    return NULL;
+}
+
+int
+spool_pool_free(struct spool_pool *p, uint64_t number, uint64_t generation)
+{
+    struct spool_segment next, *s = pool_find(p, number);
+    int fd, err;
+
+    if (!s)
+        return ERR_NOTFOUND;
+    if (s->generation != generation || s->state != SPOOL_SEGMENT_USED)
+        return ERR_STALE;
+    fd = pool_segment_open(&p->disk, number, 0);
+    if (fd < 0)
+        return fd;
+    next = *s;
+    next.generation += 1u + pool_random();
+    next.state = SPOOL_SEGMENT_FREE;
+    err = pool_segment_head(&p->disk, fd, &next);
+    fd_close(&fd);
+    if (err < 0)
+        return err;
+    *s = next;
+    p->nfree++;
+    if (p->nfree > 2 * (uint64_t)p->conf.ready + p->conf.reserve) {
+        err = pool_segment_unlink(&p->disk, number);
+        if (err == 0)
+            pool_drop(p, s);
+    }
+    return err;
+}
+
+/* A free segment whose blocks were never written. */
+static struct spool_segment *
+pool_unwritten(struct spool_pool *p)
+{
+    for (size_t i = 0; i < p->n; i++) {
+        if (p->all[i].state == SPOOL_SEGMENT_FREE &&
+            (p->all[i].compatible & SPOOL_SEGMENT_PREWRITTEN) == 0)
+            return &p->all[i];
+    }
+    return NULL;
+}
+
+int
+spool_pool_prepare(struct spool_pool *p)
+{
+    struct spool_segment *s = pool_unwritten(p);
+    struct spool_segment next;
+    int fd, err;
+
+    if (!s) {
+        if (p->nfree >= (uint64_t)p->conf.ready + p->conf.reserve || pool_creatable(p) == 0)
+            return 0;
+        err = pool_create(p, true);
+        return err < 0 ? err : 1;
+    }
+    fd = pool_segment_open(&p->disk, s->number, 0);
+    if (fd < 0)
+        return fd;
+    next = *s;
+    next.compatible |= SPOOL_SEGMENT_PREWRITTEN;
+    err = pool_segment_zero(&p->disk, fd, s->size);
+    if (err == 0)
+        err = p->disk.io->sync_full(p->disk.io->ctx, fd);
+    if (err == 0)
+        err = pool_segment_head(&p->disk, fd, &next);
+    fd_close(&fd);
+    if (err < 0)
+        return err;
+    *s = next;
+    return 1;
+}
+
+void
+spool_pool_space(struct spool_pool *p, struct spool_space *ret)
+{
+    uint64_t segments = p->nfree + pool_creatable(p);
+    uint64_t intake = segments > p->conf.reserve ? segments - p->conf.reserve : 0;
+
+    *ret = (struct spool_space){
+        .segments_free = p->nfree,
+        .segments_used = p->n - p->nfree,
+        .segments_unreadable = p->unreadable,
+        .bytes_total = p->bytes + p->unreadable_bytes,
+        .intake_bytes = intake * (p->conf.segment_size - SPOOL_UNIT),
+        .intake_open = intake > 0,
+        .direct = p->disk.direct,
+        .direct_why = p->disk.direct ? "" : p->disk.direct_why,
+    };
+    pool_disk_space(&p->disk, &ret->bytes_free_disk);
+}

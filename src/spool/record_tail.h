@@ -1,0 +1,22 @@
+/*
+ * spool/record_tail.h - the open end of every payload: tagged fields of later versions.
+ *
+ * For record.c and record_small.c. Version 1 writes none and steps over all of them.
+ */
+#ifndef GAPURA_SPOOL_RECORD_TAIL_H
+#define GAPURA_SPOOL_RECORD_TAIL_H
+
+#include "core/wire.h"
+
+/* Steps over {u16 tag, u32 length, bytes} until the end; false if they do not fill it exactly. */
+static inline bool
+record_tail(struct wire *w)
+{
+    while (!w->failed && wire_left(w) > 0) {
+        wire_u16(w);
+        wire_skip(w, wire_u32(w));
+    }
+    return wire_end(w);
+}
+
+#endif
