@@ -271,9 +271,8 @@ static const struct conf_row sender_rows[] = {
               .doc = "Rank of what the login sends; not given: the tenant's class.")},
 };
 
-/* address, domain, ".domain" or "*" */
-static bool
-is_sender_entry(struct str text)
+bool
+settings_sender_entry(struct str text)
 {
     if (str_eq(text, STR("*")) || is_address(text))
         return true;
@@ -288,7 +287,7 @@ check_entries(const struct conf_section *s, struct conf_errors *errs, const stru
     const struct str *items = list->items;
 
     for (size_t i = 0; i < list->n; i++)
-        if (!is_sender_entry(items[i]))
+        if (!settings_sender_entry(items[i]))
             fail_at(s, errs, "is neither an address, a domain, a .domain nor *", items[i]);
 }
 

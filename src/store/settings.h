@@ -86,6 +86,9 @@ struct str settings_auth_mechs(const struct settings_auth *auth, char dst[40]);
 extern const struct conf_block settings_main_block, settings_domain_block, settings_tenant_block,
     settings_sender_block, settings_auth_block;
 
+/* Is it an address, a domain, ".domain" or "*", as a login's rights are written? */
+bool settings_sender_entry(struct str text);
+
 /* An inside host of the list above. */
 enum inside_kind { INSIDE_SMTP, INSIDE_LMTP, INSIDE_LMTP_UNIX, INSIDE_MAILDIR };
 struct inside_host {

@@ -1,0 +1,80 @@
+/*
+ * store/schema.c - the store's tables as numbered steps; PRAGMA user_version says how far it is.
+ *
+ * Called by store_open. A step that was published is never edited: a change is a further step.
+ */
+#include <sqlite3.h>
+
+#include "store/store.h"
+
+static const char *const steps[] = {
+    /* 1: logins, whom they may write as, counters, and who changed what */
+    "CREATE TABLE users ("
+    "  login TEXT NOT NULL PRIMARY KEY,"
+    "  tenant TEXT NOT NULL DEFAULT '',"
+    "  verifier TEXT NOT NULL,"
+    "  created INTEGER NOT NULL,"
+    "  changed INTEGER NOT NULL"
+    ") STRICT, WITHOUT ROWID;"
+    "CREATE TABLE user_senders ("
+    "  login TEXT NOT NULL REFERENCES users(login) ON DELETE CASCADE,"
+    "  entry TEXT NOT NULL,"
+    "  PRIMARY KEY (login, entry)"
+    ") STRICT, WITHOUT ROWID;"
+    "CREATE TABLE counters ("
+    "  name TEXT NOT NULL PRIMARY KEY,"
+    "  value INTEGER NOT NULL"
+    ") STRICT, WITHOUT ROWID;"
+    "CREATE TABLE changes ("
+    "  n INTEGER PRIMARY KEY,"
+    "  at INTEGER NOT NULL,"
+    "  what TEXT NOT NULL,"
+    "  name TEXT NOT NULL,"
+    "  reason TEXT NOT NULL"
+    ") STRICT;",
+};
+
+static int
+read_version(struct store *s, int *ret, struct why *why)
+{
+    CLEANUP(store_finalize) struct sqlite3_stmt *st = NULL;
+    int r = store_prepare(s, "PRAGMA user_version", &st, why);
+
+    r = r < 0 ? r : store_step(s, st, why);
+    if (r == 1)
+        *ret = sqlite3_column_int(st, 0);
+    return r < 0 ? r : 0;
+}
+
+static int
+run_step(struct store *s, int number, struct why *why)
+{
+    char version[48];
+    int r = store_begin(s, why);
+
+    if (r < 0)
+        return r;
+    str_fmt(version, sizeof(version), "PRAGMA user_version=%d", number);
+    if (sqlite3_exec(store_db(s), steps[number - 1], NULL, NULL, NULL) != SQLITE_OK ||
+        sqlite3_exec(store_db(s), version, NULL, NULL, NULL) != SQLITE_OK)
+        r = why_set(why, ERR_STATE, "cannot bring the store to version %d: %s", number,
+                    sqlite3_errmsg(store_db(s)));
+    return store_end(s, r, why);
+}
+
+int
+store_migrate(struct store *s, struct why *why)
+{
+    int version = 0, r = read_version(s, &version, why);
+
+    if (r < 0)
+        return r;
+    if (version < 0 || (size_t)version > ARRAY_LEN(steps))
+        return why_set(why, ERR_VERSION,
+                       "the store is of version %d, this program knows up to %zu; it was left as "
+                       "it is: start the newer program, or put back a backup",
+                       version, ARRAY_LEN(steps));
+    while (r == 0 && (size_t)version < ARRAY_LEN(steps))
+        r = run_step(s, ++version, why);
+    return r;
+}
