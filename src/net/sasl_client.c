@@ -4,7 +4,7 @@
  * Called by the smtp client. With SCRAM the server must prove that it knows the password too;
  * PLAIN and LOGIN prove nothing and belong inside TLS, which the caller sees to.
  */
-#include <openssl/crypto.h>
+#include "core/openssl.h"
 
 #include "core/codec.h"
 #include "net/sasl_inner.h"

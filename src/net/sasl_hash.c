@@ -4,9 +4,9 @@
  * Called by the other sasl files. Algorithms are fetched once for the process and never freed.
  * Passwords are taken as UTF-8 bytes: for ASCII this is what SASLprep (RFC 4013) gives.
  */
+#include "core/openssl.h"
+
 #include <openssl/core_names.h>
-#include <openssl/crypto.h>
-#include <openssl/evp.h>
 #include <openssl/kdf.h>
 #include <openssl/params.h>
 #include <openssl/rand.h>

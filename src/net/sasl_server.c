@@ -5,7 +5,7 @@
  * An unknown user gets a made-up verifier that stays the same, so that neither the salt shown nor
  * the time taken tells who exists. No authorisation as somebody else: authzid must be the user.
  */
-#include <openssl/crypto.h>
+#include "core/openssl.h"
 
 #include "core/codec.h"
 #include "net/sasl_inner.h"

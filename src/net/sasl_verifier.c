@@ -3,7 +3,8 @@
  *
  * Called where users are made and where passwords are checked. Never keeps a password.
  */
-#include <openssl/crypto.h>
+#include "core/openssl.h"
+
 #include <openssl/rand.h>
 
 #include "core/codec.h"
