@@ -8,50 +8,50 @@
 #include "policy/stage.h"
 
 enum listen_kind {
-    LISTEN_INBOUND,    /* port 25: strangers; no AUTH, nobody relays */
-    LISTEN_SUBMISSION, /* 587: STARTTLS and AUTH */
-    LISTEN_SUBMISSIONS,/* 465: implicit TLS and AUTH */
-    LISTEN_TRUSTED,    /* everything from `trusted` relays; others as inbound */
+    LISTEN_INBOUND,     /* port 25: strangers; no AUTH, nobody relays */
+    LISTEN_SUBMISSION,  /* 587: STARTTLS and AUTH */
+    LISTEN_SUBMISSIONS, /* 465: implicit TLS and AUTH */
+    LISTEN_TRUSTED,     /* everything from `trusted` relays; others as inbound */
 };
-struct settings_listen {        /* block "listen NAME" */
-    struct conf_list address;   /* endpoints */
-    int kind;                   /* enum listen_kind */
+struct settings_listen {      /* block "listen NAME" */
+    struct conf_list address; /* endpoints */
+    int kind;                 /* enum listen_kind */
     bool implicit_tls;
     bool require_tls;
-    bool auth_without_tls;      /* off */
-    struct conf_list proxy;     /* prefixes that must send a PROXY header */
+    bool auth_without_tls;        /* off */
+    struct conf_list proxy;       /* prefixes that must send a PROXY header */
     struct conf_list certificate; /* texts: "CERTFILE KEYFILE"; first is the default */
-    struct str client_ca;       /* PATH */
+    struct str client_ca;         /* PATH */
     uint64_t max_sessions;
     struct str banner;
 };
 enum bare_mode { BARE_NORMALISE, BARE_REFUSE };
 enum vrfy_mode { VRFY_VAGUE, VRFY_OFF, VRFY_TRUSTED };
-struct settings_smtp {          /* block "smtp" */
+struct settings_smtp { /* block "smtp" */
     uint64_t max_size, max_rcpts, max_messages, max_line, max_commands, max_errors, max_received,
         max_header;
     uint64_t timeout_command, timeout_data, timeout_block, timeout_session; /* ns */
-    uint64_t min_rate;          /* bytes a second over 30 s of DATA; 0 off */
-    uint64_t max_sessions;      /* in all */
+    uint64_t min_rate;     /* bytes a second over 30 s of DATA; 0 off */
+    uint64_t max_sessions; /* in all */
     uint64_t sessions_per_address, sessions_per_network; /* network: /24, /64; trusted exempt */
     struct rate connections_per_network;
     struct rate auth_failures_address, auth_failures_network, auth_failures_user;
     uint64_t auth_failure_delay; /* a failed login is answered so long after it began */
     struct rate unknown_rcpts_network;
-    int bare;                   /* enum bare_mode */
+    int bare; /* enum bare_mode */
     int vrfy;
-    bool lookup_client;         /* reverse DNS of the client (and its forward check) */
+    bool lookup_client; /* reverse DNS of the client (and its forward check) */
     uint64_t lookup_timeout;
     uint64_t callout_positive, callout_negative; /* cache life */
-    uint64_t lookup_cache;      /* recipients remembered from callouts and directories */
-    uint64_t max_memory;        /* of bodies on their way into the log */
-    uint64_t max_waiting;       /* recipients waiting for delivery: strangers get 452; 0 no limit */
+    uint64_t lookup_cache; /* recipients remembered from callouts and directories */
+    uint64_t max_memory;   /* of bodies on their way into the log */
+    uint64_t max_waiting;  /* recipients waiting for delivery: strangers get 452; 0 no limit */
     uint64_t unsynced_slow, unsynced_stop; /* age of the oldest message not yet on disk */
     uint64_t shutdown_grace;
 };
-struct settings_srs {           /* block "srs": forwarding to the outside */
-    struct str domain;          /* empty: no forwarding outside */
-    struct str secret;          /* PATH */
+struct settings_srs {  /* block "srs": forwarding to the outside */
+    struct str domain; /* empty: no forwarding outside */
+    struct str secret; /* PATH */
     uint64_t days;
 };
 /* block "check NAME": off, observe, on for each row of checks/table.c */

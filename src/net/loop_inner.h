@@ -68,6 +68,7 @@ struct loop {
      * stream in its callback has sent so far. */
     char *in, *plain;
     struct buf wire, cork;
+    struct stream *corked; /* whose callback runs */
 };
 
 int loop_timers_init(struct loop *);

@@ -1,0 +1,80 @@
+# Gapura. `make` builds, `make test` installs what is missing and tests, `make run` shows it at work.
+#
+#   make SAN=1       build and test with AddressSanitizer and UBSan (in build-san/)
+#   make bench       side by side with the peers          make fuzz SECONDS=30
+
+CC ?= gcc
+SAN ?= 0
+BUILD ?= build$(if $(filter 1,$(SAN)),-san)
+FOLDERS := core net mail smtp auth store spool policy ctl checks gate courier roles
+
+WARN := -Wall -Wextra -Wshadow=local -Wformat=2 -Wformat-signedness -Wstrict-prototypes \
+        -Wmissing-prototypes -Wundef -Wvla -Wcast-align -Wwrite-strings -Wimplicit-fallthrough \
+        -Wnull-dereference -Wpointer-arith -Wold-style-definition
+ifneq (,$(findstring gcc,$(shell $(CC) --version | head -1)))
+WARN += -Wduplicated-cond -Wlogical-op -Wuse-after-free=2
+endif
+HARDEN := -fstack-protector-strong -fstack-clash-protection -fcf-protection=full -fno-common \
+          -ftrivial-auto-var-init=zero -fno-strict-overflow -fno-delete-null-pointer-checks -fPIE
+ifeq ($(SAN),1)
+OPT := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
+else
+OPT := -O2 -g -D_FORTIFY_SOURCE=2
+endif
+CPPFLAGS += -D_GNU_SOURCE -Isrc -I$(BUILD)/gen
+CFLAGS += -std=gnu17 $(OPT) $(WARN) $(HARDEN) -ffile-prefix-map=$(CURDIR)=. -pthread
+LDFLAGS += -pie -pthread -Wl,-z,relro,-z,now,-z,noexecstack $(if $(filter 1,$(SAN)),-fsanitize=address$(comma)undefined)
+comma := ,
+ifdef WERROR
+CFLAGS += -Werror
+endif
+LIBS := -levent_core -levent_pthreads -lssl -lcrypto -lunbound -lsqlite3 -lldap -llber -lseccomp -lidn2 -largon2 -ljansson -lmicrohttpd
+
+SRC := $(foreach f,$(FOLDERS),$(wildcard src/$(f)/*.c))
+LIBSRC := $(filter-out src/roles/main.c,$(SRC))
+OBJ := $(SRC:src/%.c=$(BUILD)/obj/%.o)
+LIBA := $(foreach f,$(FOLDERS),$(BUILD)/lib/lib$(f).a)
+UNIT := $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,$(wildcard tests/unit/test_*.c))
+TOOLS := $(patsubst tests/support/%.c,$(BUILD)/tests/%,$(wildcard tests/support/*.c))
+
+.PHONY: all deps test test-long run bench fuzz clean unit lint format check-format
+all: $(BUILD)/gapura
+
+$(BUILD)/obj/%.o: src/%.c
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
+
+define LIB_RULE
+$(BUILD)/lib/lib$(1).a: $(patsubst src/%.c,$(BUILD)/obj/%.o,$(filter src/$(1)/%,$(LIBSRC)))
+	@mkdir -p $$(@D)
+	@rm -f $$@
+	ar rcs $$@ $$^
+endef
+$(foreach f,$(FOLDERS),$(eval $(call LIB_RULE,$(f))))
+
+$(BUILD)/gapura: $(BUILD)/obj/roles/main.o $(LIBA)
+	$(CC) $(LDFLAGS) -o $@ $< -Wl,--start-group $(LIBA) -Wl,--end-group $(LIBS)
+
+# A unit test or a test tool is one file that links every folder (a missing floor still fails to
+# link where it is called, and tools/check-layers holds the arrows).
+$(BUILD)/tests/unit/%: tests/unit/%.c tests/unit/tap.h $(LIBA)
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CFLAGS) -Itests/unit -MMD -MP -MF $@.d $< $(LDFLAGS) -o $@ -Wl,--start-group $(LIBA) -Wl,--end-group $(LIBS)
+$(BUILD)/tests/%: tests/support/%.c $(LIBA)
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CFLAGS) -Itests/unit -MMD -MP -MF $@.d $< $(LDFLAGS) -o $@ -Wl,--start-group $(LIBA) -Wl,--end-group $(LIBS)
+
+unit: $(UNIT)
+	@fail=0; for t in $(UNIT); do $$t >$$t.tap 2>&1 || { echo "not ok $$t"; tail -20 $$t.tap; fail=1; }; done; exit $$fail
+
+deps:
+	sh tools/install-deps build
+test:
+	sh tools/install-deps test
+	$(MAKE) all
+	sh tests/run
+format:
+	clang-format -i $(wildcard src/*/*.[ch] tests/*/*.[ch])
+clean:
+	rm -rf build build-san
+-include $(OBJ:.o=.d) $(UNIT:=.d) $(TOOLS:=.d)

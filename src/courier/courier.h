@@ -1,0 +1,61 @@
+/*
+ * courier/courier.h - delivery: the index of waiting recipients, the plan, sessions, outcomes.
+ *
+ * The role (roles/role_courier.c) owns loop, channels, writer and sandbox, and hands them in.
+ * One message's way: a tail or the recovery gives a record -> courier/intake.c puts a row for each
+ * recipient into the index (courier/index.c) -> its destination (courier/dest.c: route, MX, site)
+ * has work due -> courier/plan.c picks source and session -> courier/session.c runs smtp/client.h,
+ * the intent is made durable before the final dot -> courier/outcome.c classifies the reply, writes
+ * the outcome, sends the event, makes DSNs -> a segment all settled is given back.
+ */
+#ifndef GAPURA_COURIER_COURIER_H
+#define GAPURA_COURIER_COURIER_H
+
+#include "core/conf.h"
+#include "net/chan.h"
+#include "net/dns.h"
+#include "spool/reader.h"
+#include "spool/writer.h"
+#include "store/snapshot.h"
+
+struct courier;
+struct courier_links {
+    struct loop *loop;
+    const char *spool_dir;       /* segments are opened here, for reading only */
+    struct spool_writer *writer; /* courier's own stream */
+    struct dns_client *dns;
+    struct chan *spooler;        /* TELL_FREE goes here, TELL_FREED comes */
+    struct chan *gate;           /* TELL_INSIDE, TELL_LOAD, ASK_CALLOUT; may be NULL, may change */
+    struct str (*file)(void *ctx, struct str path); /* files named in settings, read at start */
+    void *file_ctx;
+    uint32_t node;
+};
+int courier_create(struct courier **ret, const struct courier_links *, const struct conf *,
+                   struct why *);
+void courier_free(struct courier *);
+int courier_set_conf(struct courier *, const struct conf *, struct why *);
+void courier_set_gate(struct courier *, struct chan *gate);
+/* Reads everything on disk (all epochs but those in `live`), applies outcomes, opens delivery.
+ * Delivery starts while bodies are still being indexed if `first` allows. 0 or negative. */
+int courier_recover(struct courier *, const uint32_t *live_epochs, unsigned nlive, struct why *);
+/* A writer's live stream: from now on it is tailed. A second call for the same stream finishes the
+ * former epoch as recovery does. Takes the descriptors. */
+int courier_attach(struct courier *, uint16_t stream, uint32_t epoch, int share_fd, int wake_fd);
+/* Messages from gate and spooler: true if the type was one of ours. */
+bool courier_message(struct courier *, struct chan *from, uint16_t type, uint64_t id,
+                     struct wire *body);
+/* Stops taking new work, lets sessions finish their message, then calls stopped. */
+void courier_stop(struct courier *, uint64_t grace_ns, void (*stopped)(void *ctx), void *ctx);
+
+/* Control verbs (roles wire them to the control socket). `args` is a JSON object's text, each
+ * result line goes to `line` as JSON, `end` once with status and a sentence for people. */
+struct courier_reply {
+    void (*line)(void *ctx, struct str json);
+    void (*end)(void *ctx, int status, const char *text);
+    void *ctx;
+};
+/* queue.list queue.show queue.summary queue.retry queue.hold queue.release queue.remove suspend
+ * resume suspensions explain top.courier: false if the verb is not ours. */
+bool courier_verb(struct courier *, struct str verb, struct str args, const struct courier_reply *);
+
+#endif

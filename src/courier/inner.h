@@ -1,0 +1,124 @@
+/*
+ * courier/inner.h - the courier as its own files see it: one struct, its clock, its lists.
+ *
+ * Private to this folder. Everything runs in the loop's thread. Rows and messages are numbers of
+ * courier/index.h; whoever keeps one over a turn of the loop owns the row's state (ACTIVE,
+ * SETTLING), so that it cannot vanish.
+ */
+#ifndef GAPURA_COURIER_INNER_H
+#define GAPURA_COURIER_INNER_H
+
+#include "core/clock.h"
+#include "courier/courier.h"
+#include "courier/early.h"
+#include "courier/index.h"
+#include "courier/segments.h"
+#include "courier/settings.h"
+#include "courier/source.h"
+#include "net/loop.h"
+#include "spool/id.h"
+#include "store/settings.h"
+
+#define COURIER_TAILS 64u
+#define COURIER_MAX_ROWS 200000000u
+
+struct scopes;
+struct callouts;
+struct sites;
+struct sessions;
+struct outs;
+struct compaction;
+
+struct courier_tail {   /* one live stream of another role */
+    struct courier *c;
+    struct spool_tail *tail;
+    struct spool_share share; /* our own mapping, for bodies; the tail has another */
+    bool has_share;
+    struct loop_io *wake;
+    struct loop_call again;
+    uint32_t epoch;
+    uint16_t stream;
+    bool caught_up;     /* once: early outcomes of this epoch may go */
+};
+
+struct courier_load {   /* numbers for `top` and TELL_LOAD, over the last seconds */
+    uint64_t delivered, deferred, bounced, unknown, taken;
+    uint64_t last_delivered, last_deferred, last_bounced, last_taken;
+    uint64_t rate_delivered, rate_deferred, rate_bounced, rate_taken; /* of the last second */
+};
+
+struct courier {
+    struct courier_links links;
+    struct loop *loop;
+    const struct conf *conf;
+    const struct settings_main *main;
+    const struct settings_delivery *delivery;
+    uint32_t own_epoch;
+    uint16_t own_stream;
+    uint64_t mono0, wall0; /* the steady clock: a jump of the wall clock expires nothing */
+
+    struct index index;
+    struct segments segments;
+    struct early early;
+    struct sources sources;
+    struct sites *sites;
+    struct sessions *sessions;
+    struct outs *outs;
+    struct scopes *scopes;
+    struct callouts *callouts;
+    struct compaction *compaction;
+    struct spool_files *files;
+    struct map chunk_segments; /* see courier/intake.c */
+    struct courier_tail tails[COURIER_TAILS];
+    uint32_t own_segment; /* slot that our writer writes, SEGMENT_NONE at first */
+
+    struct loop_timer wheel_timer, second_timer;
+    struct loop_call plan_call, wheel_call;
+    bool recovering, stopping, freeing;
+    void (*stopped)(void *ctx);
+    void *stopped_ctx;
+    struct loop_timer stop_timer;
+    uint64_t plan_turn;
+    uint64_t seed; /* of jitter */
+    struct courier_load load;
+};
+
+/* Wall time that follows the monotonic clock from our start on. */
+static inline uint64_t
+courier_wall(const struct courier *c)
+{
+    return c->wall0 + (clock_mono() - c->mono0);
+}
+/* Tick 16 is an hour before our start. */
+#define COURIER_TICK_ZERO(c) ((c)->wall0 - 3600 * NS_PER_S)
+static inline uint32_t
+courier_tick_of(const struct courier *c, uint64_t wall)
+{
+    uint64_t zero = COURIER_TICK_ZERO(c), ticks;
+
+    if (wall <= zero)
+        return 16;
+    ticks = ((wall - zero + (1u << TICK_SHIFT) - 1) >> TICK_SHIFT) + 16;
+    return ticks > UINT32_MAX - 16 ? UINT32_MAX - 16 : (uint32_t)ticks;
+}
+static inline uint64_t
+courier_tick_wall(const struct courier *c, uint32_t tick)
+{
+    return COURIER_TICK_ZERO(c) + ((uint64_t)(tick < 16 ? 0 : tick - 16) << TICK_SHIFT);
+}
+/* Rounds down: a row due at tick t is not taken before t has begun. */
+static inline uint32_t
+courier_tick(const struct courier *c)
+{
+    return (uint32_t)((courier_wall(c) - COURIER_TICK_ZERO(c)) >> TICK_SHIFT) + 16;
+}
+static inline struct spool_id
+courier_id(const struct courier *c, const struct index_message *m)
+{
+    return (struct spool_id){c->links.node, m->epoch, m->seq};
+}
+
+/* courier.c */
+void courier_wheel_soon(struct courier *); /* a row was put into the wheel */
+
+#endif

@@ -1,0 +1,40 @@
+/*
+ * courier/intake.h - from records of the log to rows of the index.
+ */
+#ifndef GAPURA_COURIER_INTAKE_H
+#define GAPURA_COURIER_INTAKE_H
+
+#include "courier/inner.h"
+#include "spool/record.h"
+
+/* For readers: ctx is the courier. */
+extern const struct spool_reader_ops intake_ops;
+
+/* Everything on disk but the epochs in `live`: messages first, then what was said of them. */
+int intake_recover(struct courier *, const uint32_t *live, unsigned nlive, struct why *);
+/* A tail has read all that was durable when it began. */
+void intake_caught_up(struct courier *, uint32_t epoch);
+/* All segments of that epoch are left. */
+void intake_epoch_over(struct courier *, uint32_t epoch);
+
+/* A message of our own stream that became durable. */
+struct intake_own {
+    uint64_t seq;
+    struct spool_loc loc, body_loc;
+    uint64_t generation;
+    struct str payload;
+    uint32_t record_len, body_len, body_crc;
+    uint8_t type;
+};
+void intake_own_message(struct courier *, const struct intake_own *);
+/* The slot of our own segment that holds a record just made durable. */
+uint32_t intake_own_segment(struct courier *, const struct spool_loc *, uint64_t generation);
+
+/* The message has no open recipient any more: lets its segments go. */
+void intake_message_over(struct courier *, uint32_t message);
+/* The destination for a recipient: by its domain and transport. INDEX_NONE: cannot be. */
+uint32_t intake_dest(struct courier *, const struct spool_rcpt *);
+/* Chunk segments of a message are now those of that envelope. */
+void intake_chunks_set(struct courier *, uint32_t message, const struct spool_envelope *);
+
+#endif

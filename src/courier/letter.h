@@ -1,0 +1,54 @@
+/*
+ * courier/letter.h - a message read back from the log: its envelope, then its body in pieces.
+ *
+ * From the writer's ring while that still holds it, else from the segment's file. What is read is
+ * hostile input until it decodes; bodies from files are checked against their checksum before their
+ * last piece is handed out, so that a final dot never follows damaged bytes.
+ */
+#ifndef GAPURA_COURIER_LETTER_H
+#define GAPURA_COURIER_LETTER_H
+
+#include "courier/inner.h"
+#include "spool/record.h"
+
+struct letter {             /* views are valid until letter_load or letter_done */
+    struct buf bytes;
+    struct spool_record record;
+    struct spool_envelope env;
+    struct str states;      /* of a copy */
+    bool copy;
+};
+void letter_init(struct letter *);
+void letter_done(struct letter *);
+int letter_load(struct courier *, uint32_t message, struct letter *);
+/* Decodes a record that is in memory already (intake). */
+int letter_decode(struct letter *, const struct spool_record *, uint32_t node, uint32_t epoch);
+/* Walks recipients with their ordinals in the original: 1, 0 at the end, ERR_CORRUPT. */
+struct letter_walk {
+    size_t at;
+    uint32_t i;
+};
+int letter_next(const struct letter *, struct letter_walk *, uint32_t *ret_ordinal,
+                struct spool_rcpt *ret);
+/* That recipient: 0 or ERR_NOTFOUND. */
+int letter_rcpt(const struct letter *, uint32_t ordinal, struct spool_rcpt *ret);
+
+struct body {
+    struct courier *c;
+    struct buf piece;
+    uint64_t segment, generation; /* present part: the body itself or one chunk */
+    uint64_t offset;
+    uint32_t left, crc, want_crc;
+    bool check;                   /* came from a file: checksum counts */
+    bool one;                     /* part is read in one piece */
+    const struct spool_envelope *env; /* chunked: the letter's, which must outlive this */
+    size_t chunk_at;
+};
+void body_init(struct body *, struct courier *);
+void body_done(struct body *);
+/* Begins at the message's first byte. The letter must be loaded and stay so. */
+int body_open(struct body *, uint32_t message, const struct letter *);
+/* The next piece: n == 0 at the end; ERR_CORRUPT, ERR_STALE, -errno. */
+int body_pull(void *body, struct str *ret);
+
+#endif

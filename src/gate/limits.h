@@ -1,0 +1,41 @@
+/*
+ * gate/limits.h - what one address, one network or one account has done lately: a bounded table.
+ *
+ * Entries without sessions are forgotten least recently used first; the table never grows over its
+ * ceiling. Pure: time comes in.
+ */
+#ifndef GAPURA_GATE_LIMITS_H
+#define GAPURA_GATE_LIMITS_H
+
+#include "core/addr.h"
+#include "core/map.h"
+#include "core/rate.h"
+
+#define LIMITS_MAX 131072u
+#define LIMITS_KEY 17u
+
+enum limits_kind {
+    LIMITS_ADDRESS,
+    LIMITS_NETWORK, /* /24 of IPv4, /64 of IPv6 */
+    LIMITS_USER,
+};
+struct limit {
+    char key[LIMITS_KEY];
+    unsigned sessions;
+    struct bucket connections, auth_failures, unknown_rcpts;
+    struct limit *newer, *older;
+};
+struct limits {
+    struct map map;
+    struct limit *newest, *oldest;
+    uint64_t seed;
+    size_t max;
+};
+void limits_init(struct limits *, size_t max);
+void limits_done(struct limits *);
+/* The entry, made if need be and moved to the front; NULL if all are in use or memory is out.
+ * Valid until another limits_get unless it has sessions. */
+struct limit *limits_get(struct limits *, enum limits_kind, const struct addr *);
+struct limit *limits_user(struct limits *, struct str user);
+
+#endif

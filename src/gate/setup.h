@@ -1,0 +1,56 @@
+/*
+ * gate/setup.h - what the gate derives from one generation of the settings: listeners with their
+ * TLS contexts and engine settings, served domains, tenants, the plan of checks.
+ *
+ * Immutable and refcounted: sessions keep the one they began with.
+ */
+#ifndef GAPURA_GATE_SETUP_H
+#define GAPURA_GATE_SETUP_H
+
+#include "core/map.h"
+#include "gate/gate.h"
+#include "gate/settings.h"
+#include "gate/srs.h"
+#include "smtp/server.h"
+#include "store/settings.h"
+
+struct setup_domain {
+    struct str name;                    /* A-labels, lower case */
+    const struct settings_domain *conf; /* never NULL */
+    uint32_t tenant;
+};
+struct setup_listen {
+    struct str name;
+    const struct settings_listen *conf;
+    struct tls_context *tls; /* NULL: not offered */
+    bool implicit_tls, submission;
+    /* Settings of the engine: for anybody, and for clients that may relay without a login. */
+    struct smtp_server_conf strangers, trusted;
+};
+struct setup {
+    unsigned refs;
+    const struct conf *conf;
+    const struct settings_main *main;
+    const struct settings_smtp *smtp;
+    struct arena arena;
+    struct map domains; /* name -> struct setup_domain */
+    struct map tenants; /* decimal number -> struct settings_tenant */
+    struct setup_listen *listens;
+    size_t nlistens;
+    struct srs srs; /* domain empty: off */
+    struct stage_plan plan;
+    char mechs[48];
+    uint64_t tick; /* ns: how often a session looks at its clock at least */
+};
+
+int setup_create(struct setup **ret, const struct gate_links *, const struct conf *, struct why *);
+struct setup *setup_ref(struct setup *);
+void setup_unref(struct setup *); /* NULL is fine */
+const struct setup_listen *setup_listen(const struct setup *, struct str name);
+/* The served domain of that name (A-labels, lower case), or NULL. */
+const struct setup_domain *setup_domain(const struct setup *, struct str name);
+const struct settings_tenant *setup_tenant(const struct setup *, uint32_t number);
+/* May that client send anywhere without a login? */
+bool setup_trusts(const struct setup *, const struct addr *);
+
+#endif

@@ -1,0 +1,77 @@
+/*
+ * net/stream.h - a byte stream with peers: TCP or Unix socket, TLS inside it when asked.
+ *
+ * Reading: bytes come into a buffer shared by the whole loop (64 KiB) and go straight to ops.data;
+ * what it does not consume is kept by the stream (ceiling: max_pending) and nothing more is read
+ * until stream_resume(). An idle stream owns no buffer. Writing: write first; only what the kernel
+ * does not take is queued, up to max_queue, and ops.drained tells when it is empty again.
+ * Callbacks may call stream_close() on themselves: it is carried out after they return.
+ */
+#ifndef GAPURA_NET_STREAM_H
+#define GAPURA_NET_STREAM_H
+
+#include "core/addr.h"
+#include "core/err.h"
+#include "net/loop.h"
+
+struct stream;
+struct tls_context; /* net/tls.h */
+
+struct stream_ops {
+    /* Returns bytes consumed, 0..n. Less than n pauses reading until stream_resume(). */
+    size_t (*data)(void *ctx, const char *p, size_t n);
+    void (*drained)(void *ctx);           /* the output queue is empty again; may be NULL */
+    void (*connected)(void *ctx);         /* client side: TCP is up; may be NULL for servers */
+    void (*secured)(void *ctx, int status, const char *why); /* handshake over: 0 or ERR_TLS */
+    /* The end: peer closed (0), or an error. Called once, never after stream_close(). */
+    void (*closed)(void *ctx, int status, const char *why);
+};
+struct stream_limits {
+    size_t max_pending; /* default 256 KiB */
+    size_t max_queue;   /* default 4 MiB */
+};
+
+/* Takes fd (non-blocking, connected). */
+struct stream *stream_create(struct loop *, int fd, const struct stream_ops *, void *ctx,
+                             const struct stream_limits *);
+/* Connects from `local` (may be NULL; port 0) to `peer`; ops.connected or ops.closed follows. */
+struct stream *stream_connect(struct loop *, const struct endpoint *peer, const struct addr *local,
+                              uint64_t timeout_ns, const struct stream_ops *, void *ctx,
+                              const struct stream_limits *);
+struct stream *stream_connect_unix(struct loop *, const char *path, const struct stream_ops *,
+                                   void *ctx, const struct stream_limits *);
+/* Sends what is queued if `flush` (bounded by 5 s), then closes and frees. */
+void stream_close(struct stream *, bool flush);
+/* 0, or ERR_LIMIT: the queue is full (the peer does not read); the stream is then closed later. */
+int stream_send(struct stream *, const void *p, size_t n);
+size_t stream_queued(const struct stream *);
+void stream_resume(struct stream *); /* offers pending bytes again (deferred), reads on */
+void stream_pause(struct stream *);
+/* Bytes kept and not consumed; stream_drop_pending throws them away (STARTTLS). */
+void stream_drop_pending(struct stream *);
+/* TLS from now on. Server: what is pending was dropped by the caller. name: SNI and the name to
+ * verify (client), may be empty. */
+int stream_start_tls(struct stream *, struct tls_context *, bool server, struct str name);
+bool stream_is_tls(const struct stream *);
+struct tls_info;
+bool stream_tls_info(const struct stream *, struct tls_info *ret);
+const struct endpoint *stream_peer(const struct stream *);
+const struct endpoint *stream_local(const struct stream *);
+void stream_set_peer(struct stream *, const struct endpoint *peer); /* PROXY protocol */
+uint64_t stream_bytes_in(const struct stream *);
+uint64_t stream_last_in(const struct stream *); /* mono ns of the last byte read, for data rates */
+/* Handler swap when a session hands its stream on. */
+void stream_set_ops(struct stream *, const struct stream_ops *, void *ctx);
+
+struct listener;
+/* fd: bound and listening. accept() is called with each connection (non-blocking, close-on-exec). */
+struct listener *listener_create(struct loop *, int fd,
+                                 void (*accept)(void *ctx, int fd, const struct endpoint *peer),
+                                 void *ctx);
+void listener_pause(struct listener *, bool pause);
+void listener_free(struct listener *); /* closes fd */
+/* Binds and listens: TCP (SO_REUSEADDR, backlog) or a Unix path (mode given). fd or -errno. */
+int listener_bind(const struct endpoint *, int backlog);
+int listener_bind_unix(const char *path, unsigned mode);
+
+#endif

@@ -1,0 +1,57 @@
+/*
+ * net/tls.h - TLS contexts over OpenSSL 3: server ones with several certificates by SNI, client
+ * ones with a policy. TLS 1.2 and 1.3 (1.0/1.1 by setting), no renegotiation, no compression.
+ */
+#ifndef GAPURA_NET_TLS_H
+#define GAPURA_NET_TLS_H
+
+#include "core/err.h"
+#include "core/str.h"
+
+struct tls_context;
+struct tls_key_pair {     /* PEM text; certificates of the chain in one text, leaf first */
+    struct str certificate;
+    struct str key;
+};
+struct tls_server_conf {
+    const struct tls_key_pair *pairs; /* the first is the default; names are read from them */
+    size_t npairs;
+    struct str client_ca;  /* PEM; empty: client certificates are not asked for */
+    bool legacy;           /* TLS 1.0 and 1.1 as well */
+};
+/* Holds no reference to the texts afterwards. Refcounted: sessions keep an old one alive. */
+int tls_server_context(struct tls_context **ret, const struct tls_server_conf *, struct why *);
+struct tls_client_conf {
+    bool verify;           /* chain and name must be right (MUST); else opportunistic */
+    struct str ca;         /* PEM of trusted roots, empty: the system's */
+    const struct tls_key_pair *pair; /* our client certificate or NULL */
+};
+int tls_client_context(struct tls_context **ret, const struct tls_client_conf *, struct why *);
+void tls_context_unref(struct tls_context *);
+struct tls_context *tls_context_ref(struct tls_context *);
+
+struct tls_info {
+    char version[16], cipher[64];
+    char peer_name[256];   /* subject CN or first DNS name of the peer's certificate; may be empty */
+    char peer_hash[65];    /* hex SHA-256 of the peer's certificate; empty if it gave none */
+    bool verified;
+    bool resumed;
+    char sni[256];
+};
+
+/* Used by net/stream.c only: one connection's engine over memory BIOs. */
+struct tls_session;
+struct tls_session *tls_session_create(struct tls_context *, bool server, struct str name);
+void tls_session_free(struct tls_session *);
+/* Feeds cipher bytes; *out gets bytes for the wire; plain text is read with tls_session_read.
+ * 1 handshake is over, 0 goes on, ERR_TLS (why filled). */
+struct buf;
+int tls_session_handshake(struct tls_session *, const char *in, size_t n, struct buf *out,
+                          struct why *);
+int tls_session_feed(struct tls_session *, const char *in, size_t n, struct why *);
+ssize_t tls_session_read(struct tls_session *, char *dst, size_t cap); /* 0 none now, ERR_CLOSED */
+int tls_session_write(struct tls_session *, const char *p, size_t n, struct buf *out);
+void tls_session_shutdown(struct tls_session *, struct buf *out);
+void tls_session_info(const struct tls_session *, struct tls_info *ret);
+
+#endif

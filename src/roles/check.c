@@ -1,0 +1,185 @@
+/*
+ * roles/check.c - references between blocks and the files that settings name.
+ *
+ * Runs in the loader and in `gapura check`, never in a role that talks to anybody.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "courier/settings.h"
+#include "gate/settings.h"
+#include "net/tls.h"
+#include "roles/check.h"
+#include "roles/settings.h"
+#include "store/settings.h"
+
+struct checker {
+    const struct conf *conf;
+    struct check_files *files;
+    struct conf_errors *errs;
+};
+
+static void
+must_exist(struct checker *c, const struct conf_section *at, const char *row, const char *block,
+           struct str name)
+{
+    if (!name.n || conf_find(c->conf, block, name))
+        return;
+    conf_fail(c->errs, at->file, at->line, "%s \"%.*s\": %s names %s \"%.*s\", which no file defines",
+              at->block->name, STR_ARG(at->label), row, block, STR_ARG(name));
+}
+
+static int
+read_whole(struct arena *a, const char *path, struct str *ret)
+{
+    CLEANUP(fd_close) int fd = open(path, O_RDONLY | O_CLOEXEC);
+    struct stat st;
+    if (fd < 0 || fstat(fd, &st))
+        return -errno;
+    if (!S_ISREG(st.st_mode))
+        return -EISDIR;
+    if (st.st_size > 16 << 20)
+        return ERR_LIMIT;
+    char *p = arena_alloc(a, (size_t)st.st_size + 1);
+    if (!p)
+        return ERR_NOMEM;
+    size_t at = 0;
+    while (at < (size_t)st.st_size) {
+        ssize_t n = read(fd, p + at, (size_t)st.st_size - at);
+        if (n < 0)
+            return -errno;
+        if (!n)
+            break;
+        at += (size_t)n;
+    }
+    *ret = str_of(p, at);
+    return 0;
+}
+
+/* Paths inside lists are relative to the file that names them, as single ones are. */
+static struct str
+beside(struct checker *c, const struct conf_section *at, struct str path)
+{
+    ssize_t slash = str_rchr(at->file, '/');
+    if (!path.n || path.p[0] == '/' || slash < 0)
+        return arena_str(&c->files->arena, path);
+    return arena_fmt(&c->files->arena, "%.*s/%.*s", (int)slash, at->file.p, STR_ARG(path));
+}
+
+static struct str
+load(struct checker *c, const struct conf_section *at, struct str path, uint8_t audience)
+{
+    if (!path.n)
+        return STR_NONE;
+    for (size_t i = 0; i < c->files->n; i++)
+        if (str_eq(c->files->items[i].path, path)) {
+            c->files->items[i].audience |= audience;
+            return c->files->items[i].text;
+        }
+    struct str full = beside(c, at, path), text = STR_NONE;
+    int rc = full.p ? read_whole(&c->files->arena, full.p, &text) : ERR_NOMEM;
+    if (rc) {
+        conf_fail(c->errs, at->file, at->line, "cannot read %.*s: %s", STR_ARG(full), err_text(rc));
+        return STR_NONE;
+    }
+    if (c->files->n == ARRAY_LEN(c->files->items)) {
+        conf_fail(c->errs, at->file, at->line, "more than %zu files are named", c->files->n);
+        return STR_NONE;
+    }
+    c->files->items[c->files->n++] = (struct bundle_file){path, text, audience};
+    return text;
+}
+
+static void
+check_certificates(struct checker *c, const struct conf_section *s, const struct settings_listen *l)
+{
+    struct tls_key_pair pairs[16];
+    size_t n = 0;
+    for (size_t i = 0; i < l->certificate.n; i++) {
+        struct str rest = ((struct str *)l->certificate.items)[i];
+        struct str cert = str_word(&rest), key = str_word(&rest);
+        if (!key.n)
+            key = cert; /* one file with both */
+        struct str cert_text = load(c, s, cert, BUNDLE_FOR_GATE);
+        struct str key_text = load(c, s, key, BUNDLE_FOR_GATE);
+        if (n < ARRAY_LEN(pairs) && cert_text.n && key_text.n)
+            pairs[n++] = (struct tls_key_pair){cert_text, key_text};
+    }
+    struct str ca = load(c, s, l->client_ca, BUNDLE_FOR_GATE);
+    if (!n) {
+        if (l->implicit_tls || l->require_tls || l->kind == LISTEN_SUBMISSIONS)
+            conf_fail(c->errs, s->file, s->line,
+                      "listen \"%.*s\" wants TLS but has no certificate: add `certificate = "
+                      "CERTFILE KEYFILE`",
+                      STR_ARG(s->label));
+        return;
+    }
+    struct why why = {{0}};
+    struct tls_context *ctx = NULL;
+    struct tls_server_conf conf = {.pairs = pairs, .npairs = n, .client_ca = ca};
+    if (tls_server_context(&ctx, &conf, &why))
+        conf_fail(c->errs, s->file, s->line, "listen \"%.*s\": %s", STR_ARG(s->label), why.text);
+    tls_context_unref(ctx);
+}
+
+static void
+check_listens(struct checker *c)
+{
+    for (const struct conf_section *s = conf_first(c->conf, "listen"); s; s = conf_next(s)) {
+        const struct settings_listen *l = s->data;
+        if (!l->address.n)
+            conf_fail(c->errs, s->file, s->line,
+                      "listen \"%.*s\" has no address: add `address = 0.0.0.0:25, [::]:25`",
+                      STR_ARG(s->label));
+        check_certificates(c, s, l);
+    }
+}
+
+static void
+check_pools(struct checker *c)
+{
+    for (const struct conf_section *s = conf_first(c->conf, "pool"); s; s = conf_next(s)) {
+        const struct settings_pool *p = s->data;
+        for (size_t i = 0; i < p->sources.n; i++) {
+            struct str rest, name = str_cut(((struct str *)p->sources.items)[i], '*', &rest);
+            must_exist(c, s, "sources", "source", str_trim(name));
+        }
+    }
+    for (const struct conf_section *s = conf_first(c->conf, "source"); s; s = conf_next(s))
+        must_exist(c, s, "exclusive", "tenant", ((const struct settings_source *)s->data)->exclusive);
+    for (const struct conf_section *s = conf_first(c->conf, "tenant"); s; s = conf_next(s))
+        must_exist(c, s, "pool", "pool", ((const struct settings_tenant *)s->data)->pool);
+    for (const struct conf_section *s = conf_first(c->conf, "domain"); s; s = conf_next(s))
+        must_exist(c, s, "tenant", "tenant", ((const struct settings_domain *)s->data)->tenant);
+    for (const struct conf_section *s = conf_first(c->conf, "user"); s; s = conf_next(s))
+        must_exist(c, s, "tenant", "tenant", ((const struct settings_sender *)s->data)->tenant);
+}
+
+static void
+check_routes(struct checker *c)
+{
+    for (const struct conf_section *s = conf_first(c->conf, "route"); s; s = conf_next(s)) {
+        const struct settings_route *r = s->data;
+        must_exist(c, s, "pool", "pool", r->pool);
+        load(c, s, r->password_file, BUNDLE_FOR_COURIER);
+    }
+    const struct conf_section *s = conf_first(c->conf, "delivery");
+    load(c, s, ((const struct settings_delivery *)s->data)->tls_ca, BUNDLE_FOR_COURIER);
+    s = conf_first(c->conf, "srs");
+    load(c, s, ((const struct settings_srs *)s->data)->secret, BUNDLE_FOR_GATE);
+    s = conf_first(c->conf, "dns");
+    load(c, s, ((const struct settings_dns *)s->data)->local_data, BUNDLE_FOR_RESOLVER);
+    load(c, s, ((const struct settings_dns *)s->data)->trust_anchor, BUNDLE_FOR_RESOLVER);
+}
+
+void
+check_conf(const struct conf *conf, struct check_files *files, struct conf_errors *errs)
+{
+    struct checker c = {conf, files, errs};
+    arena_init(&files->arena, 64u << 20);
+    check_listens(&c);
+    check_pools(&c);
+    check_routes(&c);
+}

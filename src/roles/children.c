@@ -1,0 +1,309 @@
+/*
+ * roles/children.c - processes and the channels between them.
+ *
+ * A child is this program again with `--role NAME`: own user, descriptor 3 its only tie. When it
+ * ends it is started again after a pause that doubles (100 ms to 30 s) while it keeps failing; its
+ * peers get a fresh channel to the new one.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <pwd.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "core/clock.h"
+#include "core/event.h"
+#include "core/metric.h"
+#include "roles/children.h"
+#include "roles/sandbox.h"
+#include "store/asks.h"
+
+#define BACKOFF_FIRST (100 * NS_PER_MS)
+#define BACKOFF_MOST (30 * NS_PER_S)
+#define STEADY (10 * NS_PER_S) /* a life this long forgets earlier failures */
+#define UID_FALLBACK 61700u    /* identities without a passwd entry, when no such user exists */
+
+static const enum role_id order[] = {ROLE_SPOOLER, ROLE_RESOLVER, ROLE_KEYRING, ROLE_KEEPER,
+                                     ROLE_GATE,    ROLE_COURIER,  ROLE_DESK};
+
+enum plan_bundle
+children_bundle(enum role_id id)
+{
+    switch (id) {
+    case ROLE_GATE:
+        return PLAN_GATE;
+    case ROLE_COURIER:
+        return PLAN_COURIER;
+    case ROLE_RESOLVER:
+        return PLAN_RESOLVER;
+    case ROLE_KEEPER:
+        return PLAN_KEEPER;
+    default:
+        return PLAN_BARE;
+    }
+}
+
+void
+children_identity(struct children *c, const char *user)
+{
+    c->uid = geteuid();
+    c->gid = getegid();
+    if (c->uid)
+        return;
+    struct passwd *pw = getpwnam(user[0] ? user : "gapura");
+    c->uid = pw ? pw->pw_uid : UID_FALLBACK;
+    c->gid = pw ? pw->pw_gid : UID_FALLBACK;
+    if (!pw)
+        event_notice("no user \"%s\": roles run as uids %u and up. Any of them owns only its own "
+                     "files; make the user to have names instead.",
+                     user, UID_FALLBACK);
+}
+
+unsigned
+children_uid(const struct children *c, const struct role_row *row)
+{
+    char name[96];
+    if (geteuid())
+        return c->uid;
+    str_fmt(name, sizeof name, "gapura-%s", row->name);
+    struct passwd *pw = getpwnam(name);
+    if (pw)
+        return pw->pw_uid;
+    return c->uid >= UID_FALLBACK ? c->uid + row->id : c->uid;
+}
+
+static void
+on_message(void *ctx, uint16_t type, uint64_t id, struct wire *body, int fd)
+{
+    struct child *ch = ctx;
+    if (type == TELL_READY) {
+        ch->ready = true;
+        fd_close(&fd);
+        return;
+    }
+    ch->all->message(ch->all->ctx, ch, type, id, body, fd);
+}
+
+static void
+on_closed(void *ctx)
+{
+    (void)ctx; /* SIGCHLD tells the rest */
+}
+
+static void
+on_again(void *ctx)
+{
+    struct child *ch = ctx;
+    if (ch->wanted && !ch->pid && !ch->all->stopping)
+        children_start(ch->all, ch->row->id);
+}
+
+void
+children_init(struct children *c, struct loop *loop, void *ctx)
+{
+    memset(c, 0, sizeof *c);
+    c->loop = loop;
+    c->ctx = ctx;
+    c->metrics_fd = -1;
+    for (unsigned i = 0; i < ROLE_MAX_; i++) {
+        c->of[i].row = &role_table[i];
+        c->of[i].all = c;
+        c->of[i].control_fd = -1;
+        loop_timer_init(&c->of[i].again, loop, on_again, &c->of[i]);
+    }
+}
+
+static pid_t
+spawn(struct child *ch, int fd)
+{
+    unsigned uid = children_uid(ch->all, ch->row);
+    char *argv[] = {"gapura", "--role", (char *)(uintptr_t)ch->row->name, NULL};
+    pid_t pid = fork();
+    if (pid)
+        return pid;
+    sigset_t none;
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    int moved = fcntl(fd, F_DUPFD, 10); /* dup2 onto itself would keep close-on-exec */
+    dup2(moved, ROLE_SUPERVISOR_FD);
+    close_range(ROLE_SUPERVISOR_FD + 1, ~0u, 0);
+    umask(027);
+    if (sandbox_user(uid, ch->all->gid, NULL))
+        _exit(127);
+    execv("/proc/self/exe", argv);
+    _exit(127);
+}
+
+static void
+tell_fd(struct child *ch, uint16_t type, const struct buf *b, int fd)
+{
+    if (ch->chan)
+        chan_send(ch->chan, type, 0, b, fd);
+}
+
+int
+children_tell_settings(struct child *ch, const struct plan *plan)
+{
+    CLEANUP(buf_done) struct buf b;
+    buf_init(&b, 64);
+    put_u64(&b, plan->generation);
+    return chan_send(ch->chan, TELL_SETTINGS, 0, &b, plan->bundles[children_bundle(ch->row->id)]);
+}
+
+static void
+introduce(struct child *a, struct child *b)
+{
+    int pair[2];
+    if (!a->pid || !b->pid || chan_pair(pair))
+        return;
+    for (int i = 0; i < 2; i++) {
+        CLEANUP(buf_done) struct buf body;
+        buf_init(&body, 16);
+        put_u8(&body, (uint8_t)(i ? a : b)->row->id);
+        put_u8(&body, 0);
+        tell_fd(i ? b : a, TELL_PEER, &body, pair[i]);
+        close(pair[i]);
+    }
+}
+
+static void
+furnish(struct children *c, struct child *ch)
+{
+    CLEANUP(buf_done) struct buf slot;
+    buf_init(&slot, 16);
+    put_u8(&slot, (uint8_t)ch->row->id);
+    tell_fd(ch, TELL_METRICS, &slot, c->metrics_fd);
+    c->sink(c->ctx, ch);
+    children_tell_settings(ch, c->plan);
+    if (ch->control_fd >= 0)
+        tell_fd(ch, TELL_CONTROL, NULL, ch->control_fd);
+    for (unsigned i = 0; i < ROLE_MAX_; i++)
+        if (ch->row->peers & (1u << i))
+            introduce(ch, &c->of[i]);
+    c->greet(c->ctx, ch);
+    tell_fd(ch, TELL_START, NULL, -1);
+}
+
+static void
+try_again(struct child *ch)
+{
+    unsigned shift = MIN(ch->failures, 9u);
+    uint64_t pause = MIN(BACKOFF_FIRST << shift, BACKOFF_MOST);
+    ch->failures++;
+    loop_timer_set(&ch->again, pause);
+}
+
+int
+children_start(struct children *c, enum role_id id)
+{
+    static const struct chan_ops ops = {.message = on_message, .closed = on_closed};
+    struct child *ch = &c->of[id];
+    int pair[2];
+    ch->wanted = true;
+    int rc = chan_pair(pair);
+    if (rc) {
+        try_again(ch);
+        return rc;
+    }
+    ch->pid = spawn(ch, pair[1]);
+    close(pair[1]);
+    if (ch->pid < 0) {
+        rc = -errno;
+        ch->pid = 0;
+        close(pair[0]);
+        try_again(ch);
+        return rc;
+    }
+    chan_free(ch->chan);
+    ch->chan = chan_create(c->loop, pair[0], &ops, ch);
+    ch->ready = false;
+    ch->started = clock_mono();
+    furnish(c, ch);
+    return 0;
+}
+
+static void
+ended(struct children *c, struct child *ch, int status)
+{
+    bool expected = c->stopping || !ch->wanted;
+    ch->pid = 0;
+    ch->ready = false;
+    ch->last_status = status;
+    chan_free(ch->chan);
+    ch->chan = NULL;
+    if (expected)
+        return;
+    ch->restarts++;
+    metric_add(METRIC_RESTARTS, 1);
+    if (clock_mono() - ch->started > STEADY)
+        ch->failures = 0;
+    if (WIFSIGNALED(status))
+        event_warning("%s was ended by signal %d%s and is started again; accepted mail is on disk",
+                      ch->row->name, WTERMSIG(status),
+                      WTERMSIG(status) == SIGSYS ? " (it asked for what its sandbox forbids)" : "");
+    else
+        event_warning("%s ended with status %d and is started again; accepted mail is on disk",
+                      ch->row->name, WEXITSTATUS(status));
+    try_again(ch);
+}
+
+void
+children_reap(struct children *c)
+{
+    for (unsigned i = 0; i < ROLE_MAX_; i++) {
+        int status;
+        if (c->of[i].pid && waitpid(c->of[i].pid, &status, WNOHANG) == c->of[i].pid)
+            ended(c, &c->of[i], status);
+    }
+    if (!c->stopping)
+        return;
+    /* The next in line is asked to stop when the one before it is gone. */
+    for (size_t i = ARRAY_LEN(order); i--;)
+        if (c->of[order[i]].pid) {
+            children_stop_all(c);
+            return;
+        }
+    c->all_gone(c->ctx);
+}
+
+void
+children_stop(struct children *c, enum role_id id)
+{
+    c->of[id].wanted = false;
+    tell_fd(&c->of[id], TELL_STOP, NULL, -1);
+}
+
+/* Gate and courier first (they finish sessions and write outcomes), then those they lean on. */
+void
+children_stop_all(struct children *c)
+{
+    c->stopping = true;
+    bool busy = c->of[ROLE_GATE].pid || c->of[ROLE_COURIER].pid;
+    for (size_t i = 0; i < ARRAY_LEN(order); i++) {
+        struct child *ch = &c->of[order[i]];
+        bool trade = ch->row->id == ROLE_GATE || ch->row->id == ROLE_COURIER;
+        if (ch->pid && (trade || !busy))
+            children_stop(c, ch->row->id);
+        loop_timer_stop(&ch->again);
+    }
+}
+
+void
+children_kill_all(struct children *c)
+{
+    for (unsigned i = 0; i < ROLE_MAX_; i++)
+        if (c->of[i].pid)
+            kill(c->of[i].pid, SIGKILL);
+}
+
+bool
+children_running(const struct children *c)
+{
+    for (unsigned i = 0; i < ROLE_MAX_; i++)
+        if (c->of[i].pid)
+            return true;
+    return false;
+}

@@ -1,0 +1,54 @@
+/*
+ * roles/children.h - the supervisor's children: start, channels between them, end, back-off.
+ */
+#ifndef GAPURA_ROLES_CHILDREN_H
+#define GAPURA_ROLES_CHILDREN_H
+
+#include "net/chan.h"
+#include "net/loop.h"
+#include "roles/plan.h"
+#include "roles/role.h"
+
+struct children;
+struct child {
+    const struct role_row *row;
+    struct children *all;
+    pid_t pid;             /* 0: not running */
+    struct chan *chan;
+    bool wanted, ready;
+    uint64_t started;      /* mono ns */
+    unsigned failures;     /* in a row: the back-off doubles with each */
+    unsigned restarts;
+    int last_status;       /* of waitpid */
+    int control_fd;        /* its listening control socket */
+    struct loop_timer again;
+};
+struct children {
+    struct loop *loop;
+    struct child of[ROLE_MAX_];
+    unsigned uid, gid;     /* base identity; each role's own from children_uid */
+    const struct plan *plan;
+    int metrics_fd;
+    bool stopping;
+    /* The owner's: tells listeners to a child that has just started. */
+    void (*greet)(void *ctx, struct child *);
+    void (*message)(void *ctx, struct child *, uint16_t type, uint64_t id, struct wire *body, int fd);
+    void (*all_gone)(void *ctx);
+    void (*sink)(void *ctx, struct child *); /* hand it the event sink */
+    void *ctx;
+};
+
+void children_init(struct children *, struct loop *, void *ctx);
+void children_identity(struct children *, const char *user);
+unsigned children_uid(const struct children *, const struct role_row *);
+int children_start(struct children *, enum role_id); /* 0 or -errno: tried again later */
+void children_reap(struct children *);               /* on SIGCHLD */
+void children_stop(struct children *, enum role_id); /* TELL_STOP */
+void children_stop_all(struct children *);           /* in order: gate first, spooler last */
+void children_kill_all(struct children *);
+bool children_running(const struct children *);
+enum plan_bundle children_bundle(enum role_id);
+/* Hands the plan's bundle to that child. */
+int children_tell_settings(struct child *, const struct plan *);
+
+#endif

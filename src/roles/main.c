@@ -1,0 +1,64 @@
+/*
+ * roles/main.c - one binary: the command line, `run`, `check`, and a role when re-executed.
+ */
+#include <stdio.h>
+
+#include "ctl/ctl.h"
+#include "roles/plan.h"
+#include "roles/role.h"
+#include "roles/sandbox.h"
+#include "roles/settings.h"
+#include "roles/supervisor.h"
+#include "roles/trial.h"
+
+#define DEFAULT_FILE "/etc/gapura/gapura.conf"
+
+/* `-c FILE` or `--config FILE` anywhere behind the verb; anything else is refused. */
+static const char *
+file_argument(int argc, char **argv, const char *verb)
+{
+    const char *file = DEFAULT_FILE;
+    for (int i = 2; i < argc; i++) {
+        if ((!strcmp(argv[i], "-c") || !strcmp(argv[i], "--config")) && i + 1 < argc) {
+            file = argv[++i];
+            continue;
+        }
+        bool help = !strcmp(argv[i], "--help") || !strcmp(argv[i], "-h");
+        fprintf(help ? stdout : stderr, "%s%s%susage: gapura %s [-c FILE]   (default %s)\n",
+                help ? "" : "gapura: unknown argument \"", help ? "" : argv[i], help ? "" : "\"\n",
+                verb, DEFAULT_FILE);
+        exit(help ? 0 : 2);
+    }
+    return file;
+}
+
+static int
+print_settings(const char *form)
+{
+    CLEANUP(buf_done) struct buf b;
+    buf_init(&b, 4u << 20);
+    if (!strcmp(form, "man"))
+        conf_print_man(&b, roles_blocks, roles_nblocks);
+    else
+        conf_print_markdown(&b, roles_blocks, roles_nblocks);
+    fwrite(b.p, 1, b.n, stdout);
+    return b.failed ? 1 : 0;
+}
+
+int
+main(int argc, char **argv)
+{
+    if (argc == 3 && !strcmp(argv[1], "--role")) {
+        const struct role_row *row = role_find(argv[2]);
+        return row ? role_main(row, 0) : 2;
+    }
+    if (argc >= 3 && !strcmp(argv[1], "--sandbox-trial"))
+        return trial_main(argc - 2, argv + 2);
+    if (argc == 3 && !strcmp(argv[1], "--print-settings"))
+        return print_settings(argv[2]);
+    if (argc >= 2 && !strcmp(argv[1], "run"))
+        return supervisor_main(file_argument(argc, argv, "run"));
+    if (argc >= 2 && !strcmp(argv[1], "check"))
+        return check_main(file_argument(argc, argv, "check"));
+    return ctl_main(argc, argv);
+}

@@ -1,0 +1,266 @@
+/*
+ * roles/role.c - the runtime of a role: talks to the supervisor, keeps settings, peers and sinks,
+ * and hands everything else to the role's own ops.
+ *
+ * Called from main.c in a re-executed process. Never parses anything of a stranger.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include "core/event.h"
+#include "core/metric.h"
+#include "roles/role.h"
+#include "roles/settings.h"
+#include "store/asks.h"
+
+static void
+turn_done(void *ctx)
+{
+    (void)ctx;
+    event_flush();
+}
+
+struct str
+role_file(void *role, struct str path)
+{
+    return bundle_find(&((struct role *)role)->bundle, path);
+}
+
+void
+role_ready(struct role *r)
+{
+    chan_send(r->supervisor, TELL_READY, 0, NULL, -1);
+}
+
+void
+role_exit(struct role *r, int status)
+{
+    (void)r;
+    event_flush();
+    _exit(status); /* nothing is saved at the end: the log is the truth at any moment */
+}
+
+static int
+settings_parse(struct role *r, struct bundle *b, struct conf **ret)
+{
+    struct conf_errors errs = {0};
+    conf_parse(ret, &b->texts, roles_blocks, roles_nblocks, b->generation, &errs);
+    int rc = *ret ? 0 : ERR_SYNTAX;
+    if (rc)
+        event_alarm("%s cannot read settings that the loader had passed: %s", r->row->name,
+                    errs.n ? errs.items[0].text.p : "");
+    conf_errors_done(&errs);
+    return rc;
+}
+
+/* First settings are kept; later ones go through ops->settings and replace the old on success. */
+static void
+take_settings(struct role *r, int fd)
+{
+    struct bundle b;
+    struct conf *conf = NULL;
+    int rc = bundle_read(&b, fd);
+    if (rc || settings_parse(r, &b, &conf)) {
+        if (!rc)
+            bundle_done(&b);
+        if (!r->conf)
+            role_exit(r, 1);
+        return;
+    }
+    if (!r->started) {
+        r->bundle = b;
+        r->conf = conf;
+        return;
+    }
+    /* links.file must see the new files while the role takes the settings. The former bundle and
+     * conf stay mapped: running sessions may hold views into them. */
+    struct bundle old = r->bundle;
+    struct why why = {{0}};
+    r->bundle = b;
+    rc = r->row->ops->settings ? r->row->ops->settings(r, conf, &why) : 0;
+    if (rc) {
+        event_alarm("%s keeps its former settings: %s", r->row->name, why.text);
+        r->bundle = old;
+        bundle_done(&b);
+        conf_free(conf);
+        return;
+    }
+    r->conf = conf;
+}
+
+static void
+peer_message(void *ctx, uint16_t type, uint64_t id, struct wire *body, int fd)
+{
+    struct role_peer *p = ctx;
+    if (p->role->row->ops->message)
+        p->role->row->ops->message(p->role, p->id, type, id, body, fd);
+    else
+        fd_close(&fd);
+}
+
+static void
+peer_closed(void *ctx)
+{
+    struct role_peer *p = ctx;
+    if (p->role->started && p->role->row->ops->peer_lost)
+        p->role->row->ops->peer_lost(p->role, p->id);
+}
+
+static void
+take_peer(struct role *r, unsigned id, int fd)
+{
+    static const struct chan_ops ops = {.message = peer_message, .closed = peer_closed};
+    if (id >= ROLE_MAX_ || fd < 0) {
+        fd_close(&fd);
+        return;
+    }
+    struct role_peer *p = &r->peers[id];
+    p->role = r;
+    p->id = (enum role_id)id;
+    if (p->chan)
+        chan_renew(p->chan, fd);
+    else
+        p->chan = chan_create(r->loop, fd, &ops, p);
+    if (r->started && r->row->ops->peer)
+        r->row->ops->peer(r, p->id);
+}
+
+static void
+on_call(void *ctx, struct ctl_call *call, struct str verb, struct str args)
+{
+    struct role *r = ctx;
+    if (r->row->ops->verb)
+        r->row->ops->verb(r, call, verb, args);
+    else
+        ctl_call_end(call, 1, "this role answers no verbs");
+}
+
+static void
+take_listen(struct role *r, struct str name, int fd)
+{
+    if (r->started) {
+        if (r->row->ops->listen)
+            r->row->ops->listen(r, name, fd);
+        else
+            fd_close(&fd);
+        return;
+    }
+    struct role_listen *l = calloc(1, sizeof *l + name.n + 1);
+    ENSURE(l);
+    memcpy((char *)(l + 1), name.p, name.n);
+    l->name = str_of(l + 1, name.n);
+    l->fd = fd;
+    l->next = r->listens;
+    r->listens = l;
+}
+
+static void
+start(struct role *r)
+{
+    struct why why = {{0}};
+    if (!r->conf)
+        role_exit(r, 1);
+    int rc = r->row->ops->start(r, &why);
+    if (rc) {
+        event_alarm("%s cannot start: %s%s%s. Accepted mail is safe on disk; the role is tried "
+                    "again.",
+                    r->row->name, why.text, why.text[0] ? ": " : "", err_text(rc));
+        role_exit(r, 1);
+    }
+    r->started = true;
+}
+
+static void
+supervisor_message(void *ctx, uint16_t type, uint64_t id, struct wire *body, int fd)
+{
+    struct role *r = ctx;
+    (void)id;
+    switch (type) {
+    case TELL_SETTINGS:
+        wire_u64(body);
+        take_settings(r, fd);
+        return;
+    case TELL_PEER: {
+        uint8_t peer = wire_u8(body);
+        take_peer(r, peer, fd);
+        return;
+    }
+    case TELL_LISTEN:
+        take_listen(r, wire_str(body), fd);
+        return;
+    case TELL_UNLISTEN:
+        if (r->started && r->row->ops->unlisten)
+            r->row->ops->unlisten(r, wire_str(body));
+        break;
+    case TELL_SINK: {
+        uint8_t kind = wire_u8(body);
+        event_setup((enum event_sink_kind)kind, fd, wire_str(body), r->row->name);
+        return;
+    }
+    case TELL_REOPEN: {
+        int old = event_swap_fd(fd);
+        fd_close(&old);
+        return;
+    }
+    case TELL_METRICS:
+        metric_attach(fd, wire_u8(body));
+        return;
+    case TELL_CONTROL:
+        r->control = ctl_server_create(r->loop, fd, on_call, r);
+        return;
+    case TELL_START:
+        start(r);
+        break;
+    case TELL_STOP:
+        if (r->stopping)
+            break;
+        r->stopping = true;
+        if (r->started && r->row->ops->stop)
+            r->row->ops->stop(r);
+        else
+            role_exit(r, 0);
+        break;
+    default:
+        if (r->started && r->row->ops->message) {
+            r->row->ops->message(r, ROLE_SUPERVISOR, type, id, body, fd);
+            return;
+        }
+        break;
+    }
+    fd_close(&fd);
+}
+
+static void
+supervisor_closed(void *ctx)
+{
+    struct role *r = ctx;
+    /* The supervisor is gone, killed perhaps: a role without one cannot be looked after. What was
+     * accepted is on disk. */
+    role_exit(r, 1);
+}
+
+int
+role_main(const struct role_row *row, unsigned index)
+{
+    static const struct chan_ops ops = {.message = supervisor_message, .closed = supervisor_closed};
+    struct role *r = calloc(1, sizeof *r);
+    ENSURE(r);
+    r->row = row;
+    r->index = index;
+    signal(SIGPIPE, SIG_IGN);
+    signal(SIGINT, SIG_IGN); /* Ctrl-C is the supervisor's: it stops the roles in order */
+    signal(SIGHUP, SIG_IGN);
+    signal(SIGTERM, SIG_DFL);
+    r->loop = loop_create();
+    if (!r->loop)
+        return 1;
+    event_setup(EVENT_SINK_NONE, -1, STR_NONE, row->name);
+    r->supervisor = chan_create(r->loop, ROLE_SUPERVISOR_FD, &ops, r);
+    if (!r->supervisor)
+        return 1;
+    loop_each_turn(r->loop, turn_done, r);
+    loop_run(r->loop);
+    return 0;
+}

@@ -1,0 +1,268 @@
+/*
+ * roles/role_courier.c - delivery: wires the courier to log, writer, resolver, spooler and gate.
+ *
+ * May not listen (but for its control socket), nor read TLS keys. Reads the log as hostile input.
+ */
+#include <unistd.h>
+
+#include "core/clock.h"
+#include "core/event.h"
+#include "courier/courier.h"
+#include "courier/settings.h"
+#include "roles/role.h"
+#include "roles/sandbox.h"
+#include "roles/settings.h"
+#include "roles/stream_link.h"
+#include "store/asks.h"
+#include "store/settings.h"
+
+#define STOP_GRACE (20 * NS_PER_S)
+
+struct courier_role {
+    struct role *role;
+    struct stream_link link;
+    struct courier *courier;
+    struct dns_client *dns;
+    char *spool_dir;
+    /* A gate's share comes as two messages; the first waits for the second. */
+    uint16_t share_stream;
+    uint32_t share_epoch;
+    int share_fd, wake_fd;
+    bool opened, gate_known, recovered;
+    uint32_t live[8];
+    unsigned nlive;
+};
+
+/* Recovery must know which epochs are still being written: it waits until each gate has told its
+ * share, or is gone. */
+static void
+recover_if_ready(struct courier_role *c)
+{
+    struct role *r = c->role;
+    struct why why = {{0}};
+    bool gate = role_chan(r, ROLE_GATE) && chan_open(role_chan(r, ROLE_GATE));
+    if (c->recovered || !c->opened || (gate && !c->gate_known))
+        return;
+    c->recovered = true;
+    int rc = courier_recover(c->courier, c->live, c->nlive, &why);
+    if (rc) {
+        event_alarm("the log cannot be read: %s. Nothing was changed in it; delivery waits and is "
+                    "tried again.",
+                    why.text[0] ? why.text : err_text(rc));
+        role_exit(r, 1);
+    }
+    role_ready(r);
+}
+
+/* Follows the stream whose two descriptors are there, once the courier is open. */
+static void
+attach_if_ready(struct courier_role *c)
+{
+    if (!c->opened || c->share_fd < 0 || c->wake_fd < 0)
+        return;
+    int share = c->share_fd, wake = c->wake_fd;
+    c->share_fd = c->wake_fd = -1;
+    int rc = courier_attach(c->courier, c->share_stream, c->share_epoch, share, wake);
+    if (rc)
+        event_alarm("cannot follow the log of stream %u: %s", c->share_stream, err_text(rc));
+    if (c->nlive < ARRAY_LEN(c->live))
+        c->live[c->nlive++] = c->share_epoch;
+    c->gate_known = true;
+    recover_if_ready(c);
+}
+
+static void
+take_share(struct courier_role *c, struct wire *body, int fd)
+{
+    uint16_t stream = wire_u16(body);
+    uint32_t epoch = wire_u32(body);
+    uint8_t which = wire_u8(body);
+    if (which == 0) {
+        fd_close(&c->wake_fd);
+        fd_close(&c->share_fd);
+        c->share_stream = stream;
+        c->share_epoch = epoch;
+        c->share_fd = fd;
+    } else if (stream == c->share_stream && epoch == c->share_epoch) {
+        fd_close(&c->wake_fd);
+        c->wake_fd = fd;
+    } else {
+        fd_close(&fd);
+    }
+    attach_if_ready(c);
+}
+
+static int
+sandbox_courier(struct role *r, const char *spool_dir, struct why *why)
+{
+    struct sandbox_path paths[8] = {{spool_dir, SANDBOX_READ}, {"/etc/ssl", SANDBOX_READ}};
+    static char kept[6][512];
+    unsigned n = 2;
+    /* Maildirs and LMTP sockets of domains, by settings. */
+    for (const struct conf_section *s = conf_first(r->conf, "domain"); s; s = conf_next(s)) {
+        const struct settings_domain *d = s->data;
+        for (size_t i = 0; i < d->inside.n; i++) {
+            struct inside_host h;
+            if (inside_parse(((struct str *)d->inside.items)[i], &h) || !h.path.n)
+                continue;
+            if (h.kind == INSIDE_MAILDIR && n < ARRAY_LEN(paths) &&
+                str_copy(h.path, kept[n - 2], sizeof kept[0])) {
+                paths[n] = (struct sandbox_path){kept[n - 2], SANDBOX_READ | SANDBOX_WRITE};
+                n++;
+            }
+        }
+    }
+    return sandbox_enter(r->row->sandbox, paths, n, why);
+}
+
+static void
+courier_opened(struct role *r)
+{
+    struct courier_role *c = r->self;
+    struct why why = {{0}};
+    struct courier_links links = {
+        .loop = r->loop,
+        .spool_dir = c->spool_dir,
+        .writer = c->link.writer,
+        .dns = c->dns,
+        .spooler = role_chan(r, ROLE_SPOOLER),
+        .gate = role_chan(r, ROLE_GATE),
+        .file = role_file,
+        .file_ctx = r,
+        .node = c->link.node,
+    };
+    int rc = courier_create(&c->courier, &links, r->conf, &why);
+    if (!rc)
+        rc = sandbox_courier(r, c->spool_dir, &why);
+    if (rc) {
+        event_alarm("the courier cannot start: %s", why.text[0] ? why.text : err_text(rc));
+        role_exit(r, 1);
+    }
+    c->opened = true;
+    c->live[c->nlive++] = c->link.epoch;
+    attach_if_ready(c);
+    recover_if_ready(c);
+}
+
+static int
+courier_start(struct role *r, struct why *why)
+{
+    const struct settings_spool *sp = conf_get(r->conf, "spool");
+    const struct settings_dns *dns = conf_get(r->conf, "dns");
+    struct courier_role *c = calloc(1, sizeof *c);
+    ENSURE(c);
+    (void)why;
+    r->self = c;
+    c->role = r;
+    c->share_fd = c->wake_fd = -1;
+    c->spool_dir = strndup(sp->dir.p, sp->dir.n);
+    if (role_chan(r, ROLE_RESOLVER))
+        c->dns = dns_client_create(r->loop, role_chan(r, ROLE_RESOLVER), (unsigned)dns->cache);
+    return stream_link_open(&c->link, r, SPOOL_STREAM_COURIER * 256, courier_opened);
+}
+
+static void
+courier_role_message(struct role *r, enum role_id from, uint16_t type, uint64_t id,
+                     struct wire *body, int fd)
+{
+    struct courier_role *c = r->self;
+    if (!c) {
+        fd_close(&fd);
+        return;
+    }
+    if (from == ROLE_SPOOLER && stream_link_message(&c->link, type, body, fd))
+        return;
+    if (type == TELL_SHARE) {
+        take_share(c, body, fd);
+        return;
+    }
+    fd_close(&fd);
+    if (type == TELL_SNAPSHOT || (type == TELL_SPACE && !c->courier))
+        return;
+    if (from == ROLE_RESOLVER && c->dns && dns_client_message(c->dns, type, id, body))
+        return;
+    if (!c->courier || !courier_message(c->courier, role_chan(r, from), type, id, body))
+        event_warning("unknown message %#x from %s", type, role_table[from].name);
+}
+
+static void
+courier_role_peer(struct role *r, enum role_id id)
+{
+    struct courier_role *c = r->self;
+    if (id == ROLE_SPOOLER)
+        stream_link_renewed(&c->link);
+    if (id == ROLE_GATE && c->courier)
+        courier_set_gate(c->courier, role_chan(r, ROLE_GATE));
+}
+
+static void
+courier_role_lost(struct role *r, enum role_id id)
+{
+    struct courier_role *c = r->self;
+    if (id == ROLE_RESOLVER && c->dns)
+        dns_client_lost(c->dns);
+    if (id == ROLE_GATE) {
+        if (c->courier)
+            courier_set_gate(c->courier, NULL);
+        recover_if_ready(c);
+    }
+}
+
+static int
+courier_settings(struct role *r, struct conf *now, struct why *why)
+{
+    struct courier_role *c = r->self;
+    return c->courier ? courier_set_conf(c->courier, now, why) : 0;
+}
+
+static void
+on_stopped(void *ctx)
+{
+    struct role *r = ctx;
+    struct courier_role *c = r->self;
+    courier_free(c->courier);
+    spool_writer_free(c->link.writer);
+    role_exit(r, 0);
+}
+
+static void
+courier_role_stop(struct role *r)
+{
+    struct courier_role *c = r->self;
+    if (!c->courier)
+        role_exit(r, 0);
+    courier_stop(c->courier, STOP_GRACE, on_stopped, r);
+}
+
+static void
+reply_line(void *ctx, struct str json)
+{
+    ctl_call_line(ctx, json);
+}
+
+static void
+reply_end(void *ctx, int status, const char *text)
+{
+    ctl_call_end(ctx, status, text);
+}
+
+static void
+courier_role_verb(struct role *r, struct ctl_call *call, struct str verb, struct str args)
+{
+    struct courier_role *c = r->self;
+    struct courier_reply reply = {reply_line, reply_end, call};
+    if (!c->courier || !c->recovered)
+        ctl_call_end(call, 1, "the courier is reading the log; try again in a moment");
+    else if (!courier_verb(c->courier, verb, args, &reply))
+        ctl_call_end(call, 1, "the courier does not know this verb");
+}
+
+const struct role_ops role_courier_ops = {
+    .start = courier_start,
+    .settings = courier_settings,
+    .peer = courier_role_peer,
+    .peer_lost = courier_role_lost,
+    .message = courier_role_message,
+    .verb = courier_role_verb,
+    .stop = courier_role_stop,
+};

@@ -1,0 +1,194 @@
+/*
+ * roles/role_spooler.c - opens, pre-writes, recycles segments; hands out descriptors and epochs.
+ *
+ * Reads nothing from outside, has no network. Everything here may block: nobody waits for it but
+ * writers that have another segment in hand.
+ */
+#include <unistd.h>
+
+#include "core/clock.h"
+#include "core/event.h"
+#include "core/metric.h"
+#include "roles/role.h"
+#include "roles/sandbox.h"
+#include "roles/settings.h"
+#include "roles/stream_link.h"
+#include "spool/pool.h"
+#include "store/asks.h"
+
+#define PREPARE_PAUSE NS_PER_MS      /* between two segments being pre-written */
+#define PREPARE_AFTER_ERROR (5 * NS_PER_S)
+
+struct spooler {
+    struct role *role;
+    struct spool_pool *pool;
+    struct loop_timer prepare;
+    struct spool_space told;
+};
+
+static void
+tell_space(struct spooler *s)
+{
+    struct spool_space now;
+    spool_pool_space(s->pool, &now);
+    metric_set(METRIC_SEGMENTS_FREE, now.segments_free);
+    metric_set(METRIC_SEGMENTS_USED, now.segments_used);
+    struct chan *gate = role_chan(s->role, ROLE_GATE), *courier = role_chan(s->role, ROLE_COURIER);
+    CLEANUP(buf_done) struct buf b;
+    buf_init(&b, 64);
+    put_u64(&b, now.intake_bytes);
+    put_u64(&b, now.bytes_total);
+    put_u8(&b, now.intake_open);
+    if (gate)
+        chan_send(gate, TELL_SPACE, 0, &b, -1);
+    if (courier)
+        chan_send(courier, TELL_SPACE, 0, &b, -1);
+    if (s->told.intake_open && !now.intake_open)
+        event_alarm("the spool is full: new mail is answered with 452 4.3.1, what was accepted is "
+                    "safe and is delivered. Intake opens by itself when there is space again; give "
+                    "the disk space or raise spool.quota.");
+    s->told = now;
+}
+
+static void
+on_prepare(void *ctx)
+{
+    struct spooler *s = ctx;
+    int rc = spool_pool_prepare(s->pool);
+    if (rc > 0) {
+        tell_space(s);
+        loop_timer_set(&s->prepare, PREPARE_PAUSE);
+    } else if (rc < 0) {
+        loop_timer_set(&s->prepare, PREPARE_AFTER_ERROR);
+    }
+}
+
+static int
+spooler_start(struct role *r, struct why *why)
+{
+    const struct settings_spool *sp = conf_get(r->conf, "spool");
+    struct spooler *s = calloc(1, sizeof *s);
+    ENSURE(s);
+    s->role = r;
+    r->self = s;
+    char *dir = strndup(sp->dir.p, sp->dir.n);
+    struct sandbox_path paths[] = {{dir, SANDBOX_READ | SANDBOX_WRITE}};
+    int rc = sandbox_enter(r->row->sandbox, paths, ARRAY_LEN(paths), why);
+    if (rc)
+        return rc;
+    struct spool_pool_conf conf = {
+        .dir = dir,
+        .segment_size = sp->segment,
+        .quota = sp->quota,
+        .min_free = sp->min_free,
+        .reserve = (unsigned)sp->reserve,
+        .ready = (unsigned)sp->ready,
+    };
+    rc = spool_pool_open(&s->pool, &conf, why);
+    if (rc)
+        return rc;
+    loop_timer_init(&s->prepare, r->loop, on_prepare, s);
+    loop_timer_set(&s->prepare, PREPARE_PAUSE);
+    spool_pool_space(s->pool, &s->told);
+    if (!s->told.direct)
+        event_notice("the spool's device takes no direct writes (%s): buffered writes and syncs "
+                     "are used, which is as safe and slower",
+                     s->told.direct_why);
+    tell_space(s);
+    role_ready(r);
+    return 0;
+}
+
+static void
+answer_epoch(struct spooler *s, struct chan *to, uint64_t id)
+{
+    CLEANUP(buf_done) struct buf b;
+    buf_init(&b, 64);
+    put_u64(&b, (uint64_t)spool_pool_epoch(s->pool));
+    put_u32(&b, spool_pool_node(s->pool));
+    put_u8(&b, s->told.direct);
+    chan_send(to, ASK_EPOCH_ANSWER, id, &b, -1);
+}
+
+static void
+answer_segment(struct spooler *s, struct chan *to, uint64_t id, struct wire *body)
+{
+    uint16_t stream = wire_u16(body);
+    uint32_t epoch = wire_u32(body);
+    CLEANUP(buf_done) struct buf b;
+    CLEANUP(fd_close) int fd = -1;
+    struct spool_segment seg = {0};
+    int rc = spool_pool_take(s->pool, stream, epoch, &fd, &seg);
+    buf_init(&b, 256);
+    put_u32(&b, (uint32_t)rc);
+    stream_link_put_segment(&b, &seg);
+    chan_send(to, ASK_SEGMENT_ANSWER, id, &b, fd);
+    tell_space(s);
+    loop_timer_set(&s->prepare, PREPARE_PAUSE);
+}
+
+static void
+take_back(struct spooler *s, struct chan *from, struct wire *body)
+{
+    uint64_t number = wire_u64(body), generation = wire_u64(body);
+    int rc = spool_pool_free(s->pool, number, generation);
+    if (rc) {
+        event_warning("segment %llu could not be recycled: %s; its space stays used until the next "
+                      "start",
+                      (unsigned long long)number, err_text(rc));
+        return;
+    }
+    CLEANUP(buf_done) struct buf b;
+    buf_init(&b, 64);
+    put_u64(&b, number);
+    put_u64(&b, generation);
+    chan_send(from, TELL_FREED, 0, &b, -1);
+    tell_space(s);
+}
+
+static void
+spooler_message(struct role *r, enum role_id from, uint16_t type, uint64_t id, struct wire *body,
+                int fd)
+{
+    struct spooler *s = r->self;
+    fd_close(&fd);
+    if (!s || !s->pool)
+        return;
+    switch (type) {
+    case ASK_EPOCH:
+        answer_epoch(s, role_chan(r, from), id);
+        break;
+    case ASK_SEGMENT:
+        answer_segment(s, role_chan(r, from), id, body);
+        break;
+    case TELL_FREE:
+        take_back(s, role_chan(r, from), body);
+        break;
+    default:
+        event_warning("unknown message %#x from %s", type, role_table[from].name);
+    }
+}
+
+static void
+spooler_peer(struct role *r, enum role_id id)
+{
+    struct spooler *s = r->self;
+    (void)id;
+    if (s && s->pool)
+        tell_space(s);
+}
+
+static void
+spooler_stop(struct role *r)
+{
+    struct spooler *s = r->self;
+    spool_pool_close(s->pool);
+    role_exit(r, 0);
+}
+
+const struct role_ops role_spooler_ops = {
+    .start = spooler_start,
+    .message = spooler_message,
+    .peer = spooler_peer,
+    .stop = spooler_stop,
+};

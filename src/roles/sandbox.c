@@ -1,0 +1,198 @@
+/*
+ * roles/sandbox.c - the profiles: which system calls and which paths a running role keeps.
+ *
+ * Called once by each role between loading what it needs and touching a stranger's byte. The rows
+ * name groups of calls; whatever no group of the profile holds kills the process.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <linux/capability.h>
+#include <linux/landlock.h>
+#include <sched.h>
+#include <seccomp.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "roles/sandbox.h"
+
+/* clang-format off */
+static const char *const calls_base[] = {
+    "read", "write", "readv", "writev", "pread64", "pwrite64", "preadv", "pwritev", "pwritev2",
+    "close", "fstat", "newfstatat", "lseek", "mmap", "munmap", "mprotect", "mremap", "madvise", "brk",
+    "futex", "rt_sigaction", "rt_sigprocmask", "rt_sigreturn", "sigaltstack", "restart_syscall",
+    "nanosleep", "clock_nanosleep", "clock_gettime", "clock_getres", "gettimeofday", "time",
+    "getrandom", "getpid", "getppid", "gettid", "tgkill", "exit", "exit_group", "getuid", "geteuid",
+    "getgid", "getegid", "epoll_wait", "epoll_pwait", "epoll_ctl", "epoll_create1", "eventfd2",
+    "timerfd_create", "timerfd_settime", "poll", "ppoll", "select", "pselect6", "pipe2", "sched_yield",
+    "sched_getaffinity", "set_robust_list", "rseq", "membarrier", "fdatasync", "fsync", "fcntl",
+    "dup", "dup2", "dup3", "sendmsg", "recvmsg", "recvmmsg", "sendmmsg", "sendto", "recvfrom",
+    "shutdown", "getsockname", "getpeername", "setsockopt", "getsockopt", "getrusage", "uname",
+    "sysinfo", "memfd_create", "ftruncate", "signalfd4", "set_tid_address", "prctl", NULL};
+static const char *const calls_accept[] = {"accept4", "accept", NULL};
+/* A network of its own: sockets to strangers, or to a directory. */
+static const char *const calls_socket[] = {"socket", "connect", "bind", "socketpair", "ioctl", NULL};
+static const char *const calls_look[] = {"openat", "open", "stat", "lstat", "access", "faccessat",
+    "faccessat2", "getdents64", "readlink", "readlinkat", "statx", "fadvise64", "readahead",
+    "getcwd", NULL};
+static const char *const calls_files[] = {"rename", "renameat", "renameat2", "unlink", "unlinkat",
+    "link", "linkat", "mkdir", "mkdirat", "rmdir", "fallocate", "flock", "fchmod", "fchmodat",
+    "fchown", "fchownat", "chmod", "chown", "utimensat", "statfs", "fstatfs", "sync_file_range",
+    "inotify_init1", "inotify_add_watch", "inotify_rm_watch", "umask", "lchown", NULL};
+/* clang-format on */
+
+struct profile {
+    const char *name;
+    const char *const *groups[6];
+    bool paths; /* Landlock with the paths given; else no path at all */
+};
+static const struct profile profiles[] = {
+    {"scan", {calls_base}, false},
+    {"keyring", {calls_base}, false},
+    {"gate", {calls_base, calls_accept}, false},
+    {"desk", {calls_base, calls_accept}, false},
+    {"resolver", {calls_base, calls_socket, calls_look}, true},
+    {"courier", {calls_base, calls_accept, calls_socket, calls_look, calls_files}, true},
+    {"keeper", {calls_base, calls_accept, calls_socket, calls_look, calls_files}, true},
+    {"spooler", {calls_base, calls_look, calls_files}, true},
+    {"loader", {calls_base, calls_look}, true},
+};
+
+static const struct profile *
+profile_find(const char *name)
+{
+    for (size_t i = 0; i < ARRAY_LEN(profiles); i++)
+        if (!strcmp(profiles[i].name, name))
+            return &profiles[i];
+    return NULL;
+}
+
+bool
+sandbox_exists(const char *profile)
+{
+    return profile_find(profile) != NULL;
+}
+
+int
+sandbox_user(unsigned uid, unsigned gid, struct why *why)
+{
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
+        return why_set(why, -errno, "no_new_privs: %s", err_text(-errno));
+    if (geteuid() == uid)
+        return 0;
+    if (setgroups(0, NULL) || setresgid(gid, gid, gid) || setresuid(uid, uid, uid))
+        return why_set(why, -errno, "cannot become uid %u, gid %u: %s", uid, gid, err_text(-errno));
+    prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+    return 0;
+}
+
+int
+sandbox_reader(unsigned uid, unsigned gid, struct why *why)
+{
+    bool root = geteuid() == 0 && uid != 0;
+    if (root)
+        prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0);
+    int rc = sandbox_user(uid, gid, why);
+    if (rc || !root)
+        return rc;
+    struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct data[2] = {{0}};
+    data[0].effective = data[0].permitted = 1u << CAP_DAC_READ_SEARCH;
+    if (syscall(SYS_capset, &head, data))
+        return why_set(why, -errno, "capset: %s", err_text(-errno));
+    return 0;
+}
+
+static int
+landlock_enter(const struct sandbox_path *paths, unsigned n, struct why *why)
+{
+    long abi = syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
+    if (abi < 1)
+        return 0; /* the kernel has none: seccomp and the user stay */
+    const uint64_t read_rights = LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR;
+    uint64_t all = LANDLOCK_ACCESS_FS_EXECUTE | LANDLOCK_ACCESS_FS_WRITE_FILE | read_rights |
+                   LANDLOCK_ACCESS_FS_REMOVE_DIR | LANDLOCK_ACCESS_FS_REMOVE_FILE |
+                   LANDLOCK_ACCESS_FS_MAKE_CHAR | LANDLOCK_ACCESS_FS_MAKE_DIR |
+                   LANDLOCK_ACCESS_FS_MAKE_REG | LANDLOCK_ACCESS_FS_MAKE_SOCK |
+                   LANDLOCK_ACCESS_FS_MAKE_FIFO | LANDLOCK_ACCESS_FS_MAKE_BLOCK |
+                   LANDLOCK_ACCESS_FS_MAKE_SYM;
+#ifdef LANDLOCK_ACCESS_FS_REFER
+    if (abi >= 2)
+        all |= LANDLOCK_ACCESS_FS_REFER;
+#endif
+    struct landlock_ruleset_attr attr = {.handled_access_fs = all};
+    CLEANUP(fd_close)
+    int set = (int)syscall(SYS_landlock_create_ruleset, &attr, sizeof attr, 0);
+    if (set < 0)
+        return why_set(why, -errno, "landlock: %s", err_text(-errno));
+    for (unsigned i = 0; i < n; i++) {
+        if (!paths[i].path)
+            continue;
+        CLEANUP(fd_close) int fd = open(paths[i].path, O_PATH | O_CLOEXEC);
+        if (fd < 0)
+            continue;
+        uint64_t rights = read_rights;
+        if (paths[i].rights & SANDBOX_WRITE)
+            rights = all & ~(LANDLOCK_ACCESS_FS_EXECUTE | LANDLOCK_ACCESS_FS_MAKE_CHAR |
+                             LANDLOCK_ACCESS_FS_MAKE_BLOCK);
+        struct landlock_path_beneath_attr rule = {.allowed_access = rights, .parent_fd = fd};
+        if (syscall(SYS_landlock_add_rule, set, LANDLOCK_RULE_PATH_BENEATH, &rule, 0)) {
+            /* A plain file takes file rights only. */
+            rule.allowed_access &= LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_WRITE_FILE;
+            if (syscall(SYS_landlock_add_rule, set, LANDLOCK_RULE_PATH_BENEATH, &rule, 0))
+                return why_set(why, -errno, "landlock %s: %s", paths[i].path, err_text(-errno));
+        }
+    }
+    if (syscall(SYS_landlock_restrict_self, set, 0))
+        return why_set(why, -errno, "landlock: %s", err_text(-errno));
+    return 0;
+}
+
+static int
+allow_group(scmp_filter_ctx ctx, const char *const *group)
+{
+    for (; *group; group++) {
+        int nr = seccomp_syscall_resolve_name(*group);
+        if (nr == __NR_SCMP_ERROR || nr < 0)
+            continue; /* not on this architecture */
+        int rc = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, nr, 0);
+        if (rc && rc != -EEXIST)
+            return rc;
+    }
+    return 0;
+}
+
+int
+sandbox_enter(const char *name, const struct sandbox_path *paths, unsigned npaths, struct why *why)
+{
+    const struct profile *p = profile_find(name);
+    if (!p)
+        return why_set(why, ERR_NOTFOUND, "no sandbox profile \"%s\"", name);
+    int rc = sandbox_user(geteuid(), getegid(), why);
+    if (!rc)
+        rc = landlock_enter(paths, p->paths ? npaths : 0, why);
+    if (rc)
+        return rc;
+#if defined(__SANITIZE_ADDRESS__)
+    return 0; /* the sanitizer's own calls are not in the tables; Landlock stays */
+#endif
+    scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_KILL_PROCESS);
+    if (!ctx)
+        return why_set(why, ERR_NOMEM, "seccomp: no memory");
+    for (size_t i = 0; i < ARRAY_LEN(p->groups) && p->groups[i] && !rc; i++)
+        rc = allow_group(ctx, p->groups[i]);
+    /* Threads yes, processes no. clone3 hides its flags in memory: glibc falls back to clone. */
+    if (!rc)
+        rc = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(clone), 1,
+                              SCMP_A0(SCMP_CMP_MASKED_EQ, CLONE_THREAD, CLONE_THREAD));
+    if (!rc)
+        rc = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0);
+    /* Asked by malloc and by the C library at odd moments; harmless to refuse. */
+    if (!rc)
+        rc = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(prlimit64), 0);
+    if (!rc)
+        rc = seccomp_load(ctx);
+    seccomp_release(ctx);
+    return rc ? why_set(why, rc, "seccomp: %s", err_text(rc)) : 0;
+}

@@ -1,0 +1,116 @@
+/*
+ * roles/sink.c - opening and rotating the event file, or the datagram socket of syslog.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "core/event.h"
+#include "roles/settings.h"
+#include "roles/sink.h"
+#include "store/asks.h"
+
+static int
+open_file(const char *path, unsigned gid)
+{
+    int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0640);
+    if (fd < 0)
+        return -errno;
+    if (geteuid() == 0 && fchown(fd, 0, gid)) {
+        int rc = -errno;
+        close(fd);
+        return rc;
+    }
+    return fd;
+}
+
+static int
+open_datagram(const char *path)
+{
+    struct sockaddr_un un = {.sun_family = AF_UNIX};
+    if (!str_copy(str_c(path), un.sun_path, sizeof un.sun_path))
+        return -ENAMETOOLONG;
+    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd >= 0 && connect(fd, (struct sockaddr *)&un, sizeof un)) {
+        int rc = -errno;
+        close(fd);
+        return rc;
+    }
+    return fd < 0 ? -errno : fd;
+}
+
+int
+sink_open(struct sink *s, const struct plan *p, unsigned gid, struct why *why)
+{
+    const char *what = p->events_file;
+    s->gid = gid;
+    s->rotate_size = p->rotate_size;
+    s->keep = p->keep;
+    s->kind = EVENT_SINK_FD;
+    s->file[0] = s->prefix[0] = 0;
+    switch (p->events_to) {
+    case EVENTS_NONE:
+        s->kind = EVENT_SINK_NONE;
+        s->fd = -1;
+        return 0;
+    case EVENTS_STDERR:
+        what = "stderr";
+        s->fd = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
+        break;
+    case EVENTS_SYSLOG: /* facility mail (2), severity info (6): RFC 3164 4.1.1 */
+        what = "/dev/log";
+        str_fmt(s->prefix, sizeof s->prefix, "<22>gapura: ");
+        s->kind = EVENT_SINK_DATAGRAM;
+        s->fd = open_datagram(what);
+        break;
+    case EVENTS_JOURNALD: /* the native protocol: fields, one a line */
+        what = "/run/systemd/journal/socket";
+        str_fmt(s->prefix, sizeof s->prefix, "PRIORITY=6\nMESSAGE=");
+        s->kind = EVENT_SINK_DATAGRAM;
+        s->fd = open_datagram(what);
+        break;
+    default:
+        str_copy(str_c(p->events_file), s->file, sizeof s->file);
+        s->fd = open_file(s->file, gid);
+    }
+    if (s->fd < 0)
+        return why_set(why, s->fd, "events: cannot open %s: %s", what, err_text(s->fd));
+    event_setup((enum event_sink_kind)s->kind, fcntl(s->fd, F_DUPFD_CLOEXEC, 3),
+                str_c(s->prefix), "supervisor");
+    return 0;
+}
+
+void
+sink_tell(const struct sink *s, struct chan *to)
+{
+    CLEANUP(buf_done) struct buf b;
+    buf_init(&b, 256);
+    put_u8(&b, (uint8_t)s->kind);
+    put_str(&b, str_c(s->prefix));
+    chan_send(to, TELL_SINK, 0, &b, s->fd);
+}
+
+bool
+sink_rotate(struct sink *s)
+{
+    struct stat st;
+    char from[540], to[540];
+    if (!s->file[0] || fstat(s->fd, &st) || (uint64_t)st.st_size < s->rotate_size)
+        return false;
+    for (uint64_t i = s->keep; i > 0; i--) {
+        str_fmt(to, sizeof to, "%s.%llu", s->file, (unsigned long long)i);
+        str_fmt(from, sizeof from, i > 1 ? "%s.%llu" : "%s", s->file, (unsigned long long)i - 1);
+        rename(from, to);
+    }
+    int fd = open_file(s->file, s->gid);
+    if (fd < 0)
+        return false; /* writing goes on in the renamed file */
+    fd_close(&s->fd);
+    s->fd = fd;
+    int old = event_swap_fd(fcntl(fd, F_DUPFD_CLOEXEC, 3));
+    fd_close(&old);
+    return true;
+}

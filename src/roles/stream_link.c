@@ -1,0 +1,198 @@
+/*
+ * roles/stream_link.c - a writer's supply of segments, by channel from the spooler.
+ */
+#include <unistd.h>
+
+#include "core/clock.h"
+#include "core/event.h"
+#include "roles/settings.h"
+#include "roles/stream_link.h"
+#include "store/asks.h"
+
+#define FULL_PAUSE NS_PER_S
+
+static void
+ask_epoch(struct stream_link *l)
+{
+    CLEANUP(buf_done) struct buf b;
+    buf_init(&b, 64);
+    put_u16(&b, l->stream);
+    chan_send(role_chan(l->role, ROLE_SPOOLER), ASK_EPOCH, 0, &b, -1);
+}
+
+static void
+ask_segment(struct stream_link *l)
+{
+    CLEANUP(buf_done) struct buf b;
+    buf_init(&b, 64);
+    put_u16(&b, l->stream);
+    put_u32(&b, l->epoch);
+    chan_send(role_chan(l->role, ROLE_SPOOLER), ASK_SEGMENT, 0, &b, -1);
+}
+
+static void
+on_need(void *ctx)
+{
+    struct stream_link *l = ctx;
+    l->asked++;
+    ask_segment(l);
+}
+
+static void
+on_left(void *ctx, uint64_t number, bool failed)
+{
+    (void)ctx;
+    if (failed)
+        event_alarm("segment %llu failed to write or sync and is left as it was last durable; "
+                    "clients of that batch got 451, what was accepted before is safe. Look at the "
+                    "disk.",
+                    (unsigned long long)number);
+}
+
+static void
+on_wake(void *ctx) /* committer thread */
+{
+    struct stream_link *l = ctx;
+    loop_wake(l->waker);
+}
+
+static void
+on_woken(void *ctx)
+{
+    struct stream_link *l = ctx;
+    if (l->writer)
+        spool_writer_poll(l->writer);
+}
+
+static void
+on_again(void *ctx)
+{
+    struct stream_link *l = ctx;
+    for (unsigned i = 0; i < l->asked; i++)
+        ask_segment(l);
+}
+
+int
+stream_link_open(struct stream_link *l, struct role *r, uint16_t stream,
+                 void (*opened)(struct role *))
+{
+    l->role = r;
+    l->stream = stream;
+    l->opened = opened;
+    l->waker = loop_waker_create(r->loop, on_woken, l);
+    loop_timer_init(&l->again, r->loop, on_again, l);
+    if (!l->waker)
+        return ERR_NOMEM;
+    if (role_chan(r, ROLE_SPOOLER))
+        ask_epoch(l);
+    return 0;
+}
+
+static void
+take_epoch(struct stream_link *l, struct wire *body)
+{
+    static const struct spool_writer_ops ops = {on_need, on_left, on_wake};
+    const struct settings_spool *sp = conf_get(l->role->conf, "spool");
+    int64_t epoch = (int64_t)wire_u64(body);
+    if (l->writer)
+        return; /* a repeated question's answer: an epoch unused is harmless */
+    if (epoch < 0) {
+        event_alarm("the spooler gives no epoch: %s", err_text((int)epoch));
+        role_exit(l->role, 1);
+    }
+    l->epoch = (uint32_t)epoch;
+    l->node = wire_u32(body);
+    struct spool_writer_conf conf = {
+        .node = l->node,
+        .epoch = l->epoch,
+        .stream = l->stream,
+        .max_batch = MIN(sp->max_batch, sp->ring / 4),
+        .ring_size = sp->ring,
+        .standby = 2,
+    };
+    int rc = spool_writer_create(&l->writer, &conf, &ops, l);
+    if (rc) {
+        event_alarm("the spool writer cannot start: %s", err_text(rc));
+        role_exit(l->role, 1);
+    }
+    spool_writer_poll(l->writer);
+    l->opened(l->role);
+}
+
+static void
+take_segment(struct stream_link *l, struct wire *body, int fd)
+{
+    int rc = (int)wire_u32(body);
+    struct spool_segment s = {0};
+    if (rc || !l->writer) {
+        fd_close(&fd);
+        if (l->writer)
+            spool_writer_starve(l->writer);
+        loop_timer_set(&l->again, FULL_PAUSE);
+        return;
+    }
+    stream_link_get_segment(body, &s);
+    if (l->asked)
+        l->asked--;
+    spool_writer_give(l->writer, fd, &s);
+    spool_writer_poll(l->writer);
+}
+
+bool
+stream_link_message(struct stream_link *l, uint16_t type, struct wire *body, int fd)
+{
+    switch (type) {
+    case ASK_EPOCH_ANSWER:
+        fd_close(&fd);
+        take_epoch(l, body);
+        return true;
+    case ASK_SEGMENT_ANSWER:
+        take_segment(l, body, fd);
+        return true;
+    default:
+        return false;
+    }
+}
+
+void
+stream_link_renewed(struct stream_link *l)
+{
+    if (!l->role)
+        return;
+    if (!l->writer)
+        ask_epoch(l);
+    else
+        on_again(l);
+}
+
+void
+stream_link_put_segment(struct buf *b, const struct spool_segment *s)
+{
+    put_u64(b, s->number);
+    put_u64(b, s->generation);
+    put_u64(b, s->size);
+    put_u64(b, s->seq);
+    put_u32(b, s->node);
+    put_u32(b, s->epoch);
+    put_u16(b, s->stream);
+    put_u16(b, s->version);
+    put_u8(b, s->state);
+    put_u32(b, s->compatible);
+    put_u32(b, s->incompatible);
+}
+
+void
+stream_link_get_segment(struct wire *w, struct spool_segment *ret)
+{
+    ret->number = wire_u64(w);
+    ret->generation = wire_u64(w);
+    ret->size = wire_u64(w);
+    ret->seq = wire_u64(w);
+    ret->node = wire_u32(w);
+    ret->epoch = wire_u32(w);
+    ret->stream = wire_u16(w);
+    ret->version = wire_u16(w);
+    ret->state = wire_u8(w);
+    ret->compatible = wire_u32(w);
+    ret->incompatible = wire_u32(w);
+}
