@@ -90,7 +90,8 @@ struct smtp_server_ops {
     void (*data)(void *ctx);   /* -> 354 opens the body (BDAT: any 2yz/3yz goes on), else refused */
     void (*body)(void *ctx, const char *p, size_t n); /* clean bytes; may be called often */
     /* Whole body is here -> reply. `scan` counts; refusals the engine itself finds (size, loop,
-     * bare line ends, header too long) never reach this: it answers and calls `reset`. */
+     * bare line ends, header too long) never reach this: it answers and calls `reset`. `scan` is
+     * gone once the (last) reply is given. */
     void (*data_end)(void *ctx, const struct header_scan *scan);
     /* The transaction is void: RSET, new EHLO, MAIL refused, engine's refusal, after data_end. Only
      * between ops.mail and the end of that transaction, and once. Not at QUIT or close. */

@@ -1,0 +1,151 @@
+/*
+ * smtp/server_mail.c - MAIL and RCPT: the envelope, and the transaction's life.
+ */
+#include "core/err.h"
+#include "smtp/server_inner.h"
+
+static const struct smtp_refusal nested = {503, "5.5.1", "A message is under way; RSET ends it"};
+static const struct smtp_refusal need_auth = {530, "5.7.0", "Authentication required"};
+static const struct smtp_refusal need_mail = {503, "5.5.1", "Say MAIL first"};
+static const struct smtp_refusal in_chunks = {503, "5.5.1", "BDAT has begun; RCPT comes before"};
+static const struct smtp_refusal mail_form = {501, "5.5.4", "The form is MAIL FROM:<address>"};
+static const struct smtp_refusal rcpt_form = {501, "5.5.4", "The form is RCPT TO:<address>"};
+static const struct smtp_refusal bad_from = {501, "5.1.7", "Bad sender address syntax"};
+static const struct smtp_refusal bad_to = {501, "5.1.3", "Bad recipient address syntax"};
+static const struct smtp_refusal not_utf8 = {553, "5.6.7",
+                                             "An address that is not ASCII needs SMTPUTF8"};
+static const struct smtp_refusal too_big = {552, "5.3.4", "Message is larger than is taken here"};
+static const struct smtp_refusal too_many = {452, "4.5.3",
+                                             "Too many recipients; send the rest later"};
+static const struct smtp_refusal no_memory = {452, "4.3.1", "Out of memory; try again later"};
+
+const struct smtp_refusal *
+smtp_may_mail(struct smtp_server *s, struct str arg)
+{
+    (void)arg;
+    if (s->txn)
+        return &nested;
+    if (s->conf->require_auth && !s->authed && !s->trusted)
+        return &need_auth;
+    return NULL;
+}
+
+/* Path and parameters of MAIL; NULL if they are fine. */
+static const struct smtp_refusal *
+read_mail(struct smtp_server *s, struct str arg, struct smtp_mail_params *ret)
+{
+    struct smtp_ext_state ext = smtp_ext_state(s);
+    const struct smtp_refusal *r;
+    struct str params;
+    bool path_bad;
+
+    if (smtp_line_path(arg, STR("FROM:"), ADDRESS_ALLOW_NULL | ADDRESS_ALLOW_UTF8,
+                       s->trusted || s->conf->lax_lines, &ret->from, &params, &path_bad) < 0)
+        return path_bad ? &bad_from : &mail_form;
+    r = smtp_ext_params(&ext, params, ret, NULL);
+    if (r)
+        return r;
+    if (ret->from.utf8 && !ret->utf8)
+        return &not_utf8;
+    if (s->conf->max_size && ret->size > s->conf->max_size)
+        return &too_big;
+    return NULL;
+}
+
+void
+smtp_do_mail(struct smtp_server *s, struct str arg)
+{
+    struct smtp_mail_params params = {0};
+    const struct smtp_refusal *r;
+
+    if (s->conf->max_messages && s->mails >= s->conf->max_messages) {
+        smtp_server_close(s, "4.7.0", "Enough messages for one session; come again");
+        return;
+    }
+    s->mails++;
+    r = read_mail(s, arg, &params);
+    if (!r && !(s->txn = calloc(1, sizeof(*s->txn))))
+        r = &no_memory;
+    if (r) {
+        smtp_say(s, r);
+        return;
+    }
+    s->txn->utf8 = params.utf8;
+    s->txn->body_8bit = params.body_8bit;
+    smtp_owe(s, OWES_MAIL);
+    s->ops->mail(s->ctx, &params);
+}
+
+void
+smtp_replied_mail(struct smtp_server *s, int code)
+{
+    if (code / 100 == 2)
+        smtp_to(s, SMTP_MAIL);
+    else
+        smtp_txn_end(s);
+}
+
+const struct smtp_refusal *
+smtp_may_rcpt(struct smtp_server *s, struct str arg)
+{
+    (void)arg;
+    if (!s->txn)
+        return &need_mail;
+    if (s->txn->bdat)
+        return &in_chunks;
+    if (s->conf->max_rcpts && s->txn->accepted >= s->conf->max_rcpts)
+        return &too_many;
+    return NULL;
+}
+
+static const struct smtp_refusal *
+read_rcpt(struct smtp_server *s, struct str arg, struct smtp_rcpt_params *ret)
+{
+    struct smtp_ext_state ext = smtp_ext_state(s);
+    const struct smtp_refusal *r;
+    struct str params;
+    bool path_bad;
+
+    if (smtp_line_path(arg, STR("TO:"), ADDRESS_ALLOW_POSTMASTER | ADDRESS_ALLOW_UTF8,
+                       s->trusted || s->conf->lax_lines, &ret->to, &params, &path_bad) < 0)
+        return path_bad ? &bad_to : &rcpt_form;
+    r = smtp_ext_params(&ext, params, NULL, ret);
+    if (r)
+        return r;
+    return ret->to.utf8 && !s->txn->utf8 ? &not_utf8 : NULL;
+}
+
+void
+smtp_do_rcpt(struct smtp_server *s, struct str arg)
+{
+    struct smtp_rcpt_params params = {0};
+    const struct smtp_refusal *r = read_rcpt(s, arg, &params);
+
+    if (r) {
+        smtp_say(s, r);
+        return;
+    }
+    smtp_owe(s, OWES_RCPT);
+    s->ops->rcpt(s->ctx, &params);
+}
+
+void
+smtp_replied_rcpt(struct smtp_server *s, int code)
+{
+    if (code / 100 != 2)
+        return;
+    s->txn->accepted++;
+    smtp_to(s, SMTP_RCPT);
+}
+
+void
+smtp_txn_end(struct smtp_server *s)
+{
+    if (!s->txn)
+        return;
+    free(s->txn);
+    s->txn = NULL;
+    smtp_to(s, SMTP_READY);
+    if (!s->freed)
+        s->ops->reset(s->ctx);
+}
