@@ -25,9 +25,9 @@ enum ask_type {
     ASK_CALLOUT = 0x0401,        /* str domain, str sender, str address */
     ASK_CALLOUT_ANSWER = 0x0402, /* u8 enum lookup_result, u16 code, str text */
     /* courier -> gate, unasked: what a domain's inside server can take. */
-    TELL_INSIDE = 0x0403,        /* str domain, u64 max_size, u8 bits (INSIDE_*) */
+    TELL_INSIDE = 0x0403, /* str domain, u64 max_size, u8 bits (INSIDE_*) */
     /* courier -> gate, unasked, about once a second: numbers for admission. */
-    TELL_LOAD = 0x0404,          /* u64 waiting, u64 lag_bytes */
+    TELL_LOAD = 0x0404, /* u64 waiting, u64 lag_bytes */
 
     /* writers and courier <-> spooler. */
     ASK_EPOCH = 0x0501,          /* u16 stream -> */
@@ -53,7 +53,7 @@ enum ask_type {
     TELL_START = 0x060e,    /* all of the above was said: begin */
     /* role -> supervisor. */
     TELL_READY = 0x0607,
-    TELL_RELOAD = 0x0608,   /* control asks for a reload; answer ASK_RELOAD_ANSWER */
+    TELL_RELOAD = 0x0608,       /* control asks for a reload; answer ASK_RELOAD_ANSWER */
     ASK_RELOAD_ANSWER = 0x0609, /* u8 ok, str text */
     ASK_STATUS = 0x0610,
     ASK_STATUS_ANSWER = 0x0611, /* str: JSON objects, one a line */
@@ -63,7 +63,7 @@ enum lookup_result { LOOKUP_FOUND, LOOKUP_UNKNOWN, LOOKUP_TEMPORARY, LOOKUP_REFU
 enum auth_answer { AUTH_ANSWER_OK, AUTH_ANSWER_CHALLENGE, AUTH_ANSWER_FAIL, AUTH_ANSWER_TEMP };
 #define INSIDE_8BITMIME 1u
 #define INSIDE_SMTPUTF8 2u
-#define INSIDE_KNOWN 4u /* the server has been asked; without it settings decide */
-#define INSIDE_DSN 8u
+#define INSIDE_KNOWN    4u /* the server has been asked; without it settings decide */
+#define INSIDE_DSN      8u
 
 #endif

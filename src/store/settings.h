@@ -9,21 +9,21 @@
 
 enum settings_wings { WINGS_BOTH, WINGS_INBOUND, WINGS_OUTBOUND };
 
-struct settings_main {           /* block "" */
-    struct str hostname;         /* our name in banner, EHLO, Received, DSN */
-    int wings;                   /* enum settings_wings */
-    struct str user;             /* roles run as this user (supervisor needs root to switch) */
-    struct conf_list trusted;    /* prefixes that may relay without AUTH ("trusted networks") */
-    struct conf_list denied;     /* prefixes refused at connect */
-    struct str postmaster;       /* where postmaster of any served domain goes; empty: as others */
+struct settings_main {        /* block "" */
+    struct str hostname;      /* our name in banner, EHLO, Received, DSN */
+    int wings;                /* enum settings_wings */
+    struct str user;          /* roles run as this user (supervisor needs root to switch) */
+    struct conf_list trusted; /* prefixes that may relay without AUTH ("trusted networks") */
+    struct conf_list denied;  /* prefixes refused at connect */
+    struct str postmaster;    /* where postmaster of any served domain goes; empty: as others */
 };
 
-enum settings_recipients {       /* how we know who exists */
-    RECIPIENTS_ANY,              /* every local part is taken (catch-all servers) */
-    RECIPIENTS_TABLE,            /* text file: address or local part a line */
-    RECIPIENTS_SQLITE,           /* FILE and query */
-    RECIPIENTS_LDAP,
-    RECIPIENTS_CALLOUT,          /* ask the inside server at RCPT */
+enum settings_recipients {                    /* how we know who exists */
+                           RECIPIENTS_ANY,    /* every local part is taken (catch-all servers) */
+                           RECIPIENTS_TABLE,  /* text file: address or local part a line */
+                           RECIPIENTS_SQLITE, /* FILE and query */
+                           RECIPIENTS_LDAP,
+                           RECIPIENTS_CALLOUT, /* ask the inside server at RCPT */
 };
 /* CONF_WORD index of the rows `class`; spool_class is 2 + this (settings_spool_class). */
 enum settings_class { CLASS_TRANSACTIONAL, CLASS_BULK };
@@ -34,51 +34,51 @@ settings_spool_class(int word)
 }
 
 enum settings_domain_role { DOMAIN_PRIMARY, DOMAIN_BACKUP };
-struct settings_domain {         /* block "domain NAME": a domain we serve */
-    struct conf_list inside;     /* texts: smtp://host:25, lmtp://host:24, lmtp:PATH, maildir:PATH;
-                                    in order of preference; / between equals is not supported */
-    int role;                    /* backup: deliver by MX to better ones */
-    int recipients;              /* enum settings_recipients */
-    struct str recipient_table;  /* PATH of the text table or of the SQLite database */
-    struct str recipient_query;  /* SQL, with ? or listing all, or LDAP filter with %s */
-    struct str ldap_url;         /* ldap:// ldaps:// ldapi://; its attribute names forwarding */
-    struct str ldap_bind;        /* DN; empty: anonymous */
-    struct str ldap_password;    /* PATH of a file with the password of ldap_bind */
-    uint64_t lookup_ttl;         /* ns that an answer of SQLite or LDAP is trusted */
-    struct str aliases;          /* PATH: "from: to, to" lines; "@domain: to" is a catch-all */
-    struct str catch_all;        /* address that takes unknown local parts */
-    struct str delimiter;        /* one or more characters: user+tag is user */
+struct settings_domain {        /* block "domain NAME": a domain we serve */
+    struct conf_list inside;    /* texts: smtp://host:25, lmtp://host:24, lmtp:PATH, maildir:PATH;
+                                   in order of preference; / between equals is not supported */
+    int role;                   /* backup: deliver by MX to better ones */
+    int recipients;             /* enum settings_recipients */
+    struct str recipient_table; /* PATH of the text table or of the SQLite database */
+    struct str recipient_query; /* SQL, with ? or listing all, or LDAP filter with %s */
+    struct str ldap_url;        /* ldap:// ldaps:// ldapi://; its attribute names forwarding */
+    struct str ldap_bind;       /* DN; empty: anonymous */
+    struct str ldap_password;   /* PATH of a file with the password of ldap_bind */
+    uint64_t lookup_ttl;        /* ns that an answer of SQLite or LDAP is trusted */
+    struct str aliases;         /* PATH: "from: to, to" lines; "@domain: to" is a catch-all */
+    struct str catch_all;       /* address that takes unknown local parts */
+    struct str delimiter;       /* one or more characters: user+tag is user */
     struct str tenant;
-    uint64_t max_size;           /* 0: what the inside server says */
+    uint64_t max_size; /* 0: what the inside server says */
 };
-struct settings_tenant {         /* block "tenant NAME" */
-    uint64_t number;             /* in the log; unique; 1.. (0 is the system) */
-    struct str pool;             /* of sources; empty: "default" */
-    uint64_t weight;             /* share inside a destination; default 1 */
-    struct rate rate;            /* submissions; none by default */
-    int class;                   /* enum settings_class */
+struct settings_tenant { /* block "tenant NAME" */
+    uint64_t number;     /* in the log; unique; 1.. (0 is the system) */
+    struct str pool;     /* of sources; empty: "default" */
+    uint64_t weight;     /* share inside a destination; default 1 */
+    struct rate rate;    /* submissions; none by default */
+    int class;           /* enum settings_class */
 };
-struct settings_sender {         /* block "user NAME": rights of a login (password: `gapura user`) */
+struct settings_sender { /* block "user NAME": rights of a login (password: `gapura user`) */
     struct str tenant;
-    struct conf_list envelope;   /* domains or addresses it may use in MAIL FROM; empty: none but
-                                    the login itself; "*" any */
-    struct conf_list from;       /* likewise in the From field; empty: as envelope */
-    int class;                   /* enum settings_class; not given: the tenant's */
+    struct conf_list envelope; /* domains or addresses it may use in MAIL FROM; empty: none but
+                                  the login itself; "*" any */
+    struct conf_list from;     /* likewise in the From field; empty: as envelope */
+    int class;                 /* enum settings_class; not given: the tenant's */
 };
 
 enum settings_passwords { PASSWORDS_STORE, PASSWORDS_DOVECOT };
 #define SETTINGS_MECH_SCRAM 1u /* bits of settings_auth.mechanisms */
 #define SETTINGS_MECH_PLAIN 2u
 #define SETTINGS_MECH_LOGIN 4u
-struct settings_auth {           /* block "auth" */
-    int passwords;               /* enum settings_passwords */
-    struct str dovecot;          /* PATH of Dovecot's auth client socket */
-    uint64_t mechanisms;         /* SETTINGS_MECH_* */
-    uint64_t iterations;         /* PBKDF2, of new passwords */
-    uint64_t max_exchanges;      /* SASL exchanges open at once, of each asking role */
-    uint64_t exchange_timeout;   /* ns */
-    uint64_t workers;            /* threads that check passwords */
-    uint64_t max_waiting;        /* checks that may wait for a thread */
+struct settings_auth {         /* block "auth" */
+    int passwords;             /* enum settings_passwords */
+    struct str dovecot;        /* PATH of Dovecot's auth client socket */
+    uint64_t mechanisms;       /* SETTINGS_MECH_* */
+    uint64_t iterations;       /* PBKDF2, of new passwords */
+    uint64_t max_exchanges;    /* SASL exchanges open at once, of each asking role */
+    uint64_t exchange_timeout; /* ns */
+    uint64_t workers;          /* threads that check passwords */
+    uint64_t max_waiting;      /* checks that may wait for a thread */
 };
 /* "SCRAM-SHA-256 PLAIN LOGIN" as the settings allow (all of them if auth is NULL); into dst. */
 struct str settings_auth_mechs(const struct settings_auth *auth, char dst[40]);

@@ -12,12 +12,12 @@
 #include "core/err.h"
 
 enum snapshot_table {
-    SNAPSHOT_DOMAIN = 'd',    /* domain -> "" ; served domains (settings hold the rest). "!": a
-                                 table of it cannot be read, unknown recipients get 451 */
-    SNAPSHOT_RCPT = 'r',      /* address_key -> ""; see snapshot_address */
-    SNAPSHOT_ALIAS = 'a',     /* address_key or "@domain" -> addresses, each NUL-terminated */
-    SNAPSHOT_USER = 'u',      /* login -> encoded rights (store/users.h); no verifier */
-    SNAPSHOT_VERIFIER = 'v',  /* login -> SASL verifier text; only in the keyring's snapshot */
+    SNAPSHOT_DOMAIN = 'd',   /* domain -> "" ; served domains (settings hold the rest). "!": a
+                                table of it cannot be read, unknown recipients get 451 */
+    SNAPSHOT_RCPT = 'r',     /* address_key -> ""; see snapshot_address */
+    SNAPSHOT_ALIAS = 'a',    /* address_key or "@domain" -> addresses, each NUL-terminated */
+    SNAPSHOT_USER = 'u',     /* login -> encoded rights (store/users.h); no verifier */
+    SNAPSHOT_VERIFIER = 'v', /* login -> SASL verifier text; only in the keyring's snapshot */
 };
 
 struct snapshot_builder;

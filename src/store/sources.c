@@ -361,12 +361,3 @@ sources_publish(const struct sources *s, const struct conf *conf, struct snapsho
     }
     return r;
 }
-
-const char *
-sources_next(const struct sources *s, const void **at)
-{
-    const struct source *one = *at ? ((const struct source *)*at)->next : s->list;
-
-    *at = one;
-    return one ? one->path : NULL;
-}

@@ -26,8 +26,6 @@ void sources_free(struct sources *);
 int sources_load(struct sources *, const struct conf *);
 /* Served domains, recipients and aliases. conf: the one of the last load. */
 int sources_publish(const struct sources *, const struct conf *, struct snapshot_builder *);
-/* Paths in use: *at starts at NULL. */
-const char *sources_next(const struct sources *, const void **at);
 
 /* store/watch.c: calls fn, a little later, when one of the files changes, comes or goes. */
 struct watch;

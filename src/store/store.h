@@ -25,8 +25,7 @@ int store_end(struct store *, int r, struct why *);
 /* A number that only grows, over restarts as well: generations of snapshots. Negative: error. */
 int store_next(struct store *, const char *counter, uint64_t *ret, struct why *);
 /* Notes who changed what; in the transaction of the change. */
-int store_note(struct store *, const char *what, struct str name, struct str reason,
-               struct why *);
+int store_note(struct store *, const char *what, struct str name, struct str reason, struct why *);
 
 /* Small conveniences over prepared statements; all give 0 or a negative code with why. */
 int store_prepare(struct store *, const char *sql, struct sqlite3_stmt **ret, struct why *);

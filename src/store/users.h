@@ -33,10 +33,12 @@ bool user_may_use(struct str entries, struct str address, struct str login);
 int users_add(struct store *, struct str login, struct str password, struct str tenant,
               struct str senders, uint32_t iterations, struct why *);
 int users_password(struct store *, struct str login, struct str password, uint32_t iterations,
-                   struct why *);                                              /* ERR_NOTFOUND */
+                   struct why *); /* ERR_NOTFOUND */
 int users_remove(struct store *, struct str login, struct str reason, struct why *);
-int users_list(struct store *, int (*row)(void *ctx, struct str login, struct str tenant,
-                                          struct str senders, uint64_t created), void *ctx);
+int users_list(struct store *,
+               int (*row)(void *ctx, struct str login, struct str tenant, struct str senders,
+                          uint64_t created),
+               void *ctx);
 /* Adds all to a snapshot: the rights of logins of store and settings (a `user` block's count), or
  * the verifiers if the snapshot is the keyring's. */
 int users_publish(struct store *, const struct conf *, struct snapshot_builder *, bool verifiers);

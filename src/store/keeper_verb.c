@@ -1,0 +1,149 @@
+/*
+ * store/keeper_verb.c - control verbs about logins: user.add user.password user.remove user.list.
+ *
+ * Called by the keeper's role for the control socket. Never shows a password or a verifier.
+ */
+#include <jansson.h>
+
+#include "store/keeper_inner.h"
+#include "store/users.h"
+
+struct verb_call {
+    struct keeper *keeper;
+    const struct keeper_reply *reply;
+    json_t *args;
+    unsigned n;
+};
+
+static struct str
+arg(const struct verb_call *c, const char *name)
+{
+    const json_t *v = json_object_get(c->args, name);
+
+    return str_of(json_string_value(v), json_string_length(v));
+}
+
+static uint32_t
+iterations(const struct keeper *k)
+{
+    const struct conf_section *s = conf_first(k->conf, "auth");
+    const struct settings_auth *auth = s ? s->data : NULL;
+
+    return auth ? (uint32_t)auth->iterations : 4096;
+}
+
+static void
+end(const struct verb_call *c, int status, const char *text)
+{
+    c->reply->end(c->reply->ctx, status, text);
+}
+
+static void
+end_change(const struct verb_call *c, int r, const struct why *why, const char *done)
+{
+    if (r < 0) {
+        end(c, 1, why->text[0] ? why->text : err_text(r));
+        return;
+    }
+    keeper_publish_soon(c->keeper);
+    end(c, 0, done);
+}
+
+static void
+user_add(struct verb_call *c)
+{
+    struct str tenant = arg(c, "tenant");
+    struct why why = {{0}};
+
+    if (tenant.n && !conf_find(c->keeper->conf, "tenant", tenant)) {
+        end(c, 1, "there is no tenant of that name in the settings; nothing was changed");
+        return;
+    }
+    end_change(c,
+               users_add(c->keeper->store, arg(c, "login"), arg(c, "password"), tenant,
+                         arg(c, "senders"), iterations(c->keeper), &why),
+               &why, "The login can be used now.");
+}
+
+static void
+user_password(struct verb_call *c)
+{
+    struct why why = {{0}};
+
+    end_change(c,
+               users_password(c->keeper->store, arg(c, "login"), arg(c, "password"),
+                              iterations(c->keeper), &why),
+               &why, "The new password is valid now.");
+}
+
+static void
+user_remove(struct verb_call *c)
+{
+    struct why why = {{0}};
+
+    if (!str_trim(arg(c, "reason")).n) {
+        end(c, 2, "say why with --reason TEXT; nothing was changed");
+        return;
+    }
+    end_change(c, users_remove(c->keeper->store, arg(c, "login"), arg(c, "reason"), &why), &why,
+               "The login is gone; mail that it sent goes on.");
+}
+
+static int
+list_row(void *ctx, struct str login, struct str tenant, struct str senders, uint64_t created)
+{
+    struct verb_call *c = ctx;
+    struct buf line;
+
+    buf_init(&line, 1u << 20);
+    buf_c(&line, "{\"login\":");
+    buf_json(&line, login);
+    buf_c(&line, ",\"tenant\":");
+    buf_json(&line, tenant);
+    buf_c(&line, ",\"senders\":");
+    buf_json(&line, senders);
+    buf_fmt(&line, ",\"created\":%llu}", (unsigned long long)created);
+    if (!line.failed)
+        c->reply->line(c->reply->ctx, buf_view(&line));
+    buf_done(&line);
+    c->n++;
+    return 0;
+}
+
+static void
+user_list(struct verb_call *c)
+{
+    char text[64];
+    int r = users_list(c->keeper->store, list_row, c);
+
+    str_fmt(text, sizeof(text), "%u login%s", c->n, c->n == 1 ? "" : "s");
+    end(c, r < 0 ? 1 : 0, r < 0 ? err_text(r) : text);
+}
+
+bool
+keeper_verb(struct keeper *k, struct str verb, struct str args, const struct keeper_reply *reply)
+{
+    static const struct {
+        const char *name;
+        void (*run)(struct verb_call *);
+    } verbs[] = {{"user.add", user_add},
+                 {"user.password", user_password},
+                 {"user.remove", user_remove},
+                 {"user.list", user_list}};
+
+    for (size_t i = 0; i < ARRAY_LEN(verbs); i++) {
+        struct verb_call c = {.keeper = k, .reply = reply};
+
+        if (!str_eq(verb, str_c(verbs[i].name)))
+            continue;
+        c.args =
+            json_loadb(args.n ? args.p : "{}", args.n ? args.n : 2, JSON_REJECT_DUPLICATES, NULL);
+        if (json_is_object(c.args))
+            verbs[i].run(&c);
+        else
+            end(&c, 2, "the arguments are not a JSON object");
+        json_decref(c.args);
+        return true;
+    }
+    return false;
+}
