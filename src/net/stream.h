@@ -18,12 +18,16 @@ struct stream;
 struct tls_context; /* net/tls.h */
 
 struct stream_ops {
-    /* Returns bytes consumed, 0..n. Less than n pauses reading until stream_resume(). */
+    /* Returns bytes consumed, 0..n. Less than n pauses reading until stream_resume(). A consumer
+     * that needs more bytes behind the rest to go on calls stream_resume() inside: then the rest is
+     * offered again together with what comes next (up to max_pending). What it sends inside goes
+     * out in one piece when it returns. */
     size_t (*data)(void *ctx, const char *p, size_t n);
-    void (*drained)(void *ctx);           /* the output queue is empty again; may be NULL */
-    void (*connected)(void *ctx);         /* client side: TCP is up; may be NULL for servers */
+    void (*drained)(void *ctx);   /* the output queue is empty again; may be NULL */
+    void (*connected)(void *ctx); /* client side: TCP is up; may be NULL for servers */
     void (*secured)(void *ctx, int status, const char *why); /* handshake over: 0 or ERR_TLS */
-    /* The end: peer closed (0), or an error. Called once, never after stream_close(). */
+    /* The end: peer closed (0), or an error. Called once, never after stream_close(). The stream
+     * stays until stream_close(), here or later; after status 0 it can still send. */
     void (*closed)(void *ctx, int status, const char *why);
 };
 struct stream_limits {
@@ -31,7 +35,7 @@ struct stream_limits {
     size_t max_queue;   /* default 4 MiB */
 };
 
-/* Takes fd (non-blocking, connected). */
+/* Takes fd (non-blocking, connected). NULL: no memory; fd is still the caller's. */
 struct stream *stream_create(struct loop *, int fd, const struct stream_ops *, void *ctx,
                              const struct stream_limits *);
 /* Connects from `local` (may be NULL; port 0) to `peer`; ops.connected or ops.closed follows. */
@@ -42,14 +46,16 @@ struct stream *stream_connect_unix(struct loop *, const char *path, const struct
                                    void *ctx, const struct stream_limits *);
 /* Sends what is queued if `flush` (bounded by 5 s), then closes and frees. */
 void stream_close(struct stream *, bool flush);
-/* 0, or ERR_LIMIT: the queue is full (the peer does not read); the stream is then closed later. */
+/* 0, or ERR_LIMIT: the queue is full (the peer does not read), ERR_CLOSED: writing failed or the
+ * end was told; ops.closed follows, deferred. ERR_STATE: within a TLS handshake. */
 int stream_send(struct stream *, const void *p, size_t n);
 size_t stream_queued(const struct stream *);
 void stream_resume(struct stream *); /* offers pending bytes again (deferred), reads on */
 void stream_pause(struct stream *);
 /* Bytes kept and not consumed; stream_drop_pending throws them away (STARTTLS). */
 void stream_drop_pending(struct stream *);
-/* TLS from now on. Server: what is pending was dropped by the caller. name: SNI and the name to
+/* TLS from now on; ops.secured follows. What is pending is taken for the first bytes of TLS unless
+ * stream_drop_pending was called, never for plain text. name: SNI and the name to
  * verify (client), may be empty. */
 int stream_start_tls(struct stream *, struct tls_context *, bool server, struct str name);
 bool stream_is_tls(const struct stream *);
@@ -64,7 +70,8 @@ uint64_t stream_last_in(const struct stream *); /* mono ns of the last byte read
 void stream_set_ops(struct stream *, const struct stream_ops *, void *ctx);
 
 struct listener;
-/* fd: bound and listening. accept() is called with each connection (non-blocking, close-on-exec). */
+/* fd: bound and listening. accept() is called with each connection (non-blocking, close-on-exec).
+ */
 struct listener *listener_create(struct loop *, int fd,
                                  void (*accept)(void *ctx, int fd, const struct endpoint *peer),
                                  void *ctx);

@@ -14,16 +14,18 @@
 
 #define STREAM_MAX_PENDING (256u << 10)
 #define STREAM_MAX_QUEUE   (4u << 20)
-#define STREAM_TURN_MAX    (256u << 10) /* bytes read from one stream before others have their turn */
-#define STREAM_FLUSH_NS    (5 * NS_PER_S)
-#define STREAM_LINGER_MAX  (1u << 20) /* bytes of a deaf peer thrown away after the last reply */
+#define STREAM_TURN_MAX    (256u << 10) /* bytes read from one stream before others have their turn \
+                                         */
+#define STREAM_FLUSH_NS   (5 * NS_PER_S)
+#define STREAM_LINGER_MAX (1u << 20) /* bytes of a deaf peer thrown away after the last reply */
 
 enum stream_state {
     STREAM_CONNECTING,
     STREAM_OPEN,
     STREAM_OVER,  /* the end was told or is about to be */
     STREAM_FLUSH, /* the owner is gone; the queue is being sent */
-    STREAM_LINGER /* all is sent; unread input is thrown away so that no reset eats our last words */
+    STREAM_LINGER /* all is sent; unread input is thrown away so that no reset eats our last words
+                   */
 };
 
 /* What few streams need, allocated then. */
@@ -51,19 +53,20 @@ struct stream {
     struct endpoint peer, local;
     uint8_t state; /* enum stream_state */
     uint8_t depth;
-    bool readable : 1;    /* the kernel may have more for us */
-    bool hangup : 1;      /* a FIN is there: short reads do not mean drained */
-    bool eof : 1;         /* all was read */
+    bool readable : 1; /* the kernel may have more for us */
+    bool hangup : 1;   /* a FIN is there: short reads do not mean drained */
+    bool eof : 1;      /* all was read */
     bool paused : 1;
-    bool offer : 1;       /* pending is to be offered again */
+    bool offer : 1; /* pending is to be offered again */
     bool in_data : 1;
+    bool sent : 1;        /* something was written since the last read */
     bool more : 1;        /* data() asked to see the rest again with what follows it */
     bool drop : 1;        /* data() asked to throw the rest away */
     bool raw_pending : 1; /* pending are the first bytes of TLS */
     bool handshaking : 1;
-    bool server : 1;      /* TLS role */
-    bool told : 1;        /* ops.closed was called */
-    bool closing : 1;     /* stream_close was called */
+    bool server : 1;  /* TLS role */
+    bool told : 1;    /* ops.closed was called */
+    bool closing : 1; /* stream_close was called */
     bool flush : 1;
 };
 
