@@ -5,6 +5,7 @@
 
 CC ?= gcc
 SAN ?= 0
+GAPURA_BENCH ?= ../shared/bench
 BUILD ?= build$(if $(filter 1,$(SAN)),-san)
 FOLDERS := core net mail smtp auth store spool policy ctl checks gate courier roles
 
@@ -73,8 +74,12 @@ test:
 	sh tools/install-deps test
 	$(MAKE) all
 	sh tests/run
+bench: all
+	GAPURA_BENCH="$(GAPURA_BENCH)" python3 bench/run.py $(ONLY)
 format:
 	clang-format -i $(wildcard src/*/*.[ch] tests/*/*.[ch])
 clean:
 	rm -rf build build-san
+-include bench/bench.mk
+-include fuzz/fuzz.mk
 -include $(OBJ:.o=.d) $(UNIT:=.d) $(TOOLS:=.d)
