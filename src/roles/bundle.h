@@ -25,10 +25,10 @@ struct bundle_file {
     struct str path, text;
     uint8_t audience; /* BUNDLE_FOR_* */
 };
-#define BUNDLE_FOR_GATE 1u
-#define BUNDLE_FOR_COURIER 2u
+#define BUNDLE_FOR_GATE     1u
+#define BUNDLE_FOR_COURIER  2u
 #define BUNDLE_FOR_RESOLVER 4u
-#define BUNDLE_FOR_KEEPER 8u
+#define BUNDLE_FOR_KEEPER   8u
 
 /* Sealed memfd with the texts and those files whose audience has a bit in common; or -errno. */
 int bundle_write(const struct conf_texts *, const struct bundle_file *, size_t nfiles,

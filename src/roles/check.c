@@ -27,8 +27,9 @@ must_exist(struct checker *c, const struct conf_section *at, const char *row, co
 {
     if (!name.n || conf_find(c->conf, block, name))
         return;
-    conf_fail(c->errs, at->file, at->line, "%s \"%.*s\": %s names %s \"%.*s\", which no file defines",
-              at->block->name, STR_ARG(at->label), row, block, STR_ARG(name));
+    conf_fail(c->errs, at->file, at->line,
+              "%s \"%.*s\": %s names %s \"%.*s\", which no file defines", at->block->name,
+              STR_ARG(at->label), row, block, STR_ARG(name));
 }
 
 static int
@@ -148,7 +149,8 @@ check_pools(struct checker *c)
         }
     }
     for (const struct conf_section *s = conf_first(c->conf, "source"); s; s = conf_next(s))
-        must_exist(c, s, "exclusive", "tenant", ((const struct settings_source *)s->data)->exclusive);
+        must_exist(c, s, "exclusive", "tenant",
+                   ((const struct settings_source *)s->data)->exclusive);
     for (const struct conf_section *s = conf_first(c->conf, "tenant"); s; s = conf_next(s))
         must_exist(c, s, "pool", "pool", ((const struct settings_tenant *)s->data)->pool);
     for (const struct conf_section *s = conf_first(c->conf, "domain"); s; s = conf_next(s))

@@ -22,9 +22,9 @@
 #include "store/asks.h"
 
 #define BACKOFF_FIRST (100 * NS_PER_MS)
-#define BACKOFF_MOST (30 * NS_PER_S)
-#define STEADY (10 * NS_PER_S) /* a life this long forgets earlier failures */
-#define UID_FALLBACK 61700u    /* identities without a passwd entry, when no such user exists */
+#define BACKOFF_MOST  (30 * NS_PER_S)
+#define STEADY        (10 * NS_PER_S) /* a life this long forgets earlier failures */
+#define UID_FALLBACK  61700u /* identities without a passwd entry, when no such user exists */
 
 static const enum role_id order[] = {ROLE_SPOOLER, ROLE_RESOLVER, ROLE_KEYRING, ROLE_KEEPER,
                                      ROLE_GATE,    ROLE_COURIER,  ROLE_DESK};

@@ -13,26 +13,27 @@ struct children;
 struct child {
     const struct role_row *row;
     struct children *all;
-    pid_t pid;             /* 0: not running */
+    pid_t pid; /* 0: not running */
     struct chan *chan;
     bool wanted, ready;
-    uint64_t started;      /* mono ns */
-    unsigned failures;     /* in a row: the back-off doubles with each */
+    uint64_t started;  /* mono ns */
+    unsigned failures; /* in a row: the back-off doubles with each */
     unsigned restarts;
-    int last_status;       /* of waitpid */
-    int control_fd;        /* its listening control socket */
+    int last_status; /* of waitpid */
+    int control_fd;  /* its listening control socket */
     struct loop_timer again;
 };
 struct children {
     struct loop *loop;
     struct child of[ROLE_MAX_];
-    unsigned uid, gid;     /* base identity; each role's own from children_uid */
+    unsigned uid, gid; /* base identity; each role's own from children_uid */
     const struct plan *plan;
     int metrics_fd;
     bool stopping;
     /* The owner's: tells listeners to a child that has just started. */
     void (*greet)(void *ctx, struct child *);
-    void (*message)(void *ctx, struct child *, uint16_t type, uint64_t id, struct wire *body, int fd);
+    void (*message)(void *ctx, struct child *, uint16_t type, uint64_t id, struct wire *body,
+                    int fd);
     void (*all_gone)(void *ctx);
     void (*sink)(void *ctx, struct child *); /* hand it the event sink */
     void *ctx;

@@ -8,13 +8,14 @@
 #include "net/stream.h"
 #include "roles/listeners.h"
 
-#define LISTENERS_ENV "GAPURA_LISTENERS"
+#define LISTENERS_ENV     "GAPURA_LISTENERS"
 #define LISTENERS_BACKLOG 4096
 
 static bool
 same(const struct plan_listen *a, const struct plan_listen *b)
 {
-    return addr_eq(&a->at.addr, &b->at.addr) && a->at.port == b->at.port && !strcmp(a->name, b->name);
+    return addr_eq(&a->at.addr, &b->at.addr) && a->at.port == b->at.port &&
+           !strcmp(a->name, b->name);
 }
 
 static struct listeners_row *
@@ -96,8 +97,8 @@ listeners_import(struct listeners *l)
         struct str at = str_cut(tail, '|', &number);
         struct listeners_row *r = &l->rows[l->n];
         uint64_t fd;
-        if (!str_copy(name, r->at.name, sizeof r->at.name) ||
-            endpoint_parse(at, 0, &r->at.at) || str_u64(number, &fd) || fd > 65535)
+        if (!str_copy(name, r->at.name, sizeof r->at.name) || endpoint_parse(at, 0, &r->at.at) ||
+            str_u64(number, &fd) || fd > 65535)
             continue;
         r->fd = (int)fd;
         fcntl(r->fd, F_SETFD, FD_CLOEXEC);

@@ -23,7 +23,7 @@
 #include "store/settings.h"
 
 #define PLAN_MESSAGE_MAX (128u << 10)
-#define LOADER_WAIT_MS 30000
+#define LOADER_WAIT_MS   30000
 
 static void
 errors_text(const struct conf_errors *errs, struct buf *out)
@@ -149,7 +149,8 @@ wire_text(struct wire *w, char *dst, size_t cap)
 static int
 plan_decode(struct plan *p, struct wire *w)
 {
-    bool ok = wire_text(w, p->hostname, sizeof p->hostname) && wire_text(w, p->user, sizeof p->user);
+    bool ok =
+        wire_text(w, p->hostname, sizeof p->hostname) && wire_text(w, p->user, sizeof p->user);
     p->wings = wire_u8(w);
     ok = ok && wire_text(w, p->spool_dir, sizeof p->spool_dir) &&
          wire_text(w, p->control_dir, sizeof p->control_dir) &&
@@ -187,7 +188,9 @@ message_receive(int fd, char *dst, size_t cap, size_t *ret_n, int fds[PLAN_BUNDL
         char raw[CMSG_SPACE(sizeof(int) * PLAN_BUNDLES)];
         struct cmsghdr align;
     } control;
-    struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.raw,
+    struct msghdr msg = {.msg_iov = &iov,
+                         .msg_iovlen = 1,
+                         .msg_control = control.raw,
                          .msg_controllen = sizeof control.raw};
     ssize_t n = recvmsg(fd, &msg, MSG_CMSG_CLOEXEC);
     if (n < 0)

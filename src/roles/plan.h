@@ -12,7 +12,7 @@
 #include "core/err.h"
 
 #define PLAN_LISTENS 256u
-#define PLAN_FILES 256u
+#define PLAN_FILES   256u
 
 struct plan_listen {
     char name[64];

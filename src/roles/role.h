@@ -37,8 +37,8 @@ struct role_ops {
     /* A peer's channel is there or was renewed. */
     void (*peer)(struct role *, enum role_id);
     void (*peer_lost)(struct role *, enum role_id);
-    void (*message)(struct role *, enum role_id from, uint16_t type, uint64_t id,
-                    struct wire *body, int fd); /* closes fd if it takes it not */
+    void (*message)(struct role *, enum role_id from, uint16_t type, uint64_t id, struct wire *body,
+                    int fd); /* closes fd if it takes it not */
     void (*listen)(struct role *, struct str name, int fd);
     void (*unlisten)(struct role *, struct str name);
     void (*verb)(struct role *, struct ctl_call *, struct str verb, struct str args);
@@ -48,10 +48,10 @@ struct role_row {
     enum role_id id;
     const char *name;
     const struct role_ops *ops;
-    uint8_t audience;        /* which files its bundle holds */
-    const char *sandbox;     /* name of its profile in roles/sandbox.c */
-    uint32_t peers;          /* bit per role_id it has a channel to */
-    const char *may;         /* one line for people: what it may do */
+    uint8_t audience;    /* which files its bundle holds */
+    const char *sandbox; /* name of its profile in roles/sandbox.c */
+    uint32_t peers;      /* bit per role_id it has a channel to */
+    const char *may;     /* one line for people: what it may do */
 };
 extern const struct role_row role_table[ROLE_MAX_];
 const struct role_row *role_find(const char *name);
@@ -76,7 +76,7 @@ struct role {
         struct str name;
         int fd;
         struct role_listen *next;
-    } *listens; /* told before start */
+    } * listens; /* told before start */
 };
 static inline struct chan *
 role_chan(struct role *r, enum role_id id)
@@ -89,7 +89,7 @@ void role_ready(struct role *); /* TELL_READY */
 void role_exit(struct role *, int status);
 int role_main(const struct role_row *, unsigned index); /* never returns but to exit */
 
-extern const struct role_ops role_spooler_ops, role_resolver_ops, role_keyring_ops,
-    role_keeper_ops, role_courier_ops, role_gate_ops, role_desk_ops;
+extern const struct role_ops role_spooler_ops, role_resolver_ops, role_keyring_ops, role_keeper_ops,
+    role_courier_ops, role_gate_ops, role_desk_ops;
 
 #endif

@@ -13,8 +13,8 @@
 #include "roles/sandbox.h"
 #include "store/asks.h"
 
-#define DESK_ASKS 64u
-#define DESK_WAIT (35 * NS_PER_S)
+#define DESK_ASKS        64u
+#define DESK_WAIT        (35 * NS_PER_S)
 #define DESK_CONNECTIONS 64u
 
 struct desk {
@@ -56,10 +56,10 @@ on_request(void *ctx, struct MHD_Connection *c, const char *url, const char *met
 static int
 serve(struct desk *d, int fd, struct why *why)
 {
-    d->http = MHD_start_daemon(MHD_USE_EPOLL_INTERNAL_THREAD, 0, NULL, NULL, on_request, d,
-                               MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT,
-                               DESK_CONNECTIONS, MHD_OPTION_CONNECTION_TIMEOUT, 10u,
-                               MHD_OPTION_END);
+    d->http =
+        MHD_start_daemon(MHD_USE_EPOLL_INTERNAL_THREAD, 0, NULL, NULL, on_request, d,
+                         MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT,
+                         DESK_CONNECTIONS, MHD_OPTION_CONNECTION_TIMEOUT, 10u, MHD_OPTION_END);
     return d->http ? 0 : why_set(why, ERR_STATE, "the metrics page cannot be served");
 }
 

@@ -1,5 +1,6 @@
 /*
- * roles/role_gate.c - strangers' SMTP: wires the gate to writer, resolver, keyring, keeper, courier.
+ * roles/role_gate.c - strangers' SMTP: wires the gate to writer, resolver, keyring, keeper,
+ * courier.
  *
  * May not hold password hashes or DKIM keys, nor open files or sockets by name: certificates come
  * in the bundle, listeners and segments as descriptors.

@@ -16,7 +16,7 @@
 #include "spool/pool.h"
 #include "store/asks.h"
 
-#define PREPARE_PAUSE NS_PER_MS      /* between two segments being pre-written */
+#define PREPARE_PAUSE       NS_PER_MS /* between two segments being pre-written */
 #define PREPARE_AFTER_ERROR (5 * NS_PER_S)
 
 struct spooler {

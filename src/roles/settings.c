@@ -106,7 +106,8 @@ static const struct conf_row control_rows[] = {
               .doc = "Directory of the control sockets that `gapura queue` and kin speak to.")},
     {.name = "metrics",
      CONF_ROW(ENDPOINT, struct settings_control, metrics, .min = 9125, .flags = CONF_RESTART,
-              .doc = "Address of the Prometheus page, for example 127.0.0.1:9125; off without it.")},
+              .doc =
+                  "Address of the Prometheus page, for example 127.0.0.1:9125; off without it.")},
     {.name = "store",
      CONF_ROW(PATH, struct settings_control, store, .def = "/var/lib/gapura/store.db",
               .flags = CONF_RESTART,
@@ -122,9 +123,9 @@ static const struct conf_block control_block = {
 };
 
 const struct conf_block *const roles_blocks[] = {
-    &settings_main_block,  &gate_listen_block,    &gate_smtp_block,        &settings_domain_block,
-    &settings_tenant_block, &settings_sender_block, &gate_check_block,      &gate_srs_block,
-    &courier_source_block, &courier_pool_block,   &courier_route_block,    &courier_delivery_block,
-    &spool_block,          &events_block,         &dns_block,              &control_block,
+    &settings_main_block,   &gate_listen_block,     &gate_smtp_block,     &settings_domain_block,
+    &settings_tenant_block, &settings_sender_block, &gate_check_block,    &gate_srs_block,
+    &courier_source_block,  &courier_pool_block,    &courier_route_block, &courier_delivery_block,
+    &spool_block,           &events_block,          &dns_block,           &control_block,
 };
 const size_t roles_nblocks = ARRAY_LEN(roles_blocks);

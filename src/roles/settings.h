@@ -7,27 +7,27 @@
 
 #include "core/conf.h"
 
-struct settings_spool {      /* block "spool" */
+struct settings_spool { /* block "spool" */
     struct str dir;
-    uint64_t segment;        /* bytes of a segment file */
-    uint64_t quota;          /* bytes of all segments; 0: the disk decides */
+    uint64_t segment; /* bytes of a segment file */
+    uint64_t quota;   /* bytes of all segments; 0: the disk decides */
     uint64_t min_free;
-    uint64_t reserve;        /* segments kept for outcomes */
-    uint64_t ready;          /* pre-written segments at hand */
-    uint64_t ring;           /* bytes of the memory ring of each writer */
+    uint64_t reserve; /* segments kept for outcomes */
+    uint64_t ready;   /* pre-written segments at hand */
+    uint64_t ring;    /* bytes of the memory ring of each writer */
     uint64_t max_batch;
 };
 enum events_to { EVENTS_FILE, EVENTS_SYSLOG, EVENTS_JOURNALD, EVENTS_STDERR, EVENTS_NONE };
-struct settings_events {     /* block "events" */
+struct settings_events { /* block "events" */
     int to;
     struct str file;
     uint64_t rotate_size;
-    uint64_t keep;           /* rotated files kept */
+    uint64_t keep; /* rotated files kept */
 };
-struct settings_dns {        /* block "dns" */
+struct settings_dns { /* block "dns" */
     struct conf_list forward;
     struct str trust_anchor;
-    struct str local_data;   /* PATH of unbound local-data lines */
+    struct str local_data; /* PATH of unbound local-data lines */
     uint64_t timeout;
     uint64_t cache;
 };

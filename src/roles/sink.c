@@ -78,8 +78,8 @@ sink_open(struct sink *s, const struct plan *p, unsigned gid, struct why *why)
     }
     if (s->fd < 0)
         return why_set(why, s->fd, "events: cannot open %s: %s", what, err_text(s->fd));
-    event_setup((enum event_sink_kind)s->kind, fcntl(s->fd, F_DUPFD_CLOEXEC, 3),
-                str_c(s->prefix), "supervisor");
+    event_setup((enum event_sink_kind)s->kind, fcntl(s->fd, F_DUPFD_CLOEXEC, 3), str_c(s->prefix),
+                "supervisor");
     return 0;
 }
 

@@ -13,8 +13,8 @@ struct stream_link {
     uint32_t node, epoch;
     struct spool_writer *writer;
     struct loop_waker *waker;
-    struct loop_timer again;  /* asks anew after "full" */
-    unsigned asked;           /* segments wanted and not yet given */
+    struct loop_timer again; /* asks anew after "full" */
+    unsigned asked;          /* segments wanted and not yet given */
     /* The writer exists (epoch known): the role goes on with its start. */
     void (*opened)(struct role *);
 };

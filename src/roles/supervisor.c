@@ -1,5 +1,6 @@
 /*
- * roles/supervisor.c - the one process with privileges: binds, starts, watches, reloads, hands over.
+ * roles/supervisor.c - the one process with privileges: binds, starts, watches, reloads, hands
+ * over.
  *
  * It parses nothing: settings come to it as a plan (roles/plan.h), questions as typed messages.
  */
@@ -25,7 +26,7 @@
 #include "store/asks.h"
 #include "store/settings.h"
 
-#define STOP_MOST (60 * NS_PER_S)
+#define STOP_MOST   (60 * NS_PER_S)
 #define ROTATE_LOOK (15 * NS_PER_S)
 #define RENEW_PAUSE (2 * NS_PER_S) /* several files of one renewal are one reload */
 
@@ -134,8 +135,8 @@ reload(struct supervisor *s, struct buf *text)
     char *errors = NULL;
     struct why why = {{0}};
     ENSURE(next);
-    int rc = plan_load(next, s->file, s->plan.generation + 1, s->children.uid, s->children.gid,
-                       &errors);
+    int rc =
+        plan_load(next, s->file, s->plan.generation + 1, s->children.uid, s->children.gid, &errors);
     if (!rc)
         rc = listeners_update(&s->listeners, next, &why, on_added, on_gone, s);
     if (rc) {

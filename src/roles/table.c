@@ -45,7 +45,8 @@ const struct role_row role_table[ROLE_MAX_] = {
                    .ops = &role_gate_ops,
                    .audience = BUNDLE_FOR_GATE,
                    .sandbox = "gate",
-                   .peers = BIT(COURIER) | BIT(SPOOLER) | BIT(RESOLVER) | BIT(KEEPER) | BIT(KEYRING),
+                   .peers =
+                       BIT(COURIER) | BIT(SPOOLER) | BIT(RESOLVER) | BIT(KEEPER) | BIT(KEYRING),
                    .may = "accept connections; open nothing by name"},
     [ROLE_DESK] = {.id = ROLE_DESK,
                    .name = "desk",

@@ -61,7 +61,7 @@ static const struct {
     const char *what;
     int (*fn)(const char *path);
 } trials[] = {
-    {"nothing", try_nothing}, {"socket", try_socket}, {"open", try_open},    {"write", try_write},
+    {"nothing", try_nothing}, {"socket", try_socket}, {"open", try_open},     {"write", try_write},
     {"exec", try_exec},       {"fork", try_fork},     {"ptrace", try_ptrace},
 };
 

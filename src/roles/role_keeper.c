@@ -1,0 +1,176 @@
+/*
+ * roles/role_keeper.c - the store's only writer: users, snapshots, questions to directories.
+ *
+ * Speaks to roles by channel and to LDAP and Dovecot; parses no mail.
+ */
+#include <unistd.h>
+
+#include "core/event.h"
+#include "roles/role.h"
+#include "roles/sandbox.h"
+#include "roles/settings.h"
+#include "store/asks.h"
+#include "store/keeper.h"
+#include "store/settings.h"
+
+struct keeper_role {
+    struct keeper *keeper;
+    char *store;
+};
+
+static void
+tell_snapshot(struct role *r, enum role_id to, uint64_t generation, int fd)
+{
+    struct chan *c = role_chan(r, to);
+    CLEANUP(buf_done) struct buf b;
+    buf_init(&b, 64);
+    put_u64(&b, generation);
+    if (c && fd >= 0)
+        chan_send(c, TELL_SNAPSHOT, 0, &b, fd);
+}
+
+static void
+on_publish(void *ctx, enum keeper_view view, uint64_t generation, int fd)
+{
+    tell_snapshot(ctx, view == KEEPER_VIEW_KEYRING ? ROLE_KEYRING : ROLE_GATE, generation, fd);
+}
+
+static void
+on_problem(void *ctx, const char *text)
+{
+    (void)ctx;
+    event_alarm("%s", text);
+}
+
+/* Folders of the tables that settings name: files are replaced by rename, and watched. */
+static int
+close_sandbox(struct role *r, struct why *why)
+{
+    static char kept[8][512];
+    struct sandbox_path paths[8];
+    unsigned n = 0;
+    const struct settings_control *co = conf_get(r->conf, "control");
+    struct str dir = str_sub(co->store, 0, (size_t)MAX(str_rchr(co->store, '/'), (ssize_t)1));
+    if (str_copy(dir, kept[n], sizeof kept[n])) {
+        paths[n] = (struct sandbox_path){kept[n], SANDBOX_READ | SANDBOX_WRITE};
+        n++;
+    }
+    paths[n++] = (struct sandbox_path){"/etc", SANDBOX_READ}; /* ldap.conf, hosts, CA files */
+    for (const struct conf_section *s = conf_first(r->conf, "domain"); s; s = conf_next(s)) {
+        const struct settings_domain *d = s->data;
+        const struct str named[] = {d->recipient_table, d->aliases};
+        for (unsigned i = 0; i < ARRAY_LEN(named) && n < ARRAY_LEN(paths); i++) {
+            ssize_t slash = str_rchr(named[i], '/');
+            if (slash <= 0 ||
+                !str_copy(str_sub(named[i], 0, (size_t)slash), kept[n], sizeof kept[n]))
+                continue;
+            bool had = false;
+            for (unsigned k = 0; k < n; k++)
+                had = had || !strcmp(paths[k].path, kept[n]);
+            /* SQLite wants to write its -shm file beside a WAL database, even to read. */
+            if (!had) {
+                paths[n] = (struct sandbox_path){kept[n], SANDBOX_READ | SANDBOX_WRITE};
+                n++;
+            }
+        }
+    }
+    return sandbox_enter(r->row->sandbox, paths, n, why);
+}
+
+static int
+keeper_start(struct role *r, struct why *why)
+{
+    const struct settings_control *co = conf_get(r->conf, "control");
+    struct keeper_role *k = calloc(1, sizeof *k);
+    ENSURE(k);
+    r->self = k;
+    k->store = strndup(co->store.p, co->store.n);
+    struct keeper_links links = {
+        .loop = r->loop,
+        .store_path = k->store,
+        .publish = on_publish,
+        .problem = on_problem,
+        .file = role_file,
+        .ctx = r,
+    };
+    int rc = keeper_create(&k->keeper, &links, r->conf, why);
+    if (!rc)
+        rc = close_sandbox(r, why);
+    if (!rc)
+        role_ready(r);
+    return rc;
+}
+
+static void
+keeper_role_message(struct role *r, enum role_id from, uint16_t type, uint64_t id,
+                    struct wire *body, int fd)
+{
+    struct keeper_role *k = r->self;
+    fd_close(&fd);
+    if (!k || !keeper_message(k->keeper, role_chan(r, from), type, id, body))
+        event_warning("unknown message %#x from %s", type, role_table[from].name);
+}
+
+static void
+keeper_peer(struct role *r, enum role_id id)
+{
+    struct keeper_role *k = r->self;
+    uint64_t generation = 0;
+    int fd = keeper_snapshot(
+        k->keeper, id == ROLE_KEYRING ? KEEPER_VIEW_KEYRING : KEEPER_VIEW_ROLES, &generation);
+    if (id == ROLE_KEYRING || id == ROLE_GATE)
+        tell_snapshot(r, id, generation, fd);
+}
+
+static void
+keeper_peer_lost(struct role *r, enum role_id id)
+{
+    struct keeper_role *k = r->self;
+    keeper_lost(k->keeper, role_chan(r, id));
+}
+
+static int
+keeper_settings(struct role *r, struct conf *now, struct why *why)
+{
+    struct keeper_role *k = r->self;
+    return keeper_set_conf(k->keeper, now, why);
+}
+
+static void
+reply_line(void *ctx, struct str json)
+{
+    ctl_call_line(ctx, json);
+}
+
+static void
+reply_end(void *ctx, int status, const char *text)
+{
+    ctl_call_end(ctx, status, text);
+}
+
+static void
+keeper_role_verb(struct role *r, struct ctl_call *call, struct str verb, struct str args)
+{
+    struct keeper_role *k = r->self;
+    struct keeper_reply reply = {reply_line, reply_end, call};
+    if (!keeper_verb(k->keeper, verb, args, &reply))
+        ctl_call_end(call, 1, "the keeper does not know this verb");
+}
+
+static void
+keeper_stop(struct role *r)
+{
+    struct keeper_role *k = r->self;
+    keeper_free(k->keeper);
+    role_exit(r, 0);
+}
+
+const struct role_ops role_keeper_ops = {
+    .start = keeper_start,
+    .settings = keeper_settings,
+    .peer = keeper_peer,
+    .peer_lost = keeper_peer_lost,
+    .message = keeper_role_message,
+    .verb = keeper_role_verb,
+    .stop = keeper_stop,
+};
