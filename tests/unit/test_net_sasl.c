@@ -1,0 +1,354 @@
+/*
+ * tests/unit/test_net_sasl.c - RFC 7677's example from both sides, verifiers, PLAIN, LOGIN, and
+ * messages that are wrong.
+ */
+#include "core/codec.h"
+#include "net/sasl_inner.h"
+#include "tap.h"
+
+static const uint8_t secret[32] = "a secret of thirty-two bytes...";
+
+#define RFC_CLIENT_NONCE "rOprNGfwEbeRWgbNEkqO"
+#define RFC_SERVER_NONCE "%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0"
+#define RFC_FIRST        "n,,n=user,r=" RFC_CLIENT_NONCE
+#define RFC_CHALLENGE    "r=" RFC_CLIENT_NONCE RFC_SERVER_NONCE ",s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096"
+#define RFC_FINAL                                                                                  \
+    "c=biws,r=" RFC_CLIENT_NONCE RFC_SERVER_NONCE ",p=dHzbZapWIk4jUhN+"                            \
+                                                  "Ute9ytag9zjfMHgsqmmiz7AndVQ="
+#define RFC_PROOF "v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4="
+
+/* "pencil" with RFC 7677's salt. */
+static int
+rfc_verifier(struct sasl_verifier *ret)
+{
+    uint8_t salted[SCRAM_HASH], client[SCRAM_HASH];
+
+    memset(ret, 0, sizeof(*ret));
+    ret->iterations = 4096;
+    codec_unbase64(STR("W22ZaJ0SNY7soEsUEjb6gQ=="), ret->salt, sizeof(ret->salt));
+    sasl_salted(STR("pencil"), str_of(ret->salt, 16), 4096, salted);
+    sasl_keys(salted, client, ret->stored_key, ret->server_key);
+    return 0;
+}
+
+static int
+lookup(void *ctx, struct str user, struct sasl_verifier *ret)
+{
+    (void)ctx;
+    if (str_eq(user, STR("user")) || str_eq(user, STR("a=b,c")))
+        return rfc_verifier(ret);
+    return ERR_NOTFOUND;
+}
+
+static enum sasl_result
+say(struct sasl_server *s, const char *text, size_t n, struct buf *out)
+{
+    buf_clear(out);
+    return sasl_server_step(s, str_of(text, n), out);
+}
+
+static void
+test_rfc7677(void)
+{
+    struct sasl_client *c =
+        sasl_client_create(STR("LOGIN plain scram-sha-256"), STR("user"), STR("pencil"));
+    struct sasl_server *s = sasl_server_create(STR("scram-sha-256"), lookup, NULL, secret);
+    struct buf out;
+
+    buf_init(&out, 4096);
+    TEXT(str_c(sasl_client_mech(c)), "SCRAM-SHA-256", "the best is picked");
+    sasl_client_set_nonce(c, RFC_CLIENT_NONCE);
+    sasl_server_set_nonce(s, RFC_SERVER_NONCE);
+    IS(sasl_client_step(c, STR_NONE, &out), SASL_CHALLENGE, "client begins");
+    TEXT(buf_view(&out), RFC_FIRST, "client-first");
+    IS(say(s, RFC_FIRST, strlen(RFC_FIRST), &out), SASL_CHALLENGE, "server goes on");
+    TEXT(buf_view(&out), RFC_CHALLENGE, "server-first");
+    buf_clear(&out);
+    IS(sasl_client_step(c, STR(RFC_CHALLENGE), &out), SASL_CHALLENGE, "client proves");
+    TEXT(buf_view(&out), RFC_FINAL, "client-final");
+    IS(say(s, RFC_FINAL, strlen(RFC_FINAL), &out), SASL_OK, "server accepts");
+    TEXT(buf_view(&out), RFC_PROOF, "server-final");
+    TEXT(sasl_server_user(s), "user", "who it was");
+    buf_clear(&out);
+    IS(sasl_client_step(c, STR(RFC_PROOF), &out), SASL_OK, "client accepts");
+    IS(out.n, 0, "with nothing more to say");
+    IS(sasl_client_step(c, STR(RFC_PROOF), &out), SASL_FAIL, "nothing follows");
+    IS(say(s, "x", 1, &out), SASL_FAIL, "on neither side");
+    sasl_client_free(c);
+    sasl_server_free(s);
+    buf_done(&out);
+}
+
+/* Every message of the example with one thing wrong. */
+static void
+test_scram_wrong(void)
+{
+    static const char *const firsts[] = {
+        "",
+        "n",
+        "n,",
+        "n,,",
+        "n,,n=user",
+        "n,,n=user,r=",
+        "p=tls-unique,,n=user,r=x",
+        "n,a=other,n=user,r=x",
+        "n,,m=ext,n=user,r=x",
+        "n,,n=us=er,r=x",
+        "n,,n=,r=x",
+        "n,,n=us\x01r,r=x",
+        "n,,n=\xff,r=x",
+        "n,,r=x,n=user",
+        "z,,n=user,r=x",
+    };
+    static const char *const finals[] = {
+        "",
+        "c=biws",
+        "c=biws,r=" RFC_CLIENT_NONCE RFC_SERVER_NONCE,
+        "c=eSws,r=" RFC_CLIENT_NONCE RFC_SERVER_NONCE
+        ",p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=",
+        "c=biws,r=" RFC_CLIENT_NONCE ",p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=",
+        "c=biws,r=" RFC_CLIENT_NONCE RFC_SERVER_NONCE
+        ",p=aHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=",
+        "c=biws,r=" RFC_CLIENT_NONCE RFC_SERVER_NONCE ",p=dHzb",
+        "c=biws,r=" RFC_CLIENT_NONCE RFC_SERVER_NONCE ",p=",
+    };
+    static const char *const challenges[] = {
+        "e=unknown-user",
+        "r=other,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096",
+        "r=" RFC_CLIENT_NONCE ",s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096",
+        "r=" RFC_CLIENT_NONCE "x,s=,i=4096",
+        "r=" RFC_CLIENT_NONCE "x,s=W22Z,i=1",
+        "r=" RFC_CLIENT_NONCE "x,s=W22Z,i=99999999",
+        "r=" RFC_CLIENT_NONCE "x,s=W22Z,i=-5",
+        "r=" RFC_CLIENT_NONCE "x,s=!!!!,i=4096",
+        "r=" RFC_CLIENT_NONCE "x",
+    };
+    struct buf out;
+
+    buf_init(&out, 4096);
+    for (size_t i = 0; i < ARRAY_LEN(firsts); i++) {
+        struct sasl_server *s = sasl_server_create(STR("SCRAM-SHA-256"), lookup, NULL, secret);
+
+        IS(say(s, firsts[i], strlen(firsts[i]), &out), SASL_FAIL, "client-first %zu", i);
+        sasl_server_free(s);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(finals); i++) {
+        struct sasl_server *s = sasl_server_create(STR("SCRAM-SHA-256"), lookup, NULL, secret);
+
+        sasl_server_set_nonce(s, RFC_SERVER_NONCE);
+        say(s, RFC_FIRST, strlen(RFC_FIRST), &out);
+        IS(say(s, finals[i], strlen(finals[i]), &out), SASL_FAIL, "client-final %zu", i);
+        sasl_server_free(s);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(challenges); i++) {
+        struct sasl_client *c =
+            sasl_client_create(STR("SCRAM-SHA-256"), STR("user"), STR("pencil"));
+
+        buf_clear(&out);
+        sasl_client_set_nonce(c, RFC_CLIENT_NONCE);
+        sasl_client_step(c, STR_NONE, &out);
+        IS(sasl_client_step(c, str_c(challenges[i]), &out), SASL_FAIL, "server-first %zu", i);
+        sasl_client_free(c);
+    }
+    buf_done(&out);
+}
+
+static void
+test_scram_server_proof(void)
+{
+    struct sasl_client *c = sasl_client_create(STR("SCRAM-SHA-256"), STR("user"), STR("pencil"));
+    struct buf out;
+
+    buf_init(&out, 4096);
+    sasl_client_set_nonce(c, RFC_CLIENT_NONCE);
+    sasl_client_step(c, STR_NONE, &out);
+    sasl_client_step(c, STR(RFC_CHALLENGE), &out);
+    IS(sasl_client_step(c, STR("v=aaaaTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4="), &out), SASL_FAIL,
+       "a server that does not know the password is found out");
+    sasl_client_free(c);
+    buf_done(&out);
+}
+
+/* A whole SCRAM login: the result on the server's side. */
+static enum sasl_result
+login(const char *user, const char *password, char *ret_salt)
+{
+    struct sasl_client *c = sasl_client_create(STR("SCRAM-SHA-256"), str_c(user), str_c(password));
+    struct sasl_server *s = sasl_server_create(STR("SCRAM-SHA-256"), lookup, NULL, secret);
+    struct buf a, b;
+    enum sasl_result result;
+    ssize_t at;
+
+    buf_init(&a, 4096);
+    buf_init(&b, 4096);
+    IS(sasl_server_step(s, STR_NONE, &b), SASL_CHALLENGE, "no initial response: asked for one");
+    IS(b.n, 0, "  with an empty challenge");
+    sasl_client_step(c, STR_NONE, &a);
+    sasl_server_step(s, buf_view(&a), &b);
+    at = str_find(buf_view(&b), STR(",s="));
+    str_copy(str_sub(buf_view(&b), (size_t)at, 27), ret_salt, 28);
+    buf_clear(&a);
+    sasl_client_step(c, buf_view(&b), &a);
+    buf_clear(&b);
+    result = sasl_server_step(s, buf_view(&a), &b);
+    if (result == SASL_OK)
+        TEXT(sasl_server_user(s), user, "the name comes through");
+    sasl_client_free(c);
+    sasl_server_free(s);
+    buf_done(&a);
+    buf_done(&b);
+    return result;
+}
+
+static void
+test_logins(void)
+{
+    char salt1[28], salt2[28], salt3[28];
+
+    IS(login("user", "pencil", salt1), SASL_OK, "right password");
+    IS(login("user", "pencils", salt1), SASL_FAIL, "wrong password");
+    IS(login("a=b,c", "pencil", salt1), SASL_OK, "a name that needs escapes");
+    IS(login("nobody", "pencil", salt1), SASL_FAIL, "unknown user");
+    IS(login("nobody", "other", salt2), SASL_FAIL, "unknown user again");
+    IS(login("noone", "other", salt3), SASL_FAIL, "another unknown user");
+    TEXT(str_c(salt1), salt2, "an unknown user's salt is steady");
+    OK(strcmp(salt1, salt3) != 0, "and his own");
+}
+
+static void
+test_verifier(void)
+{
+    struct sasl_verifier v, w;
+    char text[SASL_VERIFIER_TEXT];
+    static const char *const wrong[] = {
+        "",
+        "SCRAM-SHA-256$",
+        "SCRAM-SHA-256$0:W22ZaJ0SNY7soEsUEjb6gQ==$x:y",
+        "SCRAM-SHA-256$9999999:W22ZaJ0SNY7soEsUEjb6gQ==$x:y",
+        "SCRAM-SHA-1$4096:aa==$b:c",
+        "SCRAM-SHA-256$4096:W22ZaJ0SNY7soEsUEjb6gQ==$WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qY=",
+    };
+
+    IS(sasl_verifier_make(STR("pencil"), 0, &v), 0, "made");
+    IS(v.iterations, 4096, "4096 by default");
+    sasl_verifier_show(&v, text);
+    IS(sasl_verifier_parse(str_c(text), &w), 0, "shown and read: %s", text);
+    OK(!memcmp(&v, &w, sizeof(v)), "  the same");
+    OK(sasl_verifier_check(&w, STR("pencil")), "right password");
+    OK(!sasl_verifier_check(&w, STR("pencil2")), "wrong password");
+    OK(!sasl_verifier_check(&w, STR("")), "no password");
+    rfc_verifier(&v);
+    sasl_verifier_show(&v, text);
+    TEXT(str_c(text),
+         "SCRAM-SHA-256$4096:W22ZaJ0SNY7soEsUEjb6gQ==$WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qY=:"
+         "wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU=",
+         "PostgreSQL's text of the same");
+    for (size_t i = 0; i < ARRAY_LEN(wrong); i++)
+        OK(sasl_verifier_parse(str_c(wrong[i]), &w) < 0, "wrong text %zu is refused", i);
+    IS(sasl_verifier_make(STR("x"), 1, &v), ERR_LIMIT, "too few iterations");
+}
+
+static const struct plain_row {
+    const char *text;
+    size_t n;
+    enum sasl_result want;
+} plain_rows[] = {
+    {"\0user\0pencil", 12, SASL_OK},
+    {"user\0user\0pencil", 16, SASL_OK},
+    {"other\0user\0pencil", 17, SASL_FAIL},
+    {"\0user\0wrong", 11, SASL_FAIL},
+    {"\0nobody\0pencil", 14, SASL_FAIL},
+    {"\0user\0", 6, SASL_FAIL},
+    {"\0\0pencil", 8, SASL_FAIL},
+    {"user", 4, SASL_FAIL},
+    {"\0user", 5, SASL_FAIL},
+    {"\0user\0pen\0cil", 13, SASL_FAIL},
+    {"", 0, SASL_FAIL},
+};
+
+static void
+test_plain(void)
+{
+    struct sasl_server *s;
+    struct sasl_client *c;
+    struct str user, password;
+    struct buf out;
+
+    buf_init(&out, 4096);
+    for (size_t i = 0; i < ARRAY_LEN(plain_rows); i++) {
+        s = sasl_server_create(STR("PLAIN"), lookup, NULL, secret);
+        IS(say(s, plain_rows[i].text, plain_rows[i].n, &out), plain_rows[i].want, "PLAIN row %zu",
+           i);
+        sasl_server_free(s);
+    }
+    c = sasl_client_create(STR("PLAIN"), STR("user"), STR("pencil"));
+    s = sasl_server_create(STR("PLAIN"), NULL, NULL, secret);
+    IS(sasl_server_step(s, STR_NONE, &out), SASL_CHALLENGE, "asked for");
+    buf_clear(&out);
+    IS(sasl_client_step(c, STR_NONE, &out), SASL_OK, "client needs no proof");
+    IS(say(s, out.p, out.n, &out), SASL_FAIL, "without a lookup nothing is accepted");
+    buf_clear(&out);
+    sasl_server_free(s);
+    sasl_client_free(c);
+    c = sasl_client_create(STR("PLAIN"), STR("user"), STR("pencil"));
+    s = sasl_server_create(STR("PLAIN"), NULL, NULL, secret);
+    sasl_client_step(c, STR_NONE, &out);
+    IS(sasl_server_step(s, buf_view(&out), &out), SASL_FAIL, "no lookup");
+    OK(sasl_server_credentials(s, &user, &password), "but name and password are there");
+    TEXT(user, "user", "name");
+    TEXT(password, "pencil", "password");
+    IS(sasl_client_step(c, STR(""), &out), SASL_OK, "said again if asked again");
+    IS(sasl_client_step(c, STR(""), &out), SASL_FAIL, "but once only");
+    sasl_server_free(s);
+    sasl_client_free(c);
+    buf_done(&out);
+}
+
+static void
+test_login(void)
+{
+    struct sasl_server *s = sasl_server_create(STR("LOGIN"), lookup, NULL, secret);
+    struct sasl_client *c = sasl_client_create(STR("LOGIN"), STR("user"), STR("pencil"));
+    struct buf out, in;
+
+    buf_init(&out, 4096);
+    buf_init(&in, 4096);
+    IS(sasl_client_step(c, STR_NONE, &out), SASL_CHALLENGE, "LOGIN has no initial response");
+    IS(out.n, 0, "  nothing");
+    IS(sasl_server_step(s, STR_NONE, &in), SASL_CHALLENGE, "name asked for");
+    TEXT(buf_view(&in), "Username:", "  in the usual words");
+    IS(sasl_client_step(c, buf_view(&in), &out), SASL_CHALLENGE, "name said");
+    buf_clear(&in);
+    IS(sasl_server_step(s, buf_view(&out), &in), SASL_CHALLENGE, "password asked for");
+    TEXT(buf_view(&in), "Password:", "  in the usual words");
+    buf_clear(&out);
+    IS(sasl_client_step(c, buf_view(&in), &out), SASL_OK, "password said");
+    IS(sasl_server_step(s, buf_view(&out), &in), SASL_OK, "in");
+    sasl_server_free(s);
+    s = sasl_server_create(STR("LOGIN"), lookup, NULL, secret);
+    sasl_server_step(s, STR("user"), &in);
+    IS(sasl_server_step(s, STR("wrong"), &in), SASL_FAIL, "wrong password");
+    sasl_server_free(s);
+    s = sasl_server_create(STR("LOGIN"), lookup, NULL, secret);
+    IS(sasl_server_step(s, STR(""), &in), SASL_FAIL, "no name");
+    sasl_server_free(s);
+    sasl_client_free(c);
+    OK(!sasl_client_create(STR("GSSAPI"), STR("u"), STR("p")), "nothing fits");
+    OK(!sasl_client_create(STR("PLAIN"), str_of("u\0x", 3), STR("p")), "NUL in a name");
+    OK(!sasl_server_create(STR("NTLM"), lookup, NULL, secret), "unknown method");
+    buf_done(&out);
+    buf_done(&in);
+}
+
+int
+main(void)
+{
+    test_rfc7677();
+    test_scram_wrong();
+    test_scram_server_proof();
+    test_logins();
+    test_verifier();
+    test_plain();
+    test_login();
+    return tap_done();
+}
