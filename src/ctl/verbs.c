@@ -1,0 +1,396 @@
+/*
+ * ctl/verbs.c - the one table of verbs, and finding one in it.
+ *
+ * Read by the command line, by its help, and by the test that compares it with the manual page.
+ */
+#include "ctl/verbs.h"
+
+#include "core/str.h"
+
+const char *const ctl_role_names[] = {"supervisor", "keeper", "courier", "gate"};
+
+#define FILTERS                                                                                    \
+    {"domain", CTL_TEXT, "DOMAIN", "recipients at this domain"},                                   \
+        {"tenant", CTL_TEXT, "NAME", "mail of this tenant"},                                       \
+        {"sender", CTL_TEXT, "ADDRESS", "this envelope sender (or @DOMAIN)"},                      \
+        {"recipient", CTL_TEXT, "ADDRESS", "this recipient"},                                      \
+        {"source", CTL_TEXT, "NAME", "mail bound to this source address"},                         \
+    {                                                                                              \
+        "site", CTL_TEXT, "NAME", "mail for this destination site"                                 \
+    }
+#define STATE                                                                                      \
+    {                                                                                              \
+        "state", CTL_TEXT, "STATE", "ready, waiting, active, held or suspended"                    \
+    }
+#define REASON                                                                                     \
+    {                                                                                              \
+        "reason", CTL_TEXT, "TEXT", "why: kept with the change and shown by explain"               \
+    }
+#define ALL                                                                                        \
+    {                                                                                              \
+        "all", CTL_FLAG, NULL, "everything that waits"                                             \
+    }
+
+static const struct ctl_option list_options[] = {
+    FILTERS, STATE, {"limit", CTL_NUMBER, "N", "at most so many lines (default 1000)"}};
+static const struct ctl_option summary_options[] = {FILTERS, STATE};
+static const struct ctl_option change_options[] = {FILTERS, STATE, ALL};
+static const struct ctl_option reason_options[] = {FILTERS, STATE, ALL, REASON};
+static const struct ctl_option suspend_options[] = {
+    FILTERS, ALL, {"for", CTL_DURATION, "TIME", "ends by itself: 30m, 2h, 1d"}, REASON};
+static const struct ctl_option resume_options[] = {FILTERS, ALL};
+static const struct ctl_option add_options[] = {
+    {"tenant", CTL_TEXT, "NAME", "tenant that the login sends for"},
+    {"senders", CTL_TEXT, "LIST",
+     "what it may write as, beside its own name: addresses, domains, .domains or *, with commas"}};
+static const struct ctl_option remove_options[] = {REASON};
+static const struct ctl_option trace_options[] = {
+    {"ip", CTL_PREFIX, "ADDRESS", "sessions from this address or network"},
+    {"id", CTL_TEXT, "SESSION", "this session"}};
+static const struct ctl_option top_options[] = {
+    {"once", CTL_FLAG, NULL, "one frame, then the end"},
+    {"interval", CTL_DURATION, "TIME", "between frames (default 2s)"}};
+
+static const struct ctl_column list_columns[] = {{"id", "ID", CTL_COL_TEXT, 0},
+                                                 {"age_s", "AGE", CTL_COL_AGE, 0},
+                                                 {"size", "SIZE", CTL_COL_SIZE, 0},
+                                                 {"sender", "SENDER", CTL_COL_TEXT, 36},
+                                                 {"recipient", "RECIPIENT", CTL_COL_TEXT, 36},
+                                                 {"state", "STATE", CTL_COL_TEXT, 0},
+                                                 {"attempts", "TRIES", CTL_COL_NUMBER, 0},
+                                                 {"next", "NEXT", CTL_COL_TIME, 0},
+                                                 {"reason", "REASON", CTL_COL_TEXT, 60}};
+static const struct ctl_column summary_columns[] = {{"site", "SITE", CTL_COL_TEXT, 40},
+                                                    {"domain", "DOMAIN", CTL_COL_TEXT, 40},
+                                                    {"tenant", "TENANT", CTL_COL_TEXT, 20},
+                                                    {"state", "STATE", CTL_COL_TEXT, 0},
+                                                    {"recipients", "RECIPIENTS", CTL_COL_NUMBER, 0},
+                                                    {"waiting", "WAITING", CTL_COL_NUMBER, 0},
+                                                    {"ready", "READY", CTL_COL_NUMBER, 0},
+                                                    {"active", "ACTIVE", CTL_COL_NUMBER, 0},
+                                                    {"held", "HELD", CTL_COL_NUMBER, 0},
+                                                    {"size", "SIZE", CTL_COL_SIZE, 0},
+                                                    {"oldest_s", "OLDEST", CTL_COL_AGE, 0},
+                                                    {"next", "NEXT", CTL_COL_TIME, 0},
+                                                    {"reason", "REASON", CTL_COL_TEXT, 60}};
+static const struct ctl_column suspensions_columns[] = {
+    {"id", "ID", CTL_COL_TEXT, 0},          {"domain", "DOMAIN", CTL_COL_TEXT, 40},
+    {"site", "SITE", CTL_COL_TEXT, 40},     {"tenant", "TENANT", CTL_COL_TEXT, 20},
+    {"sender", "SENDER", CTL_COL_TEXT, 36}, {"recipient", "RECIPIENT", CTL_COL_TEXT, 36},
+    {"source", "SOURCE", CTL_COL_TEXT, 20}, {"since", "SINCE", CTL_COL_TIME, 0},
+    {"until", "UNTIL", CTL_COL_TIME, 0},    {"held", "HELD", CTL_COL_NUMBER, 0},
+    {"reason", "REASON", CTL_COL_TEXT, 60}};
+static const struct ctl_column user_columns[] = {{"login", "LOGIN", CTL_COL_TEXT, 60},
+                                                 {"tenant", "TENANT", CTL_COL_TEXT, 20},
+                                                 {"senders", "SENDERS", CTL_COL_TEXT, 60},
+                                                 {"created", "CREATED", CTL_COL_TIME, 0}};
+static const struct ctl_column status_columns[] = {
+    {"role", "ROLE", CTL_COL_TEXT, 0},           {"pid", "PID", CTL_COL_NUMBER, 0},
+    {"state", "STATE", CTL_COL_TEXT, 0},         {"uptime_s", "UPTIME", CTL_COL_AGE, 0},
+    {"restarts", "RESTARTS", CTL_COL_NUMBER, 0}, {"may", "MAY", CTL_COL_TEXT, 0}};
+
+#define OPTIONS(a) .options = a, .noptions = ARRAY_LEN(a)
+#define COLUMNS(a) .columns = a, .ncolumns = ARRAY_LEN(a)
+
+const struct ctl_verb ctl_verbs[] = {
+    {.words = "run",
+     .flags = CTL_LOCAL,
+     .help = "Start the program in the foreground (-c FILE names the settings).",
+     .example = "run -c /etc/gapura/gapura.conf"},
+    {.words = "check",
+     .flags = CTL_LOCAL,
+     .help = "Check the settings and say what is wrong, file and line (-c FILE).",
+     .example = "check -c /etc/gapura/gapura.conf"},
+    {.words = "status",
+     .wire = "status",
+     .role = CTL_SUPERVISOR,
+     .flags = CTL_LISTS,
+     COLUMNS(status_columns),
+     .help = "Show the roles: pid, uptime, restarts.",
+     .example = "status"},
+    {.words = "reload",
+     .wire = "reload",
+     .role = CTL_SUPERVISOR,
+     .help = "Read the settings and the tables again.",
+     .more = "Settings with an error are refused as a whole, and the former ones stay in use. "
+             "Sessions and mail go on.",
+     .example = "reload"},
+    {.words = "queue list",
+     .wire = "queue.list",
+     .role = CTL_COURIER,
+     .flags = CTL_LISTS,
+     OPTIONS(list_options),
+     COLUMNS(list_columns),
+     .help = "List recipients that wait.",
+     .example = "queue list --domain example.org --state waiting"},
+    {.words = "queue show",
+     .wire = "queue.show",
+     .role = CTL_COURIER,
+     .argument = "id",
+     .shown = "ID",
+     .help = "Show one message: envelope, recipients, attempts.",
+     .example = "queue show 2v8m4tq0j3c9xw1r5k7n6p8d2e"},
+    {.words = "queue summary",
+     .wire = "queue.summary",
+     .role = CTL_COURIER,
+     .flags = CTL_LISTS,
+     OPTIONS(summary_options),
+     COLUMNS(summary_columns),
+     .help = "Count what waits, by destination.",
+     .example = "queue summary"},
+    {.words = "queue retry",
+     .wire = "queue.retry",
+     .role = CTL_COURIER,
+     .flags = CTL_SELECTS,
+     .argument = "id",
+     .shown = "[ID]",
+     OPTIONS(change_options),
+     .help = "Try now what waits for a later attempt.",
+     .example = "queue retry --domain example.org"},
+    {.words = "queue hold",
+     .wire = "queue.hold",
+     .role = CTL_COURIER,
+     .flags = CTL_SELECTS | CTL_REASON,
+     .argument = "id",
+     .shown = "[ID]",
+     OPTIONS(reason_options),
+     .help = "Hold mail back until it is released.",
+     .example = "queue hold --sender news@example.com --reason \"wrong price in it\""},
+    {.words = "queue release",
+     .wire = "queue.release",
+     .role = CTL_COURIER,
+     .flags = CTL_SELECTS,
+     .argument = "id",
+     .shown = "[ID]",
+     OPTIONS(change_options),
+     .help = "Release held mail.",
+     .example = "queue release --sender news@example.com"},
+    {.words = "queue remove",
+     .wire = "queue.remove",
+     .role = CTL_COURIER,
+     .flags = CTL_SELECTS | CTL_REASON,
+     .argument = "id",
+     .shown = "[ID]",
+     OPTIONS(reason_options),
+     .help = "Remove mail for good; no bounce is sent.",
+     .example = "queue remove 2v8m4tq0j3c9xw1r5k7n6p8d2e --reason \"sent twice\""},
+    {.words = "suspend",
+     .wire = "suspend",
+     .role = CTL_COURIER,
+     .flags = CTL_SELECTS | CTL_REASON,
+     OPTIONS(suspend_options),
+     .help = "Stop delivery to or from something, for a while.",
+     .more = "Mail is still accepted and waits. `gapura suspensions` lists what is stopped, "
+             "`gapura resume` ends it.",
+     .example = "suspend --domain example.org --for 2h --reason \"their server is being moved\""},
+    {.words = "resume",
+     .wire = "resume",
+     .role = CTL_COURIER,
+     .flags = CTL_SELECTS,
+     .argument = "id",
+     .shown = "[ID]",
+     OPTIONS(resume_options),
+     .help = "End a suspension.",
+     .example = "resume --domain example.org"},
+    {.words = "suspensions",
+     .wire = "suspensions",
+     .role = CTL_COURIER,
+     .flags = CTL_LISTS,
+     COLUMNS(suspensions_columns),
+     .help = "List what is suspended, why and until when.",
+     .example = "suspensions"},
+    {.words = "explain",
+     .wire = "explain",
+     .role = CTL_COURIER,
+     .argument = "id",
+     .shown = "ID|ADDRESS",
+     .help = "Tell the story of a message, or of all for an address.",
+     .example = "explain bob@example.org"},
+    {.words = "top",
+     .wire = "top.courier",
+     .role = CTL_COURIER,
+     OPTIONS(top_options),
+     .help = "Watch the program at work.",
+     .example = "top"},
+    {.words = "user add",
+     .wire = "user.add",
+     .role = CTL_KEEPER,
+     .flags = CTL_PASSWORD,
+     .argument = "login",
+     .shown = "LOGIN",
+     OPTIONS(add_options),
+     .help = "Add a login; its password is asked for, or read from standard input.",
+     .example = "user add alice@example.com --senders example.com"},
+    {.words = "user password",
+     .wire = "user.password",
+     .role = CTL_KEEPER,
+     .flags = CTL_PASSWORD,
+     .argument = "login",
+     .shown = "LOGIN",
+     .help = "Set a login's password.",
+     .example = "user password alice@example.com"},
+    {.words = "user remove",
+     .wire = "user.remove",
+     .role = CTL_KEEPER,
+     .flags = CTL_REASON,
+     .argument = "login",
+     .shown = "LOGIN",
+     OPTIONS(remove_options),
+     .help = "Remove a login.",
+     .example = "user remove alice@example.com --reason \"left the company\""},
+    {.words = "user list",
+     .wire = "user.list",
+     .role = CTL_KEEPER,
+     .flags = CTL_LISTS,
+     COLUMNS(user_columns),
+     .help = "List logins and what they may write as.",
+     .example = "user list --json"},
+    {.words = "trace",
+     .wire = "trace",
+     .role = CTL_GATE,
+     .flags = CTL_STREAMS | CTL_SELECTS,
+     OPTIONS(trace_options),
+     .help = "Show live sessions line by line, until interrupted.",
+     .example = "trace --ip 192.0.2.0/24"},
+    {.words = "help",
+     .flags = CTL_LOCAL,
+     .help = "This text; `gapura VERB --help` tells more.",
+     .example = "help"},
+};
+const size_t ctl_nverbs = ARRAY_LEN(ctl_verbs);
+
+/* Words of `words` that argv begins with, or 0. */
+static int
+match(const char *words, int argc, char **argv)
+{
+    struct str rest = str_c(words);
+    int n = 0;
+
+    while (rest.n) {
+        if (n >= argc || !str_eq(str_word(&rest), str_c(argv[n])))
+            return 0;
+        n++;
+    }
+    return n;
+}
+
+const struct ctl_verb *
+ctl_verb_find(int argc, char **argv, int *ret_used)
+{
+    for (size_t i = 0; i < ctl_nverbs; i++) {
+        int used = match(ctl_verbs[i].words, argc - 1, argv + 1);
+
+        if (!used)
+            continue;
+        *ret_used = used;
+        return &ctl_verbs[i];
+    }
+    return NULL;
+}
+
+#define NEAR_MAX 64
+
+static unsigned
+distance(struct str a, struct str b)
+{
+    unsigned row[NEAR_MAX + 1];
+
+    for (unsigned j = 0; j <= b.n; j++)
+        row[j] = j;
+    for (unsigned i = 1; i <= a.n; i++) {
+        unsigned corner = row[0];
+
+        row[0] = i;
+        for (unsigned j = 1; j <= b.n; j++) {
+            unsigned above = row[j];
+
+            row[j] = MIN(MIN(above, row[j - 1]) + 1, corner + (a.p[i - 1] != b.p[j - 1]));
+            corner = above;
+        }
+    }
+    return row[b.n];
+}
+
+const char *
+ctl_nearest(const char *typed, const char *(*name)(const void *ctx, size_t i), const void *ctx,
+            size_t n)
+{
+    struct str a = str_c(typed);
+    const char *nearest = NULL;
+    unsigned least = UINT32_MAX;
+
+    for (size_t i = 0; i < n && a.n && a.n <= NEAR_MAX; i++) {
+        struct str b = str_c(name(ctx, i));
+        unsigned d = b.n && b.n <= NEAR_MAX ? distance(a, b) : UINT32_MAX;
+
+        if (d >= least)
+            continue;
+        least = d;
+        nearest = b.p;
+    }
+    return least <= MAX(a.n / 3, (size_t)2) ? nearest : NULL;
+}
+
+static const char *
+verb_name(const void *ctx UNUSED, size_t i)
+{
+    return ctl_verbs[i].words;
+}
+
+const char *
+ctl_verb_nearest(int argc, char **argv)
+{
+    char typed[NEAR_MAX + 1];
+    const char *nearest = NULL;
+
+    if (argc < 2)
+        return NULL;
+    if (argc > 2 && argv[2][0] != '-') {
+        str_fmt(typed, sizeof(typed), "%s %s", argv[1], argv[2]);
+        nearest = ctl_nearest(typed, verb_name, NULL, ctl_nverbs);
+    }
+    return nearest ? nearest : ctl_nearest(argv[1], verb_name, NULL, ctl_nverbs);
+}
+
+static const struct ctl_option common[] = {
+    {"json", CTL_FLAG, NULL, "JSON lines, for programs"},
+    {"run-dir", CTL_TEXT, "DIR", "where the control sockets are (default /run/gapura)"},
+    {"help", CTL_FLAG, NULL, "this text"},
+};
+
+const struct ctl_option *
+ctl_option_find(const struct ctl_verb *verb, const char *name)
+{
+    for (size_t i = 0; i < verb->noptions; i++)
+        if (!strcmp(verb->options[i].name, name))
+            return &verb->options[i];
+    for (size_t i = 0; i < ARRAY_LEN(common); i++)
+        if (!strcmp(common[i].name, name))
+            return &common[i];
+    return NULL;
+}
+
+static void
+option_help(const struct ctl_option *o, FILE *to)
+{
+    char left[48];
+
+    str_fmt(left, sizeof(left), "--%s%s%s", o->name, o->value ? " " : "", o->value ? o->value : "");
+    fprintf(to, "  %-20s %s\n", left, o->help);
+}
+
+void
+ctl_verb_help(const struct ctl_verb *v, FILE *to)
+{
+    fprintf(to, "usage: gapura %s%s%s [options]\n\n%s\n", v->words, v->shown ? " " : "",
+            v->shown ? v->shown : "", v->help);
+    if (v->more)
+        fprintf(to, "%s\n", v->more);
+    fprintf(to, "\n");
+    for (size_t i = 0; i < v->noptions; i++)
+        option_help(&v->options[i], to);
+    for (size_t i = 0; i < ARRAY_LEN(common) && !(v->flags & CTL_LOCAL); i++)
+        option_help(&common[i], to);
+    fprintf(to, "  %-20s %s\n\nexample: gapura %s\n", "-c FILE",
+            "the settings, to find the control sockets", v->example);
+}

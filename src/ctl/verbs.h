@@ -1,0 +1,62 @@
+/*
+ * ctl/verbs.h - the one table of verbs: words, who answers, options, how lines are printed.
+ */
+#ifndef GAPURA_CTL_VERBS_H
+#define GAPURA_CTL_VERBS_H
+
+#include "core/base.h"
+
+enum ctl_role { CTL_SUPERVISOR, CTL_KEEPER, CTL_COURIER, CTL_GATE };
+extern const char *const ctl_role_names[];
+
+enum ctl_type { CTL_TEXT, CTL_NUMBER, CTL_DURATION, CTL_PREFIX, CTL_FLAG };
+struct ctl_option {
+    const char *name; /* without --; also the key in args */
+    enum ctl_type type;
+    const char *value; /* how the value is called in help */
+    const char *help;
+};
+
+enum ctl_kind { CTL_COL_TEXT, CTL_COL_NUMBER, CTL_COL_SIZE, CTL_COL_AGE, CTL_COL_TIME };
+struct ctl_column {
+    const char *key;
+    const char *title;
+    enum ctl_kind kind;
+    unsigned max; /* widest that it is shown; 0: no limit */
+};
+
+#define CTL_REASON   1u  /* destructive: wants --reason */
+#define CTL_SELECTS  2u  /* wants an id or a filter, lest it takes all by accident */
+#define CTL_LISTS    4u  /* lines are rows of a table */
+#define CTL_PASSWORD 8u  /* asks for one */
+#define CTL_STREAMS  16u /* goes on until somebody ends it */
+#define CTL_LOCAL    32u /* roles/main.c runs it; here for help and suggestions */
+
+struct ctl_verb {
+    const char *words; /* "queue list" */
+    const char *wire;  /* "queue.list" */
+    enum ctl_role role;
+    unsigned flags;
+    const char *argument; /* key of the word behind the verb, or NULL */
+    const char *shown;    /* that word in help: "ID", "[ID]" if it may be left out */
+    const struct ctl_option *options;
+    size_t noptions;
+    const struct ctl_column *columns;
+    size_t ncolumns;
+    const char *help;    /* one line */
+    const char *more;    /* or NULL */
+    const char *example; /* without "gapura " */
+};
+extern const struct ctl_verb ctl_verbs[];
+extern const size_t ctl_nverbs;
+
+/* The verb that argv[1].. begins with; *ret_used counts its words. NULL: none. */
+const struct ctl_verb *ctl_verb_find(int argc, char **argv, int *ret_used);
+/* The verb or first word nearest to what was typed, or NULL. */
+const char *ctl_verb_nearest(int argc, char **argv);
+const char *ctl_nearest(const char *typed, const char *(*name)(const void *ctx, size_t i),
+                        const void *ctx, size_t n);
+const struct ctl_option *ctl_option_find(const struct ctl_verb *, const char *name);
+void ctl_verb_help(const struct ctl_verb *, FILE *to);
+
+#endif
