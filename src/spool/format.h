@@ -65,7 +65,9 @@ struct spool_batch {
     uint32_t flags;
 };
 #define SPOOL_BATCH_SEAL 1u /* last batch of this segment: a hint, no reader depends on it */
-#define SPOOL_BATCH_VOID 2u /* first batches after a failure: nothing but VOID records */
+/* First batches after a failure: nothing but VOID records. The segment that begins with one is not
+ * freed before all earlier ones of its epoch: it alone keeps the failed batch from coming back. */
+#define SPOOL_BATCH_VOID 2u
 
 uint32_t spool_salt(const struct spool_segment *s);
 void spool_batch_encode(const struct spool_batch *b, const struct spool_segment *s,

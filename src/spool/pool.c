@@ -18,11 +18,16 @@
 #define SEGMENT_MIN (UINT64_C(4) << 20)
 #define SEGMENT_MAX (UINT64_C(1) << 30)
 
+struct pool_segment {
+    struct spool_segment s;
+    bool asked; /* spool_pool_free was called, but an earlier segment holds it back */
+};
+
 struct spool_pool {
     struct spool_pool_conf conf;
     struct pool_disk disk;
     struct pool_node node;
-    struct spool_segment *all; /* every file whose header checks out */
+    struct pool_segment *all; /* every file whose header checks out */
     size_t n, cap;
     uint64_t nfree, bytes, unreadable, unreadable_bytes;
 };
@@ -38,7 +43,7 @@ pool_add(struct spool_pool *p, const struct spool_segment *s)
         p->all = grown;
         p->cap = more;
     }
-    p->all[p->n++] = *s;
+    p->all[p->n++] = (struct pool_segment){.s = *s};
     p->bytes += s->size;
     if (s->state == SPOOL_SEGMENT_FREE)
         p->nfree++;
@@ -46,12 +51,12 @@ pool_add(struct spool_pool *p, const struct spool_segment *s)
 }
 
 static void
-pool_drop(struct spool_pool *p, struct spool_segment *s)
+pool_drop(struct spool_pool *p, struct pool_segment *seg)
 {
-    p->bytes -= s->size;
-    if (s->state == SPOOL_SEGMENT_FREE)
+    p->bytes -= seg->s.size;
+    if (seg->s.state == SPOOL_SEGMENT_FREE)
         p->nfree--;
-    *s = p->all[--p->n];
+    *seg = p->all[--p->n];
 }
 
 /* A header of zeros: the making of the file was cut short, nobody ever got it. */
@@ -149,7 +154,7 @@ pool_read_node(struct spool_pool *p, struct why *why)
                        "restore it or set the spool aside",
                        p->conf.dir, err_text(err));
     for (size_t i = 0; i < p->n; i++) {
-        if (p->all[i].number >= p->node.next_file || p->all[i].epoch >= p->node.next_epoch)
+        if (p->all[i].s.number >= p->node.next_file || p->all[i].s.epoch >= p->node.next_epoch)
             return why_set(why, ERR_CORRUPT, "%s/node is older than the segments beside it",
                            p->conf.dir);
     }
@@ -274,18 +279,18 @@ pool_create(struct spool_pool *p, bool prewrite)
 }
 
 /* A free segment, a pre-written one if there is any. */
-static struct spool_segment *
+static struct pool_segment *
 pool_pick(struct spool_pool *p)
 {
-    struct spool_segment *best = NULL;
+    struct pool_segment *best = NULL;
 
     for (size_t i = 0; i < p->n; i++) {
-        struct spool_segment *s = &p->all[i];
-        if (s->state != SPOOL_SEGMENT_FREE)
+        struct pool_segment *seg = &p->all[i];
+        if (seg->s.state != SPOOL_SEGMENT_FREE)
             continue;
-        if (!best || (s->compatible & SPOOL_SEGMENT_PREWRITTEN) >
-                         (best->compatible & SPOOL_SEGMENT_PREWRITTEN))
-            best = s;
+        if (seg->s.compatible & SPOOL_SEGMENT_PREWRITTEN)
+            return seg;
+        best = seg;
     }
     return best;
 }
@@ -300,7 +305,7 @@ pool_next_seq(const struct spool_pool *p, uint32_t epoch)
     uint64_t seq = 0;
 
     for (size_t i = 0; i < p->n; i++) {
-        const struct spool_segment *s = &p->all[i];
+        const struct spool_segment *s = &p->all[i].s;
         if (s->epoch == epoch && s->seq >= seq && s->stream != SPOOL_STREAM_NONE)
             seq = s->seq + 1;
     }
@@ -308,18 +313,18 @@ pool_next_seq(const struct spool_pool *p, uint32_t epoch)
 }
 
 static int
-pool_hand_out(struct spool_pool *p, struct spool_segment *s, uint16_t stream, uint32_t epoch,
+pool_hand_out(struct spool_pool *p, struct pool_segment *seg, uint16_t stream, uint32_t epoch,
               int *ret_fd, struct spool_segment *ret)
 {
     struct spool_segment next;
     int err, fd;
 
-    if (!s)
+    if (!seg)
         return ERR_FULL;
-    fd = pool_segment_open(&p->disk, s->number, 0);
+    fd = pool_segment_open(&p->disk, seg->s.number, 0);
     if (fd < 0)
         return fd;
-    next = *s;
+    next = seg->s;
     next.generation += 1u + pool_random();
     next.version = SPOOL_VERSION;
     next.state = SPOOL_SEGMENT_USED;
@@ -332,11 +337,11 @@ pool_hand_out(struct spool_pool *p, struct spool_segment *s, uint16_t stream, ui
         /* What its header says now nobody knows: the file is set aside until the next start. */
         fd_close(&fd);
         p->unreadable++;
-        p->unreadable_bytes += s->size;
-        pool_drop(p, s);
+        p->unreadable_bytes += next.size;
+        pool_drop(p, seg);
         return err;
     }
-    *s = next;
+    seg->s = next;
     p->nfree--;
     *ret_fd = fd;
     *ret = next;
@@ -365,53 +370,96 @@ spool_pool_take(struct spool_pool *p, uint16_t stream, uint32_t epoch, int *ret_
     return pool_hand_out(p, pool_pick(p), stream, epoch, ret_fd, ret);
 }
 
-static struct spool_segment *
+static struct pool_segment *
 pool_find(struct spool_pool *p, uint64_t number)
 {
     for (size_t i = 0; i < p->n; i++) {
-        if (p->all[i].number == number)
+        if (p->all[i].s.number == number)
             return &p->all[i];
     }
     return NULL;
 }
 
+/*
+ * A segment that begins with VOID records is what keeps a failed batch of an earlier segment from
+ * coming back: it stays until no earlier segment of its epoch is left. 1 held back, 0, -errno.
+ */
+static int
+pool_holds_back(struct spool_pool *p, const struct spool_segment *s, int fd)
+{
+    struct spool_batch b;
+    ssize_t got = p->disk.io->pread(p->disk.io->ctx, fd, p->disk.page, SPOOL_UNIT, SPOOL_UNIT);
+
+    if (got < 0)
+        return (int)got;
+    if (spool_batch_decode(p->disk.page, (size_t)got, s, s->size - SPOOL_UNIT, &b) < 0 ||
+        (b.flags & SPOOL_BATCH_VOID) == 0)
+        return 0;
+    for (size_t i = 0; i < p->n; i++) {
+        const struct spool_segment *other = &p->all[i].s;
+        if (other->state == SPOOL_SEGMENT_USED && other->epoch == s->epoch && other->seq < s->seq)
+            return 1;
+    }
+    return 0;
+}
+
+static int
+pool_rehead_free(struct spool_pool *p, struct pool_segment *seg)
+{
+    struct spool_segment next = seg->s;
+    int err, fd = pool_segment_open(&p->disk, next.number, 0);
+
+    if (fd < 0)
+        return fd;
+    err = pool_holds_back(p, &seg->s, fd);
+    if (err == 0) {
+        next.generation += 1u + pool_random();
+        next.state = SPOOL_SEGMENT_FREE;
+        err = pool_segment_head(&p->disk, fd, &next);
+    } else if (err == 1) {
+        seg->asked = true;
+    }
+    fd_close(&fd);
+    if (err != 0)
+        return err;
+    seg->s = next;
+    seg->asked = false;
+    p->nfree++;
+    return 0;
+}
+
 int
 spool_pool_free(struct spool_pool *p, uint64_t number, uint64_t generation)
 {
-    struct spool_segment next, *s = pool_find(p, number);
-    int fd, err;
+    struct pool_segment *seg = pool_find(p, number);
+    int err;
 
-    if (!s)
+    if (!seg)
         return ERR_NOTFOUND;
-    if (s->generation != generation || s->state != SPOOL_SEGMENT_USED)
+    if (seg->s.generation != generation || seg->s.state != SPOOL_SEGMENT_USED)
         return ERR_STALE;
-    fd = pool_segment_open(&p->disk, number, 0);
-    if (fd < 0)
-        return fd;
-    next = *s;
-    next.generation += 1u + pool_random();
-    next.state = SPOOL_SEGMENT_FREE;
-    err = pool_segment_head(&p->disk, fd, &next);
-    fd_close(&fd);
-    if (err < 0)
-        return err;
-    *s = next;
-    p->nfree++;
+    err = pool_rehead_free(p, seg);
+    if (err < 0 || err == 1)
+        return MIN(err, 0);
+    for (size_t i = 0; i < p->n; i++) { /* who waited for this one? */
+        if (p->all[i].asked)
+            (void)pool_rehead_free(p, &p->all[i]); /* asked for again with the next one */
+    }
     if (p->nfree > 2 * (uint64_t)p->conf.ready + p->conf.reserve) {
         err = pool_segment_unlink(&p->disk, number);
         if (err == 0)
-            pool_drop(p, s);
+            pool_drop(p, seg);
     }
     return err;
 }
 
 /* A free segment whose blocks were never written. */
-static struct spool_segment *
+static struct pool_segment *
 pool_unwritten(struct spool_pool *p)
 {
     for (size_t i = 0; i < p->n; i++) {
-        if (p->all[i].state == SPOOL_SEGMENT_FREE &&
-            (p->all[i].compatible & SPOOL_SEGMENT_PREWRITTEN) == 0)
+        if (p->all[i].s.state == SPOOL_SEGMENT_FREE &&
+            (p->all[i].s.compatible & SPOOL_SEGMENT_PREWRITTEN) == 0)
             return &p->all[i];
     }
     return NULL;
@@ -420,22 +468,22 @@ pool_unwritten(struct spool_pool *p)
 int
 spool_pool_prepare(struct spool_pool *p)
 {
-    struct spool_segment *s = pool_unwritten(p);
+    struct pool_segment *seg = pool_unwritten(p);
     struct spool_segment next;
     int fd, err;
 
-    if (!s) {
+    if (!seg) {
         if (p->nfree >= (uint64_t)p->conf.ready + p->conf.reserve || pool_creatable(p) == 0)
             return 0;
         err = pool_create(p, true);
         return err < 0 ? err : 1;
     }
-    fd = pool_segment_open(&p->disk, s->number, 0);
+    next = seg->s;
+    next.compatible |= SPOOL_SEGMENT_PREWRITTEN;
+    fd = pool_segment_open(&p->disk, next.number, 0);
     if (fd < 0)
         return fd;
-    next = *s;
-    next.compatible |= SPOOL_SEGMENT_PREWRITTEN;
-    err = pool_segment_zero(&p->disk, fd, s->size);
+    err = pool_segment_zero(&p->disk, fd, next.size);
     if (err == 0)
         err = p->disk.io->sync_full(p->disk.io->ctx, fd);
     if (err == 0)
@@ -443,7 +491,7 @@ spool_pool_prepare(struct spool_pool *p)
     fd_close(&fd);
     if (err < 0)
         return err;
-    *s = next;
+    seg->s = next;
     return 1;
 }
 

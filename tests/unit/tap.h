@@ -41,10 +41,12 @@ tap_ok_(bool good, const char *file, int line, const char *fmt, ...)
 /* s: struct str (or anything with .p and .n); want: C string */
 #define TEXT(s, want, ...)                                                                         \
     do {                                                                                           \
+        const __typeof__(s) got__ = (s); /* evaluated once */                                      \
         const char *want__ = (want);                                                               \
-        if (!tap_ok_((s).n == strlen(want__) && (!(s).n || !memcmp((s).p, want__, (s).n)),         \
+        if (!tap_ok_(got__.n == strlen(want__) &&                                                  \
+                         (!got__.n || !memcmp(got__.p, want__, got__.n)),                          \
                      __FILE__, __LINE__, __VA_ARGS__))                                             \
-            printf("#   got \"%.*s\"\n#   wanted \"%s\"\n", (int)(s).n, (s).p, want__);            \
+            printf("#   got \"%.*s\"\n#   wanted \"%s\"\n", (int)got__.n, got__.p, want__);        \
     } while (0)
 
 __attribute__((unused)) static void
