@@ -13,6 +13,7 @@
 
 #include "core/err.h"
 #include "net/loop_inner.h"
+#include "net/stream_inner.h"
 
 #define LOOP_ROUNDS 8u /* deferred calls that defer calls: so deep in one turn */
 
@@ -67,6 +68,7 @@ loop_free(struct loop *loop)
 {
     if (!loop)
         return;
+    stream_free_orphans(loop);
     while (loop->signals) {
         struct loop_signal *s = loop->signals;
 

@@ -68,7 +68,8 @@ struct loop {
      * stream in its callback has sent so far. */
     char *in, *plain;
     struct buf wire, cork;
-    struct stream *corked; /* whose callback runs */
+    struct stream *orphans; /* see stream_inner.h */
+    struct stream *corked;  /* whose callback runs */
 };
 
 int loop_timers_init(struct loop *);

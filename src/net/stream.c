@@ -78,6 +78,44 @@ stream_create(struct loop *loop, int fd, const struct stream_ops *ops, void *ctx
     return s;
 }
 
+/* Off the list of orphans, if it is on it. */
+static void
+stream_adopt(struct stream *s)
+{
+    struct stream_extra *x = s->extra;
+
+    if (!x->prev)
+        return;
+    *x->prev = x->next;
+    if (x->next)
+        x->next->extra->prev = x->prev;
+    x->prev = NULL;
+}
+
+/* Nobody holds the stream any more but the loop, for five seconds. */
+static void
+stream_orphan(struct stream *s, enum stream_state state)
+{
+    struct stream_extra *x = s->extra;
+
+    s->state = state;
+    loop_timer_set(&x->timer, STREAM_FLUSH_NS);
+    if (x->prev)
+        return;
+    x->next = s->loop->orphans;
+    if (x->next)
+        x->next->extra->prev = &x->next;
+    x->prev = &s->loop->orphans;
+    s->loop->orphans = s;
+}
+
+void
+stream_free_orphans(struct loop *loop)
+{
+    while (loop->orphans)
+        stream_destroy(loop->orphans);
+}
+
 void
 stream_destroy(struct stream *s)
 {
@@ -86,9 +124,11 @@ stream_destroy(struct stream *s)
         buf_clear(&s->loop->cork);
     }
     loop_call_cancel(s->loop, &s->call);
-    if (s->extra)
+    if (s->extra) {
         loop_timer_stop(&s->extra->timer);
-    free(s->extra);
+        stream_adopt(s);
+        free(s->extra);
+    }
     loop_io_done(&s->io);
     fd_close(&s->fd);
     tls_session_free(s->tls);
@@ -207,9 +247,8 @@ stream_linger(struct stream *s)
     }
     if (s->state == STREAM_LINGER)
         return;
-    s->state = STREAM_LINGER;
     (void)shutdown(s->fd, SHUT_WR);
-    loop_timer_set(&x->timer, STREAM_FLUSH_NS);
+    stream_orphan(s, STREAM_LINGER);
 }
 
 /* The owner is gone: what remains to be sent is sent, then the stream frees itself. */
@@ -217,7 +256,6 @@ static void
 stream_finish(struct stream *s)
 {
     bool dead = s->state == STREAM_CONNECTING || (s->state == STREAM_OVER && s->status < 0);
-    struct stream_extra *x;
 
     if (dead || !s->flush) {
         stream_destroy(s);
@@ -233,14 +271,12 @@ stream_finish(struct stream *s)
         stream_linger(s);
         return;
     }
-    s->state = STREAM_FLUSH;
-    x = stream_extra(s);
-    if (!x) {
+    if (!stream_extra(s)) {
         stream_destroy(s);
         return;
     }
     loop_call_cancel(s->loop, &s->call);
-    loop_timer_set(&x->timer, STREAM_FLUSH_NS);
+    stream_orphan(s, STREAM_FLUSH);
 }
 
 void
@@ -284,7 +320,7 @@ stream_ready(void *ctx, unsigned ready)
             stream_linger(s);
         return;
     }
-    if (s->readable && !s->closing)
+    if (s->readable && !s->closing && !s->call.queued) /* queued: reads later in this turn */
         stream_read(s);
     stream_leave(s);
 }

@@ -14,8 +14,9 @@
 
 #define STREAM_MAX_PENDING (256u << 10)
 #define STREAM_MAX_QUEUE   (4u << 20)
-#define STREAM_TURN_MAX    (256u << 10) /* bytes read from one stream before others have their turn \
-                                         */
+#define STREAM_TURN_MAX                                                                            \
+    (256u << 10) /* bytes read from one stream before others have their turn                       \
+                  */
 #define STREAM_FLUSH_NS   (5 * NS_PER_S)
 #define STREAM_LINGER_MAX (1u << 20) /* bytes of a deaf peer thrown away after the last reply */
 
@@ -32,6 +33,7 @@ enum stream_state {
 struct stream_extra {
     struct loop_timer timer; /* connecting, or flushing after close */
     struct why why;
+    struct stream *next, **prev; /* of the loop's orphans: closed by their owner, still flushing */
     uint32_t lingered;
 };
 
@@ -83,6 +85,7 @@ struct stream_extra *stream_extra(struct stream *s); /* NULL: no memory */
 struct stream *stream_alloc(struct loop *, const struct stream_ops *, void *ctx,
                             const struct stream_limits *);
 void stream_destroy(struct stream *s);
+void stream_free_orphans(struct loop *); /* when the loop ends */
 void stream_ready(void *ctx, unsigned ready);
 void stream_name_ends(struct stream *s); /* reads peer and local from the socket */
 
