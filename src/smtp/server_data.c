@@ -189,6 +189,19 @@ begin_chunk(struct smtp_server *s)
         end_chunk(s);
 }
 
+size_t
+smtp_body_bdat(struct smtp_server *s, const char *p, size_t n)
+{
+    if (n > s->chunk_left)
+        n = (size_t)s->chunk_left;
+    if (!s->chunk_refusal)
+        smtp_framer_feed(&s->txn->framer, p, n);
+    s->chunk_left -= n;
+    if (!s->chunk_left && s->state == SMTP_BDAT)
+        end_chunk(s);
+    return n;
+}
+
 /* "size [LAST]" into the session. */
 static bool
 read_bdat(struct smtp_server *s, struct str arg)
