@@ -1,0 +1,271 @@
+/*
+ * ctl/args.c - the words behind a verb become a checked JSON object.
+ *
+ * Called by main.c. Never takes a password from the command line: others could read it there.
+ */
+#include "ctl/args.h"
+
+#include <errno.h>
+#include <termios.h>
+#include <unistd.h>
+
+#include "core/addr.h"
+#include "core/clock.h"
+
+#define PASSWORD_MAX 1024u
+
+static const char *
+option_name(const void *ctx, size_t i)
+{
+    return ((const struct ctl_verb *)ctx)->options[i].name;
+}
+
+static int
+unknown_option(const struct ctl_verb *v, const char *name, struct why *why)
+{
+    const char *near = ctl_nearest(name, option_name, v, v->noptions);
+
+    return why_set(why, ERR_SYNTAX, "`gapura %s` has no option --%s%s%s%s", v->words, name,
+                   near ? "; did you mean --" : "", near ? near : "", near ? "?" : "");
+}
+
+static int
+set_option(struct args *a, const struct ctl_option *o, const char *value, struct why *why)
+{
+    struct str text = str_c(value);
+    struct prefix prefix;
+    uint64_t n;
+    int r = 0;
+
+    if (!str_is_utf8(text) || !text.n)
+        return why_set(why, ERR_SYNTAX, "--%s: an empty value, or one that is not UTF-8", o->name);
+    switch (o->type) {
+    case CTL_NUMBER:
+        r = str_u64(text, &n);
+        if (r < 0 || n > INT64_MAX)
+            return why_set(why, ERR_SYNTAX, "--%s: `%.60s` is not a number", o->name, value);
+        r = json_object_set_new(a->json, o->name, json_integer((json_int_t)n));
+        break;
+    case CTL_DURATION:
+        if (str_duration(text, &n) < 0 || n < NS_PER_S)
+            return why_set(why, ERR_SYNTAX,
+                           "--%s: `%.60s` is not a time span; write for example "
+                           "30m, 2h or 1d",
+                           o->name, value);
+        a->interval_s = (unsigned)MIN(n / NS_PER_S, (uint64_t)3600);
+        r = json_object_set_new(a->json, o->name, json_string(value));
+        break;
+    case CTL_PREFIX:
+        if (prefix_parse(text, &prefix) < 0)
+            return why_set(why, ERR_SYNTAX,
+                           "--%s: `%.60s` is not an address or network; write "
+                           "for example 192.0.2.7 or 192.0.2.0/24",
+                           o->name, value);
+        r = json_object_set_new(a->json, o->name, json_string(value));
+        break;
+    default:
+        r = json_object_set_new(a->json, o->name, json_string(value));
+        break;
+    }
+    return r < 0 ? why_set(why, ERR_NOMEM, "out of memory") : 0;
+}
+
+/* The switches and the common options that the role need not see. 1: taken. */
+static int
+take_common(struct args *a, const struct ctl_option *o, const char *value)
+{
+    struct {
+        const char *name;
+        bool *flag;
+    } flags[] = {{"json", &a->as_json}, {"help", &a->help}, {"once", &a->once}};
+
+    if (!strcmp(o->name, "run-dir")) {
+        a->run_dir = value;
+        return 1;
+    }
+    for (size_t i = 0; i < ARRAY_LEN(flags); i++) {
+        if (strcmp(o->name, flags[i].name))
+            continue;
+        *flags[i].flag = true;
+        return 1;
+    }
+    return 0;
+}
+
+/* Returns words taken (1 or 2), or an error. */
+static int
+take_option(const struct ctl_verb *v, char **argv, struct args *a, struct why *why)
+{
+    char name[64];
+    struct str rest, word = str_cut(str_from(str_c(argv[0]), 2), '=', &rest);
+    bool joined = strchr(argv[0], '=');
+    const struct ctl_option *o;
+    const char *value = joined ? strchr(argv[0], '=') + 1 : argv[1];
+    int r;
+
+    if (!str_copy(word, name, sizeof(name)))
+        return why_set(why, ERR_SYNTAX, "an option too long to be one of ours");
+    o = ctl_option_find(v, name);
+    if (!o)
+        return unknown_option(v, name, why);
+    if (o->type == CTL_FLAG) {
+        if (joined)
+            return why_set(why, ERR_SYNTAX, "--%s takes no value", name);
+        if (!take_common(a, o, NULL))
+            json_object_set_new(a->json, o->name, json_true());
+        return 1;
+    }
+    if (!value)
+        return why_set(why, ERR_SYNTAX, "--%s needs a value: --%s %s", name, name, o->value);
+    if (take_common(a, o, value))
+        return joined ? 1 : 2;
+    r = set_option(a, o, value, why);
+    return r < 0 ? r : joined ? 1 : 2;
+}
+
+/* "explain bob@example.org": an address instead of an id. */
+static int
+take_argument(const struct ctl_verb *v, const char *word, struct args *a, struct why *why)
+{
+    const char *key = v->argument;
+
+    if (!key || json_object_get(a->json, key))
+        return why_set(why, ERR_SYNTAX, "`gapura %s`: what is `%.60s` for? See gapura %s --help",
+                       v->words, word, v->words);
+    if (!strcmp(key, "id") && strchr(word, '@'))
+        key = "recipient";
+    if (!str_is_utf8(str_c(word)) || !word[0] ||
+        json_object_set_new(a->json, key, json_string(word)) < 0)
+        return why_set(why, ERR_SYNTAX, "`gapura %s`: an empty word, or one that is not UTF-8",
+                       v->words);
+    return 0;
+}
+
+/* What the verb insists on. */
+static int
+check(const struct ctl_verb *v, const struct args *a, struct why *why)
+{
+    size_t given = json_object_size(a->json);
+    const json_t *reason = json_object_get(a->json, "reason");
+
+    if (v->argument && v->shown[0] != '[' && !json_object_get(a->json, v->argument) &&
+        !json_object_get(a->json, "recipient"))
+        return why_set(why, ERR_SYNTAX, "`gapura %s` needs %s; for example: gapura %s", v->words,
+                       v->shown, v->example);
+    if (v->flags & CTL_REASON && !reason)
+        return why_set(why, ERR_SYNTAX,
+                       "`gapura %s` wants to know why: --reason TEXT (nothing was "
+                       "changed)",
+                       v->words);
+    given -= reason != NULL;
+    given -= json_object_get(a->json, "for") != NULL;
+    if (v->flags & CTL_SELECTS && given == 0)
+        return why_set(why, ERR_SYNTAX, "`gapura %s` of what? For example: gapura %s", v->words,
+                       v->example);
+    return 0;
+}
+
+int
+args_parse(const struct ctl_verb *v, int argc, char **argv, struct args *ret, struct why *why)
+{
+    struct args a = {.json = json_object(), .interval_s = 2};
+    int r = a.json ? 0 : why_set(why, ERR_NOMEM, "out of memory");
+
+    for (int i = 0; r == 0 && i < argc; i++) {
+        if (!strcmp(argv[i], "-h")) {
+            a.help = true;
+        } else if (!strcmp(argv[i], "-c") || !strcmp(argv[i], "--config")) {
+            if (i + 1 >= argc)
+                r = why_set(why, ERR_SYNTAX, "-c needs a file");
+            else
+                a.conf = argv[++i];
+        } else if (argv[i][0] == '-' && argv[i][1] == '-' && argv[i][2]) {
+            int used = take_option(v, argv + i, &a, why);
+
+            r = MIN(used, 0);
+            i += used == 2;
+        } else if (argv[i][0] == '-' && argv[i][1]) {
+            r = why_set(why, ERR_SYNTAX, "unknown option %.20s; see gapura %s --help", argv[i],
+                        v->words);
+        } else {
+            r = take_argument(v, argv[i], &a, why);
+        }
+    }
+    if (r == 0 && !a.help)
+        r = check(v, &a, why);
+    if (r < 0) {
+        args_done(&a);
+        return r;
+    }
+    *ret = a;
+    return 0;
+}
+
+void
+args_done(struct args *a)
+{
+    json_decref(a->json);
+    *a = (struct args){0};
+}
+
+/* One line without its end; false at the end of input or if it is too long. */
+static bool
+read_line(FILE *from, char dst[PASSWORD_MAX + 2])
+{
+    size_t n;
+
+    if (!fgets(dst, PASSWORD_MAX + 2, from))
+        return false;
+    n = strcspn(dst, "\r\n");
+    if (!dst[n] && n > PASSWORD_MAX)
+        return false;
+    dst[n] = '\0';
+    return true;
+}
+
+/* Echo is off while people type. */
+static bool
+ask_terminal(FILE *tty, const char *prompt, char dst[PASSWORD_MAX + 2])
+{
+    struct termios before, quiet;
+    bool silent = tcgetattr(fileno(tty), &before) == 0;
+    bool ok;
+
+    if (silent) {
+        quiet = before;
+        quiet.c_lflag &= ~(tcflag_t)ECHO;
+        silent = tcsetattr(fileno(tty), TCSAFLUSH, &quiet) == 0;
+    }
+    fprintf(stderr, "%s: ", prompt);
+    fflush(stderr);
+    ok = read_line(tty, dst);
+    if (silent)
+        (void)tcsetattr(fileno(tty), TCSAFLUSH, &before);
+    fprintf(stderr, "\n");
+    return ok;
+}
+
+int
+args_password(struct args *a, struct why *why)
+{
+    char first[PASSWORD_MAX + 2] = "", second[PASSWORD_MAX + 2] = "";
+    bool tty = isatty(STDIN_FILENO);
+    bool ok = tty ? ask_terminal(stdin, "New password", first) : read_line(stdin, first);
+    int r = 0;
+
+    if (ok && tty)
+        ok = ask_terminal(stdin, "Once more", second);
+    if (!ok || !first[0])
+        r = why_set(why, ERR_SYNTAX,
+                    "no password was given; type it, or give it as the first "
+                    "line of standard input");
+    else if (tty && strcmp(first, second))
+        r = why_set(why, ERR_SYNTAX, "the two passwords differ; nothing was changed");
+    else if (!str_is_utf8(str_c(first)))
+        r = why_set(why, ERR_SYNTAX, "the password is not UTF-8; nothing was changed");
+    else if (json_object_set_new(a->json, "password", json_string(first)) < 0)
+        r = why_set(why, ERR_NOMEM, "out of memory");
+    explicit_bzero(first, sizeof(first));
+    explicit_bzero(second, sizeof(second));
+    return r;
+}

@@ -1,0 +1,244 @@
+/*
+ * ctl/main.c - the command line: finds the verb, checks its words, asks the role, prints.
+ *
+ * Called by roles/main.c for everything but `run`, `check` and roles. Exit status: 0 done, 1
+ * refused or not found, 2 wrong usage, 3 the role cannot be reached.
+ */
+#include <limits.h>
+#include <unistd.h>
+
+#include "core/str.h"
+#include "ctl/args.h"
+#include "ctl/client.h"
+#include "ctl/ctl.h"
+#include "ctl/print.h"
+#include "ctl/top.h"
+
+#define ANSWER_WAIT_S 60u
+
+static int (*read_run_dir)(const char *conf_file, char *dst, size_t cap, struct why *why);
+
+void
+ctl_set_run_dir_reader(int (*read)(const char *conf_file, char *dst, size_t cap, struct why *why))
+{
+    read_run_dir = read;
+}
+
+bool
+ctl_owns(const char *word)
+{
+    static const char *const others[] = {"help", "--help", "-h", "--version", "version"};
+
+    for (size_t i = 0; i < ARRAY_LEN(others); i++)
+        if (!strcmp(word, others[i]))
+            return true;
+    for (size_t i = 0; i < ctl_nverbs; i++) {
+        struct str rest = str_c(ctl_verbs[i].words);
+
+        if (!(ctl_verbs[i].flags & CTL_LOCAL) && str_eq(str_word(&rest), str_c(word)))
+            return true;
+    }
+    return false;
+}
+
+void
+ctl_usage(FILE *to)
+{
+    fprintf(to, "usage: gapura VERB [words and options]\n\n");
+    for (size_t i = 0; i < ctl_nverbs; i++) {
+        const struct ctl_verb *v = &ctl_verbs[i];
+        char left[64];
+
+        str_fmt(left, sizeof(left), "%s%s%s", v->words, v->shown ? " " : "",
+                v->shown ? v->shown : "");
+        fprintf(to, "  %-26s %s\n", left, v->help);
+    }
+    fprintf(to, "\n`gapura VERB --help` shows options and an example; gapura(1) and\n"
+                "gapura.conf(5) tell the rest.\n");
+}
+
+/* The verbs that begin with that word: "gapura queue" shows those of queue. */
+static bool
+list_group(const char *word, FILE *to)
+{
+    bool any = false;
+
+    for (size_t i = 0; i < ctl_nverbs; i++) {
+        struct str rest = str_c(ctl_verbs[i].words);
+
+        if (!str_eq(str_word(&rest), str_c(word)))
+            continue;
+        any = true;
+        fprintf(to, "  gapura %-19s %s\n", ctl_verbs[i].words, ctl_verbs[i].help);
+    }
+    return any;
+}
+
+static int
+unknown(int argc, char **argv)
+{
+    const char *near = ctl_verb_nearest(argc, argv);
+    bool second = argc > 2 && argv[2][0] != '-' && ctl_owns(argv[1]);
+
+    if (argc == 2 || (!second && ctl_owns(argv[1]))) {
+        if (list_group(argv[1], stderr))
+            return 2;
+    }
+    fprintf(stderr, "gapura: there is no verb `");
+    print_safe(stderr, argv[1]);
+    if (second) {
+        fputc(' ', stderr);
+        print_safe(stderr, argv[2]);
+    }
+    fprintf(stderr, "`%s%s%s; `gapura help` lists all\n", near ? "; did you mean `gapura " : "",
+            near ? near : "", near ? "`?" : "");
+    return 2;
+}
+
+int
+ctl_unknown(const char *word)
+{
+    char *argv[] = {(char[]){"gapura"}, (char *)(uintptr_t)word, NULL};
+
+    return unknown(2, argv);
+}
+
+/* 0 or an exit status. */
+static int
+find_run_dir(const struct args *a, char dst[PATH_MAX])
+{
+    struct why why = {{0}};
+    int r = 0;
+
+    if (a->run_dir || !a->conf)
+        str_fmt(dst, PATH_MAX, "%s", a->run_dir ? a->run_dir : CTL_RUN_DIR);
+    else if (read_run_dir)
+        r = read_run_dir(a->conf, dst, PATH_MAX, &why);
+    else
+        r = why_set(&why, ERR_UNSUPPORTED, "settings cannot be read here; use --run-dir DIR");
+    if (r == 0)
+        return 0;
+    fprintf(stderr, "gapura: %s\n", why.text);
+    return 2;
+}
+
+struct output {
+    const struct ctl_verb *verb;
+    bool as_json, table;
+    struct print_table rows;
+    size_t n;
+};
+
+static bool
+on_line(void *ctx, json_t *line)
+{
+    struct output *o = ctx;
+    char *text;
+
+    o->n++;
+    if (o->as_json) {
+        text = json_dumps(line, JSON_COMPACT | JSON_ENCODE_ANY);
+        printf("%s\n", text ? text : "null");
+        free(text);
+    } else if (o->table) {
+        print_table_row(&o->rows, line);
+    } else {
+        print_record(stdout, line, 0);
+    }
+    if (o->verb->flags & CTL_STREAMS)
+        fflush(stdout);
+    return !ferror(stdout);
+}
+
+static int
+call(const struct ctl_verb *v, const char *run_dir, const struct args *a)
+{
+    struct output out = {
+        .verb = v, .as_json = a->as_json, .table = (v->flags & CTL_LISTS) && !a->as_json};
+    struct client_reply reply = {.line = on_line, .ctx = &out};
+    struct why why = {{0}};
+    int r;
+
+    if (out.table)
+        print_table_init(&out.rows, stdout, v);
+    r = client_call(run_dir, v->role, v->wire, a->json, v->flags & CTL_STREAMS ? 0 : ANSWER_WAIT_S,
+                    &reply, &why);
+    if (out.table)
+        print_table_end(&out.rows);
+    fflush(stdout);
+    if (r < 0) {
+        fprintf(stderr, "gapura: %s\n", why.text);
+        return 3;
+    }
+    if (reply.text[0] && (reply.end || !a->as_json)) {
+        FILE *to = reply.end || out.n ? stderr : stdout;
+
+        if (reply.end)
+            fprintf(to, "gapura: ");
+        print_safe(to, reply.text);
+        fputc('\n', to);
+    } else if (!out.n && !reply.end && out.table) {
+        fprintf(stderr, "nothing\n");
+    }
+    return reply.end == 0 ? 0 : reply.end == 2 ? 2 : 1;
+}
+
+static int
+run_verb(const struct ctl_verb *v, int argc, char **argv)
+{
+    char run_dir[PATH_MAX];
+    struct args a;
+    struct why why = {{0}};
+    int status;
+
+    if (args_parse(v, argc, argv, &a, &why) < 0) {
+        fprintf(stderr, "gapura: %s\n", why.text);
+        return 2;
+    }
+    if (a.help) {
+        ctl_verb_help(v, stdout);
+        args_done(&a);
+        return 0;
+    }
+    status = find_run_dir(&a, run_dir);
+    if (status == 0 && v->flags & CTL_PASSWORD && args_password(&a, &why) < 0) {
+        fprintf(stderr, "gapura: %s\n", why.text);
+        status = 2;
+    }
+    if (status == 0)
+        status = strcmp(v->wire, "top.courier") ? call(v, run_dir, &a) : top_main(v, run_dir, &a);
+    args_done(&a);
+    return status;
+}
+
+int
+ctl_main(int argc, char **argv)
+{
+    const struct ctl_verb *v;
+    int used = 0;
+
+    if (argc < 2) {
+        ctl_usage(stderr);
+        return 2;
+    }
+    if (!strcmp(argv[1], "--version") || !strcmp(argv[1], "version")) {
+        printf("gapura %s\n", CTL_VERSION);
+        return 0;
+    }
+    if (!strcmp(argv[1], "help") || !strcmp(argv[1], "--help") || !strcmp(argv[1], "-h")) {
+        v = argc > 2 ? ctl_verb_find(argc - 1, argv + 1, &used) : NULL;
+        if (v)
+            ctl_verb_help(v, stdout);
+        else if (argc == 2 || !list_group(argv[2], stdout))
+            ctl_usage(stdout);
+        return 0;
+    }
+    v = ctl_verb_find(argc, argv, &used);
+    if (!v)
+        return unknown(argc, argv);
+    if (v->flags & CTL_LOCAL) { /* roles/main.c runs it; only its help is ours */
+        ctl_verb_help(v, stdout);
+        return 0;
+    }
+    return run_verb(v, argc - 1 - used, argv + 1 + used);
+}
