@@ -32,7 +32,7 @@ struct conn {
     unsigned step;      /* lock step: next command of the envelope */
     unsigned sent;      /* messages on this connection */
     uint64_t number, start;
-    char out[2048];
+    char *out; /* out_cap bytes: an envelope and a little more */
     size_t out_n, out_at;
     size_t body_at;
     char in[2048];
@@ -53,7 +53,7 @@ static SSL_CTX *ctx;
 static SSL_SESSION *session;
 static struct seen *seen;
 static char *body;
-static size_t body_n, id_at;
+static size_t body_n, id_at, out_cap;
 static uint64_t issued, done, refused, errors, opened, ended, begin_ns, last_ns;
 static int ep;
 static bool stopping;
@@ -114,7 +114,7 @@ make_body(void)
 static void
 say(struct conn *c, const char *s, size_t n)
 {
-    if (c->out_n + n > sizeof c->out) {
+    if (c->out_n + n > out_cap) {
         fprintf(stderr, "load: too many recipients for one group\n");
         exit(2);
     }
@@ -195,11 +195,8 @@ next_message(struct conn *c)
         command(c, c->step++);
         return true;
     }
-    for (unsigned i = 0; i < conf.rcpts + 2; i++) {
-        if (c->out_n > sizeof c->out - 200 && flush(c) < 0)
-            return true;
+    for (unsigned i = 0; i < conf.rcpts + 2; i++)
         command(c, i);
-    }
     return true;
 }
 
@@ -300,9 +297,8 @@ static void
 dial(struct conn *c)
 {
     int one = 1;
-    memset(c, 0, offsetof(struct conn, out));
-    c->out_n = c->out_at = c->in_n = 0;
-    c->ssl = NULL;
+    char *out = c->out ? c->out : malloc(out_cap);
+    *c = (struct conn){.out = out};
     c->fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
     if (c->fd < 0) {
         errors++;
@@ -473,6 +469,7 @@ main(int argc, char **argv)
     rl.rlim_cur = rl.rlim_max;
     setrlimit(RLIMIT_NOFILE, &rl);
     make_body();
+    out_cap = 2048 + 80 * (size_t)conf.rcpts;
     if (conf.tls != TLS_NONE)
         ctx = SSL_CTX_new(TLS_client_method());
     ep = epoll_create1(0);

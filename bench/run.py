@@ -383,7 +383,49 @@ def bench_idle(pb):
             f"{out['errors']} errors, {busy * 1000:.0f} ms CPU in 5 s")
 
 
-BENCHES = dict(accept=bench_accept, relay=bench_relay, drain=bench_drain, idle=bench_idle)
+def spool_bytes(p):
+    seg = os.path.join(p.dir, "spool", "seg")
+    return sum(os.stat(os.path.join(seg, f)).st_blocks * 512 for f in os.listdir(seg))
+
+
+def bench_queue(pb):
+    """A million waiting recipients: memory of all roles, start after SIGKILL from a cold cache."""
+    n = int(os.environ.get("QUEUE", "1000000"))
+    for name, rcpts, domains in (("queue-each", 1, 100000), ("queue-thousands", 1000, 1)):
+        p = Gapura(pb)
+        fresh(p, "accept", pb.wait_port)
+        p.settle()
+        base = pb.mem(p.cg.pids())[0]
+        r = load(p.port, n // rcpts, 50 if rcpts == 1 else 10, 1024,
+                 extra=["-r", str(rcpts), "-D", str(domains)])
+        p.settle()
+        each = (pb.mem(p.cg.pids())[0] - base) * 1024 / n
+        bar(name + "-memory", each, 200, each <= 200, f"bytes a recipient, {r['msgs']} messages in "
+            f"{r['secs']:.0f} s")
+        for pid in p.cg.pids():
+            os.kill(pid, signal.SIGKILL)
+        p.proc.wait()
+        subprocess.run(["sync"])
+        open("/proc/sys/vm/drop_caches", "w").write("3")
+        sink = subprocess.Popen([os.path.join(BUILD, "sink"), "-H", SINK[0], "-P", str(SINK[1]),
+                                 "-n", str(n // rcpts), "-T", "60"], stdout=subprocess.PIPE, text=True)
+        t0 = time.monotonic()
+        p.start("relay")
+        index = 0.0
+        while time.monotonic() - t0 < 60 and not index:
+            for line in p.ctl("queue", "summary"):
+                if line.get("recovered"):
+                    index = time.monotonic() - t0
+            time.sleep(0.2)
+        out = json.loads(sink.communicate(timeout=90)[0])
+        first = out["first"] - t0
+        bar(name + "-first", first, 5, out["msgs"] > 0 and first <= 5, "seconds to the first delivery")
+        bar(name + "-index", index, 15, 0 < index <= 15, "seconds to the full index")
+        p.stop()
+        p.wipe()
+
+
+BENCHES = dict(queue=bench_queue, accept=bench_accept, relay=bench_relay, drain=bench_drain, idle=bench_idle)
 
 
 def main():
