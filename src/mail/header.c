@@ -115,20 +115,22 @@ header_scan_init(struct header_scan *h)
     memset(h, 0, sizeof(*h));
 }
 
-/* Word at a time: most bodies are all ASCII, and then every byte is looked at. */
+/* Words at a time: most bodies are all ASCII, and then every byte is looked at. */
 static bool
 has_eight_bit(const char *p, size_t n)
 {
-    uint64_t w[4], all = 0;
+    uint64_t a, b, c, d, all = 0;
 
-    for (; n >= sizeof(w); p += sizeof(w), n -= sizeof(w)) {
-        memcpy(w, p, sizeof(w));
-        if ((w[0] | w[1] | w[2] | w[3]) & HIGH_BITS)
-            return true;
+    for (; n >= 32; p += 32, n -= 32) {
+        memcpy(&a, p, 8);
+        memcpy(&b, p + 8, 8);
+        memcpy(&c, p + 16, 8);
+        memcpy(&d, p + 24, 8);
+        all |= a | b | c | d;
     }
     while (n--)
         all |= (unsigned char)p[n];
-    return all & 0x80;
+    return all & HIGH_BITS;
 }
 
 /* The name of a field is whole: is it one that is counted? */

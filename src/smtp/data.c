@@ -44,16 +44,33 @@ clean_by_line(const char *p, size_t n, bool bol, bool dots)
 }
 
 #ifdef __SSE2__
-/* Bit i: p[i] == c, of 64 bytes. */
+/* Bit i: byte i is c, of 64 bytes in four registers. */
 static inline uint64_t
-mask_of(const __m128i v[4], char c)
+mask_of(__m128i v0, __m128i v1, __m128i v2, __m128i v3, char c)
 {
     __m128i want = _mm_set1_epi8(c);
-    uint64_t m = 0;
+    uint32_t m0 = (uint32_t)_mm_movemask_epi8(_mm_cmpeq_epi8(v0, want));
+    uint32_t m1 = (uint32_t)_mm_movemask_epi8(_mm_cmpeq_epi8(v1, want));
+    uint32_t m2 = (uint32_t)_mm_movemask_epi8(_mm_cmpeq_epi8(v2, want));
+    uint32_t m3 = (uint32_t)_mm_movemask_epi8(_mm_cmpeq_epi8(v3, want));
 
-    for (int i = 3; i >= 0; i--)
-        m = m << 16 | (uint16_t)_mm_movemask_epi8(_mm_cmpeq_epi8(v[i], want));
-    return m;
+    return (m0 | m1 << 16) | (uint64_t)(m2 | m3 << 16) << 32;
+}
+
+static inline __m128i
+load16(const char *p)
+{
+    return _mm_loadu_si128((const __m128i *)(const void *)p);
+}
+
+/* The lowest bit of `starts` whose byte is a dot, as a mask; usually there is one start or none. */
+static inline uint64_t
+first_dot(const char *p, uint64_t starts)
+{
+    for (; starts; starts &= starts - 1)
+        if (p[__builtin_ctzll(starts)] == '.')
+            return starts & -starts;
+    return 0;
 }
 
 static size_t
@@ -63,16 +80,15 @@ clean(const char *p, size_t n, bool bol, bool dots)
     size_t i = 0;
 
     for (; n - i >= 64; i += 64) {
-        __m128i v[4];
-        uint64_t cr, lf, due, odd;
+        __m128i v0 = load16(p + i), v1 = load16(p + i + 16);
+        __m128i v2 = load16(p + i + 32), v3 = load16(p + i + 48);
+        uint64_t cr = mask_of(v0, v1, v2, v3, '\r');
+        uint64_t lf = mask_of(v0, v1, v2, v3, '\n');
+        uint64_t due = cr << 1 | after_cr; /* where LFs must stand, and nowhere else */
+        uint64_t odd = due ^ lf;
 
-        memcpy(v, p + i, sizeof(v));
-        cr = mask_of(v, '\r');
-        lf = mask_of(v, '\n');
-        due = cr << 1 | after_cr; /* where LFs must stand, and nowhere else */
-        odd = due ^ lf;
         if (dots)
-            odd |= mask_of(v, '.') & (lf << 1 | after_lf);
+            odd |= first_dot(p + i, lf << 1 | after_lf);
         if (odd) {
             size_t at = (size_t)__builtin_ctzll(odd);
 
