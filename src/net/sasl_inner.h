@@ -9,12 +9,11 @@
 
 #define SASL_ITERATIONS      4096u    /* RFC 7677 4: the least that is announced */
 #define SASL_ITERATIONS_MAX  1000000u /* of stored verifiers */
-#define SASL_ITERATIONS_PEER 200000u  /* a server may make a client work for so long, about 60 ms  \
-                                       */
-#define SASL_USER_MAX     255u
-#define SASL_PASSWORD_MAX 1024u
-#define SASL_MESSAGE_MAX  4096u
-#define SASL_NONCE_TEXT   32u
+#define SASL_ITERATIONS_PEER 200000u  /* what a server may cost us: 60 ms */
+#define SASL_USER_MAX        255u
+#define SASL_PASSWORD_MAX    1024u
+#define SASL_MESSAGE_MAX     4096u
+#define SASL_NONCE_TEXT      32u
 
 bool sasl_hmac(const void *key, size_t key_n, struct str data, uint8_t ret[SCRAM_HASH]);
 bool sasl_hash(const void *p, size_t n, uint8_t ret[SCRAM_HASH]);

@@ -97,7 +97,8 @@ struct smtp_client_ops {
     void (*may_send)(void *ctx); /* answer with smtp_client_allow() */
     /* LMTP only: once for each accepted recipient, code 0 if the connection was lost before. */
     void (*rcpt_done)(void *ctx, unsigned i, const struct smtp_reply *);
-    /* The message is finished: reply to MAIL (refused), to DATA, to the dot; code 0 with stage
+    /* The message is finished: reply to MAIL (refused), to DATA, to the dot (SMTP_AT_BODY: said
+     * before all of the body was there; nothing was delivered); code 0 with stage
      * SMTP_AT_DOT means that the outcome is unknown. Recipients refused at RCPT were told before:
      * the reply is for all others (stage SMTP_AT_RCPT with none left: the last refusal again).
      * Then, unless the session is dead, ready comes again. */

@@ -15,11 +15,12 @@
 #include "net/sasl.h"
 #include "smtp/client.h"
 
-#define CLIENT_OUT_MAX    (256u << 10) /* gathered commands; flushed at CLIENT_OUT_FLUSH */
-#define CLIENT_OUT_FLUSH  (16u << 10)  /* bytes */
-#define CLIENT_IN_MAX     (64u << 10)  /* input that arrives from inside a callback */
-#define CLIENT_LOW_WATER  (64u << 10)  /* backlog under which more body is pulled */
-#define CLIENT_SASL_STEPS 10
+#define CLIENT_OUT_MAX      (256u << 10) /* gathered commands; flushed at CLIENT_OUT_FLUSH */
+#define CLIENT_OUT_FLUSH    (16u << 10)  /* bytes */
+#define CLIENT_IN_MAX       (64u << 10)  /* input that arrives from inside a callback */
+#define CLIENT_LOW_WATER    (64u << 10)  /* backlog under which more body is pulled */
+#define CLIENT_REFUSED_REST (1u << 20)   /* of a chunk that is refused: sent, to keep the session */
+#define CLIENT_SASL_STEPS   10
 
 enum client_state {
     CLIENT_BANNER,
@@ -84,7 +85,9 @@ struct smtp_client {
     unsigned dot_at;         /* LMTP: recipient whose reply comes next */
     struct client_kept kept; /* what refused MAIL, or the last recipient */
     uint64_t pulled;
-    bool at_bol; /* the next body byte begins a line */
+    bool half_early;    /* the reply to BDAT began before its octets were all sent */
+    bool refused_early; /* BDAT was answered before its octets were all sent; see kept */
+    bool at_bol;        /* the next body byte begins a line */
 };
 
 /* client.c */

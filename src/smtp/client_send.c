@@ -232,8 +232,10 @@ smtp_client_send(struct smtp_client *c, const struct smtp_client_message *m, con
     c->in_flight = true;
     c->want_ready = false;
     c->pipelining = (c->caps.offers & SMTP_OFFER_PIPELINING) && !c->conf.no_pipelining;
-    /* BDAT says the size first: only where it is known. */
-    c->chunking = (c->caps.offers & SMTP_OFFER_CHUNKING) && !c->conf.no_chunking && m->size;
+    /* BDAT says the size first: only where it is known. How many replies a refused chunk has in
+     * LMTP no RFC says, so there it is always DATA. */
+    c->chunking =
+        (c->caps.offers & SMTP_OFFER_CHUNKING) && !c->conf.no_chunking && !c->conf.lmtp && m->size;
     c->sent = c->got = c->need_rset ? -1 : 0;
     c->mail_refused = false;
     c->naccepted = 0;
@@ -410,12 +412,12 @@ reply_envelope(struct smtp_client *c, const struct smtp_reply *r)
 static void
 reply_dot(struct smtp_client *c, const struct smtp_reply *r)
 {
-    if (r->code / 100 == 3) {
+    if (r->code / 100 == 3 || (c->half_early && r->code < 400)) {
         reply_odd(c, SMTP_AT_DOT, r);
         return;
     }
     /* The dot ends the transaction whatever the reply; a refused BDAT does not (RFC 3030 2). */
-    c->need_rset = c->chunking && !c->conf.lmtp && r->code / 100 != 2;
+    c->need_rset = c->chunking && r->code / 100 != 2;
     if (c->conf.lmtp) {
         while (c->dot_at < c->msg.nrcpt && !c->accepted[c->dot_at])
             c->dot_at++;
@@ -444,15 +446,22 @@ client_send_reply(struct smtp_client *c, const struct smtp_reply *r)
     }
 }
 
-/* The server speaks while the body runs: it refuses, or it is confused. The rest of the body is
- * not worth sending, and without it the session cannot go on. */
+/* The server speaks while the body runs: it refuses, or it is confused. A chunk has a known end,
+ * so the session can be kept by sending it whole; behind DATA nothing ends the body but the dot,
+ * which must not be said now. */
 void
 client_send_unasked(struct smtp_client *c, const struct smtp_reply *r)
 {
-    if (r->code >= 400)
-        client_fail(c, SMTP_AT_BODY, r, false);
-    else
+    bool near = c->msg.size - MIN(c->pulled, c->msg.size) <= CLIENT_REFUSED_REST;
+
+    if (r->code < 400 || c->refused_early) {
         client_fail_text(c, SMTP_AT_BODY, "server replied %d before the body's end", r->code);
+    } else if (c->chunking && near) {
+        c->refused_early = true;
+        client_keep(&c->kept, r);
+    } else {
+        client_fail(c, SMTP_AT_BODY, r, false);
+    }
 }
 
 /* --- the body out --- */
@@ -480,6 +489,7 @@ smtp_client_allow(struct smtp_client *c, bool yes)
         c->state = CLIENT_BODY;
         c->pulled = 0;
         c->at_bol = true;
+        c->refused_early = false;
         if (c->chunking) {
             size_t at = c->out.n;
 
@@ -501,7 +511,12 @@ send_body_end(struct smtp_client *c)
                          c->pulled, c->msg.size);
         return;
     }
-    if (c->parser.bytes) { /* whatever it will say, it is no answer to the dot */
+    if (c->refused_early) {
+        message_done(c, SMTP_AT_BODY, &c->kept.reply); /* and RSET before the next */
+        return;
+    }
+    c->half_early = c->chunking && c->parser.bytes; /* of a refusal, or all is wrong */
+    if (c->parser.bytes && !c->chunking) { /* whatever it will say, it is no answer to the dot */
         client_fail_text(c, SMTP_AT_BODY, "server began a reply before the body's end");
         return;
     }
