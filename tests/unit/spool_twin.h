@@ -61,7 +61,7 @@ struct twin {
     long fail_more;      /* and so many behind it */
     int fail_code;
     bool hold;     /* syncs wait */
-    unsigned held; /* syncs waiting */
+    _Atomic unsigned held; /* syncs waiting */
 };
 
 static inline void

@@ -63,10 +63,11 @@ life(struct recorder *rec, unsigned which, uint32_t epoch, unsigned first_file, 
     static const unsigned spread[][2] = {{100, 4096}, {200, 8192}, {77, 5000}, {90, 3333}};
     static const unsigned many[][2] = {{100, 10240}, {110, 10241}, {120, 10239}, {130, 12288},
                                        {140, 7000},  {150, 1},     {160, 20000}};
+    static const unsigned wide[][2] = {{2500, 0}, {2600, 0}};
     static const struct {
         const unsigned (*sizes)[2];
         unsigned n;
-    } waves[] = {{small, 1}, {three, 3}, {body, 1}, {many, 7}, {small, 1}, {spread, 4},
+    } waves[] = {{small, 1}, {three, 3}, {wide, 2}, {body, 1}, {many, 7},  {small, 1}, {spread, 4},
                  {three, 3}, {body, 1},  {many, 7}, {body, 1}, {three, 3}, {small, 1}};
     struct rig *r = &rec->rigs[which];
 

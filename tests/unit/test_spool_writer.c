@@ -196,6 +196,8 @@ test_failures(int code)
         good = good && rig.nfailed == 1;
         rig_done(&rig);
         good = good && finding_read(&found, &twin) == 0 && found.damages == 0 && found.nvoids > 0;
+        for (size_t i = 0; i < found.n; i++)
+            good = good && !found.items[i].voided; /* the later segment tells: not even shown */
         OK(good && all_as_told(&found), "call %ld fails with %d: refused, voided, went on", at,
            code);
         finish();
