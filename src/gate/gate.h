@@ -36,6 +36,7 @@ struct gate_links {
 };
 /* Keeps links (copied) and conf (borrowed until gate_set_conf returns or gate_free). */
 int gate_create(struct gate **ret, const struct gate_links *, const struct conf *, struct why *);
+/* After spool_writer_free(): what was on its way into the log has been told by then. */
 void gate_free(struct gate *);
 /* New settings for new sessions; running ones keep what they need of the old (TLS contexts are
  * refcounted; the old conf is freed by the caller when gate_uses(conf) is 0). */

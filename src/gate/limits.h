@@ -18,6 +18,7 @@ enum limits_kind {
     LIMITS_ADDRESS,
     LIMITS_NETWORK, /* /24 of IPv4, /64 of IPv6 */
     LIMITS_USER,
+    LIMITS_TENANT,
 };
 struct limit {
     char key[LIMITS_KEY];
@@ -37,5 +38,6 @@ void limits_done(struct limits *);
  * Valid until another limits_get unless it has sessions. */
 struct limit *limits_get(struct limits *, enum limits_kind, const struct addr *);
 struct limit *limits_user(struct limits *, struct str user);
+struct limit *limits_tenant(struct limits *, uint32_t tenant);
 
 #endif

@@ -17,7 +17,7 @@ struct srs {
     uint8_t key[32];
     uint32_t days; /* life of an address */
 };
-#define SRS_MAX 512u /* bytes of a rewritten sender; longer ones are ERR_LIMIT */
+#define SRS_MAX 640u /* bytes of a rewritten sender; longer ones are ERR_LIMIT */
 
 void srs_init(struct srs *, struct str domain, struct str secret, uint32_t days);
 /* The sender of a forwarded message into dst (cap SRS_MAX + 1): length, ERR_SYNTAX, ERR_LIMIT. The

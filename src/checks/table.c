@@ -1,0 +1,12 @@
+/*
+ * checks/table.c - the list of checks. Their order inside a stage is by cost, not by this list.
+ */
+#include "checks/table.h"
+
+const struct check *const checks_table[] = {
+    &check_client,
+    &check_reverse,
+    &check_helo,
+    &check_recipient,
+};
+const size_t checks_count = ARRAY_LEN(checks_table);

@@ -1,0 +1,270 @@
+/*
+ * gate/accept.c - from the whole body to the 250: our fields in front, the envelope, the record,
+ * and the reply when it is durable.
+ *
+ * Called by session_data.c and by the writer's callbacks. A 250 leaves this file only when every
+ * variant of the message, and every chunk of it, is on disk. Never decides whether mail is wanted.
+ */
+#include "gate/inner.h"
+
+#include "core/clock.h"
+#include "core/metric.h"
+#include "gate/received.h"
+
+struct accept_reply
+accept_failure(int status)
+{
+    static const struct {
+        int status;
+        struct accept_reply reply;
+    } rows[] = {
+        {ERR_FULL, {452, "4.3.1", "No room for mail here now; nothing was kept, try again later"}},
+        {ERR_LIMIT,
+         {452, "4.3.1", "Too much is being written here now; nothing was kept, try again later"}},
+        {ERR_NOMEM, {452, "4.3.1", "Out of memory; nothing was kept, try again later"}},
+        {ERR_TIMEOUT, {451, "4.4.2", "The message came too slowly; nothing was kept"}},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        if (rows[i].status == status)
+            return rows[i].reply;
+    }
+    return (struct accept_reply){451, "4.3.0",
+                                 "The message could not be written; nothing was kept, try again"};
+}
+
+/* Date and Message-ID are added for those who submit (RFC 6409 8), for nobody else. */
+static void
+accept_missing(struct tx *tx, struct str id)
+{
+    struct buf *out = &tx->body.front;
+    struct header_field f;
+    struct str host = tx->session->setup->main->hostname;
+
+    if (!tx->may_relay)
+        return;
+    if (!header_find(tx->header, STR("Date"), &f)) {
+        buf_str(out, STR("Date: "));
+        buf_str(out, gate_date(tx->gate, tx->received / NS_PER_S));
+        buf_str(out, STR("\r\n"));
+    }
+    if (!header_find(tx->header, STR("Message-ID"), &f)) {
+        tx->message_id = arena_fmt(&tx->arena, "<%.*s@%.*s>", STR_ARG(id), STR_ARG(host));
+        buf_str(out, STR("Message-ID: "));
+        buf_str(out, tx->message_id);
+        buf_str(out, STR("\r\n"));
+    }
+}
+
+void
+accept_front(struct tx *tx)
+{
+    struct session *s = tx->session;
+    struct stage_facts *facts = &s->facts;
+    char id[SPOOL_ID_TEXT];
+    struct tls_info tls;
+    bool has_tls = session_tls(s, &tls);
+    struct received r = {
+        .helo = facts->helo,
+        .client_name = facts->client_name,
+        .client = facts->client.addr,
+        .hostname = s->setup->main->hostname,
+        .rcpt = tx->nrcpt == 1 ? tx->first_rcpt : STR_NONE,
+        .esmtp = facts->esmtp,
+        .utf8 = tx->utf8,
+        .auth = facts->user.n > 0,
+    };
+
+    if (tx->body.fronted || tx->body.chunked)
+        return;
+    r.id = str_c(spool_id_show(&tx->variants[0].id, id));
+    r.date = gate_date(tx->gate, tx->received / NS_PER_S);
+    if (has_tls) {
+        r.tls_version = tx->tls_version = arena_str(&tx->arena, str_c(tls.version));
+        r.tls_cipher = tx->tls_cipher = arena_str(&tx->arena, str_c(tls.cipher));
+        tx->tls_peer = arena_str(&tx->arena, str_c(tls.peer_name));
+        tx->tls_peer_hash = arena_str(&tx->arena, str_c(tls.peer_hash));
+    }
+    if (tx->may_relay ||
+        tx->session->setup->plan.first[STAGE_HEADER] != tx->session->setup->plan.first[STAGE_MAX_])
+        tx->header = body_header(&tx->body, &tx->arena, s->setup->smtp->max_header);
+    received_write(&tx->body.front, &r);
+    accept_missing(tx, r.id);
+    if (tx->body.front.failed) {
+        tx->status = ERR_NOMEM;
+        return;
+    }
+    tx->body.fronted = true;
+    tx->body.size += tx->body.front.n;
+}
+
+static uint16_t
+accept_flags(const struct tx *tx)
+{
+    const struct session *s = tx->session;
+    uint16_t flags = 0;
+
+    flags |= tx->may_relay ? SPOOL_MAIL_SUBMITTED | SPOOL_MAIL_DSN_OK : SPOOL_MAIL_INBOUND;
+    flags |= tx->body_8bit || tx->eight_bit ? SPOOL_MAIL_8BIT : 0;
+    flags |= tx->utf8 ? SPOOL_MAIL_UTF8 : 0;
+    flags |= tx->requiretls ? SPOOL_MAIL_REQUIRETLS : 0;
+    flags |= tx->body.chunked ? SPOOL_MAIL_CHUNKED : 0;
+    flags |= s->facts.tls ? SPOOL_MAIL_TLS : 0;
+    return flags;
+}
+
+/* The sender of that variant. Too long to rewrite: the message is kept out, not sent as a lie. */
+static int
+accept_sender(struct tx_variant *v, struct str *ret)
+{
+    struct tx *tx = v->tx;
+    char room[SRS_MAX + 1];
+    ssize_t n;
+
+    *ret = tx->sender.text;
+    if (!v->rewritten || tx->sender.null)
+        return 0;
+    n = srs_forward(&tx->session->setup->srs, tx->sender.text, tx->received / NS_PER_S, room,
+                    sizeof(room));
+    if (n < 0)
+        return (int)n;
+    *ret = arena_str(&tx->arena, str_of(room, (size_t)n));
+    return ret->p ? 0 : ERR_NOMEM;
+}
+
+static int
+accept_envelope(struct tx_variant *v)
+{
+    struct tx *tx = v->tx;
+    const struct session *s = tx->session;
+    struct spool_envelope env = {
+        .id = v->id,
+        .tenant = v->tenant,
+        .flags = accept_flags(tx),
+        .class = v->class,
+        .ret = tx->ret,
+        .received = tx->received,
+        .client = s->facts.client.addr,
+        .helo = s->facts.helo,
+        .user = s->facts.user.n ? s->facts.user
+                : s->trusted    ? STR("trusted")
+                                : STR_NONE,
+        .envid = tx->envid,
+        .message_id = tx->message_id,
+        .settings = s->setup->conf->generation,
+        .size = tx->body.size,
+        .nrcpt = v->n,
+        .nchunks = v->nchunks,
+    };
+    int rc = accept_sender(v, &env.sender);
+
+    if (rc < 0)
+        return rc;
+    spool_envelope_encode(&v->payload, &env, v->rcpts, v->chunks);
+    return v->payload.failed ? ERR_LIMIT : 0;
+}
+
+static void
+accept_told(struct spool_out *out, int status)
+{
+    struct tx_variant *v = CONTAINER_OF(out, struct tx_variant, out);
+    struct tx *tx = v->tx;
+
+    if (status < 0 && tx->status == 0)
+        tx->status = status;
+    tx->pending--;
+    accept_progress(tx);
+}
+
+/* The answer, and the end of the message. Its memory is free when the engine is told, since the
+ * engine may begin the next one at once. */
+static void
+accept_finish(struct tx *tx)
+{
+    struct session *s = tx->session;
+    struct accept_reply failure;
+    char id[SPOOL_ID_TEXT];
+
+    spool_id_show(&tx->variants[0].id, id);
+    if (tx->status == 0) {
+        for (unsigned i = 0; i < tx->nvariants; i++)
+            report_reception(tx, &tx->variants[i]);
+        metric_add(METRIC_ACCEPTED, 1);
+        metric_add(METRIC_ACCEPTED_BYTES, tx->body.size);
+        s->tx = NULL;
+        tx_give(tx);
+        session_reply(s, 250, "2.0.0", "Ok: queued as %s", id);
+        return;
+    }
+    failure = accept_failure(tx->status);
+    chunk_void(tx);
+    metric_add(METRIC_TEMPFAIL, 1);
+    report_refused(s, "DATA", failure.code, failure.enhanced, str_c(failure.text), STR_NONE);
+    s->tx = NULL;
+    tx_give(tx);
+    session_reply(s, failure.code, failure.enhanced, "%s", failure.text);
+}
+
+static void
+accept_commit(struct tx *tx)
+{
+    unsigned npieces = tx->body.chunked ? 0 : body_pieces(&tx->body, true);
+
+    tx->committing = true;
+    for (unsigned i = 0; i < tx->nvariants && tx->status == 0; i++) {
+        struct tx_variant *v = &tx->variants[i];
+        int rc = accept_envelope(v);
+
+        if (rc == 0) {
+            v->out = (struct spool_out){.type = SPOOL_MESSAGE,
+                                        .seq = v->id.seq,
+                                        .payload = buf_view(&v->payload),
+                                        .body = tx->body.pieces,
+                                        .nbody = npieces,
+                                        .done = accept_told};
+            rc = spool_writer_add(tx->gate->links.writer, &v->out);
+        }
+        if (rc < 0) {
+            tx->status = rc;
+            break;
+        }
+        v->added = true;
+        tx->pending++;
+    }
+    if (!tx->pending)
+        accept_finish(tx);
+}
+
+void
+accept_progress(struct tx *tx)
+{
+    struct session *s = tx->session;
+
+    if (s && s->paused && tx->pending_bytes < BODY_PENDING / 2) {
+        s->paused = false;
+        stream_resume(s->stream);
+    }
+    if (tx->pending)
+        return;
+    if (tx->committing) {
+        accept_finish(tx);
+    } else if (!s) {
+        chunk_void(tx);
+        tx_give(tx);
+    } else if (tx->ended) {
+        if (tx->status < 0)
+            accept_finish(tx);
+        else
+            accept_commit(tx);
+    }
+}
+
+void
+accept_end(struct tx *tx)
+{
+    tx->ended = true;
+    if (tx->status == 0 && tx->body.chunked)
+        chunk_flush(tx);
+    if (!tx->pending)
+        accept_progress(tx);
+}

@@ -1,0 +1,58 @@
+/*
+ * gate/body.h - a message's bytes on their way from the engine into the log.
+ *
+ * Clean bytes are copied once, into blocks of a pool; the writer gathers them from there. What goes
+ * over BODY_WHOLE (or over a block, when memory is short) leaves as CHUNK records while the client
+ * still sends; the MESSAGE record is added when all chunks are durable.
+ */
+#ifndef GAPURA_GATE_BODY_H
+#define GAPURA_GATE_BODY_H
+
+#include "core/arena.h"
+#include "spool/writer.h"
+
+#define BLOCK_BYTES  (16u << 10)
+#define BLOCK_ROOM   (BLOCK_BYTES - 16u)
+#define BODY_WHOLE   (256u << 10) /* bytes kept in memory before they go as a chunk */
+#define BODY_PIECES  (BODY_WHOLE / BLOCK_ROOM + 3) /* blocks, and our fields in front */
+#define BODY_PENDING (1u << 20) /* of one message: above it the client is not read */
+
+struct block {
+    struct block *next;
+    uint32_t n, unused;
+    char bytes[BLOCK_ROOM];
+};
+_Static_assert(sizeof(struct block) == BLOCK_BYTES, "a block is a page multiple");
+
+struct block_pool {
+    struct block *free;
+    size_t nfree;
+    uint64_t used; /* bytes of blocks in use */
+    uint64_t ceiling;
+};
+struct block *block_take(struct block_pool *); /* NULL at the ceiling */
+void block_give_all(struct block_pool *, struct block *list);
+void block_pool_done(struct block_pool *);
+bool block_pool_short(const struct block_pool *); /* over three quarters used */
+
+struct body {
+    struct block *first, *last;
+    unsigned nblocks;
+    uint32_t held;    /* bytes in blocks */
+    uint64_t size;    /* of the whole message as it will stand in the log */
+    struct buf front; /* our fields: the first piece */
+    bool fronted;     /* front is complete and not yet in a chunk */
+    bool chunked;
+    struct iovec pieces[BODY_PIECES];
+};
+void body_init(struct body *);
+void body_clear(struct body *, struct block_pool *); /* keeps a little memory */
+/* False: no memory. */
+bool body_add(struct body *, struct block_pool *, const char *p, size_t n);
+/* front and blocks as pieces for the writer; how many. */
+unsigned body_pieces(struct body *, bool with_front);
+/* The header block, blank line included, as far as it stands in the blocks held. In one view: of a
+ * block, or of a copy in the arena (.p NULL at its ceiling). */
+struct str body_header(const struct body *, struct arena *, size_t max);
+
+#endif

@@ -1,0 +1,212 @@
+/*
+ * gate/report.c - the gate's events: receptions, refusals, logins, lost connections.
+ *
+ * Called where a decision was made. The fields are written down in docs/events.md; never decides.
+ */
+#include "core/clock.h"
+#include "core/event.h"
+#include "gate/inner.h"
+#include "gate/received.h"
+
+void
+report_session_id(const struct session *s, char dst[32])
+{
+    str_fmt(dst, 32, "%x-%x-%llx", (unsigned)s->gate->node, (unsigned)s->gate->epoch,
+            (unsigned long long)s->number);
+}
+
+static void
+put_session(struct event *e, const struct session *s)
+{
+    const struct stage_facts *f = &s->facts;
+    char id[32], peer[56];
+
+    report_session_id(s, id);
+    event_c(e, "session_id", id);
+    event_text(e, "listener", str_c(s->at->name));
+    event_object(e, "peer_address");
+    event_c(e, "addr", endpoint_show(&f->client, peer));
+    if (f->client_name.n)
+        event_text(e, "name", f->client_name);
+    if (f->helo.n)
+        event_text(e, "helo", f->helo);
+    event_end(e);
+    if (f->user.n)
+        event_text(e, "user", f->user);
+    if (f->trusted)
+        event_bool(e, "trusted", true);
+}
+
+static void
+put_list(struct event *e, const struct verdict *v)
+{
+    for (const struct finding *f = v->first; f; f = f->next) {
+        event_object(e, "");
+        event_c(e, "stage", stage_name(f->stage));
+        event_c(e, "check", f->check);
+        event_c(e, "name", f->name);
+        if (f->rule.n)
+            event_text(e, "rule", f->rule);
+        event_i64(e, "weight", f->weight);
+        if (f->action != VERDICT_PASS)
+            event_c(e, f->observed ? "would" : "action", verdict_action_name(f->action));
+        event_end(e);
+    }
+}
+
+/* The decision record: every finding with its weight, and their sum. */
+void
+report_findings(struct event *e, const struct session *s, const struct tx *tx)
+{
+    const struct verdict *v = tx ? &tx->verdict : NULL;
+
+    if (!s->verdict.first && !(v && v->first))
+        return;
+    event_i64(e, "score", s->verdict.sum + (v ? v->sum : 0));
+    event_array(e, "findings");
+    put_list(e, &s->verdict);
+    if (v)
+        put_list(e, v);
+    event_end(e);
+}
+
+static void
+put_response(struct event *e, int code, const char *enhanced, struct str text, const char *command)
+{
+    struct str rest = str_c(enhanced ? enhanced : "");
+    static const char *const parts[] = {"class", "subject", "detail"};
+
+    event_object(e, "response");
+    event_u64(e, "code", (uint64_t)code);
+    if (rest.n) {
+        event_object(e, "enhanced_code");
+        for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
+            uint64_t number = 0;
+
+            (void)str_u64(str_cut(rest, '.', &rest), &number);
+            event_u64(e, parts[i], number);
+        }
+        event_end(e);
+    }
+    event_text(e, "content", text);
+    event_c(e, "command", command);
+    event_end(e);
+}
+
+void
+report_refused(struct session *s, const char *command, int code, const char *enhanced,
+               struct str text, struct str rcpt)
+{
+    const struct tx *tx = s->tx;
+    struct event *e = event_open("Rejection");
+
+    if (tx)
+        event_text(e, "sender", tx->sender.text);
+    if (rcpt.n)
+        event_text(e, "recipient", rcpt);
+    put_response(e, code, enhanced, text, command);
+    put_session(e, s);
+    report_findings(e, s, tx);
+    event_u64(e, "settings", s->setup->conf->generation);
+    event_send(e);
+}
+
+void
+report_auth(struct session *s, struct str user, bool good, const char *why)
+{
+    struct event *e = event_open(good ? "AuthSuccess" : "AuthFailure");
+
+    event_text(e, "login", user);
+    if (!good)
+        event_c(e, "why", why);
+    put_session(e, s);
+    event_send(e);
+}
+
+void
+report_closed(struct session *s, const char *why)
+{
+    struct event *e;
+
+    /* A client that leaves between messages is nothing to tell. */
+    if (session_between(s) && s->begun)
+        return;
+    e = event_open("Debug");
+    event_c(e, "text", "connection lost");
+    event_c(e, "why", why ? why : "");
+    if (s->smtp)
+        event_c(e, "state", smtp_server_state_name(smtp_server_state(s->smtp)));
+    put_session(e, s);
+    event_send(e);
+}
+
+static void
+put_queue(struct event *e, const struct tx_variant *v)
+{
+    struct str domain = v->n ? session_key_domain(v->rcpts[0].address) : STR_NONE;
+    char queue[320];
+    size_t n = str_fmt(queue, sizeof(queue), "%u@%.*s", (unsigned)v->tenant, STR_ARG(domain));
+
+    event_text(e, "queue", str_of(queue, n));
+    event_c(e, "site", "");
+}
+
+static void
+put_recipients(struct event *e, const struct tx_variant *v)
+{
+    if (v->n)
+        event_text(e, "recipient", v->rcpts[0].address);
+    event_u64(e, "nrcpt", v->n);
+    if (v->n < 2)
+        return;
+    event_array(e, "recipients");
+    for (uint32_t i = 0; i < v->n && i < TX_SHOWN_RCPTS; i++)
+        event_text(e, "", v->rcpts[i].address);
+    event_end(e);
+}
+
+static void
+put_tls(struct event *e, const struct tx *tx)
+{
+    if (!tx->tls_version.n)
+        return;
+    event_text(e, "tls_protocol_version", tx->tls_version);
+    event_text(e, "tls_cipher", tx->tls_cipher);
+    if (tx->tls_peer_hash.n) {
+        event_text(e, "tls_peer_subject_name", tx->tls_peer);
+        event_text(e, "tls_peer_sha256", tx->tls_peer_hash);
+    }
+}
+
+void
+report_reception(const struct tx *tx, const struct tx_variant *v)
+{
+    static const char *const classes[] = {"system", "inside", "transactional", "bulk"};
+    const struct session *s = tx->session;
+    const struct stage_facts *f = &s->facts;
+    char id[SPOOL_ID_TEXT], content[64];
+    struct event *e = event_open("Reception");
+
+    spool_id_show(&v->id, id);
+    event_text(e, "id", str_of(id, SPOOL_ID_TEXT - 1));
+    event_text(e, "sender", tx->sender.text);
+    put_recipients(e, v);
+    put_queue(e, v);
+    event_u64(e, "size", tx->body.size);
+    str_fmt(content, sizeof(content), "Ok: queued as %s", id);
+    put_response(e, 250, "2.0.0", str_c(content), "DATA");
+    event_seconds(e, "created", tx->received);
+    event_u64(e, "num_attempts", 0);
+    event_c(e, "reception_protocol", received_protocol(f->esmtp, tx->utf8, f->tls, f->user.n > 0));
+    event_u64(e, "tenant", v->tenant);
+    event_c(e, "class", v->class < ARRAY_LEN(classes) ? classes[v->class] : "");
+    if (v->rewritten)
+        event_bool(e, "forwarded", true);
+    if (tx->message_id.n)
+        event_text(e, "message_id", tx->message_id);
+    put_session(e, s);
+    put_tls(e, tx);
+    report_findings(e, s, tx);
+    event_u64(e, "settings", s->setup->conf->generation);
+    event_send(e);
+}

@@ -1,0 +1,107 @@
+/*
+ * gate/session.h - one connection: stream below, smtp engine above, stages beside.
+ *
+ * An idle session is this struct, its stream and its engine; a message's memory comes with MAIL
+ * and goes with the reply. Everything a session waits for is cancelled in session_free().
+ */
+#ifndef GAPURA_GATE_SESSION_H
+#define GAPURA_GATE_SESSION_H
+
+#include "core/event.h"
+#include "gate/limits.h"
+#include "gate/tx.h"
+
+#define SESSION_ARENA_MAX (64u << 10)
+
+/* What the session does when the pipeline, the resolver of recipients or a timer comes back. */
+enum session_step {
+    SESSION_IDLE,
+    SESSION_CONNECT,
+    SESSION_HELO,
+    SESSION_MAIL,
+    SESSION_RCPT,
+    SESSION_HEADER,
+    SESSION_BODY,
+};
+
+struct session {
+    struct gate *gate;
+    struct setup *setup;
+    const struct setup_listen *listen;
+    struct gate_listener *at;
+    struct session *next, **prev;
+    struct stream *stream;
+    struct smtp_server *smtp;
+    struct tx *tx;
+    struct limit *by_address, *by_network; /* counted there; NULL for trusted clients */
+    uint64_t number;
+    uint64_t started, since; /* mono ns: of the session; of the last thing we answered */
+    uint64_t rate_at, rate_bytes;
+    uint64_t auth_started;
+    uint64_t auth_number; /* the keyring's name for this exchange */
+    uint64_t auth_ask;    /* open question to the keyring, 0 none */
+    struct loop_timer timer, delay;
+    void (*delayed)(struct session *);
+    struct loop_call end;
+    struct arena arena; /* findings of connect and helo; nothing until there are any */
+    struct verdict verdict;
+    struct stage_facts facts;
+    struct pipeline pipeline;
+    struct proxy *proxy; /* while its header is awaited */
+    char *helo, *user;   /* owned texts of the facts */
+    uint8_t step;        /* enum session_step */
+    bool trusted;        /* by network, on a listener that lets it relay */
+    bool left;           /* the stream keeps bytes that the engine did not take */
+    bool begun;          /* the greeting was said or is being decided */
+    bool ending, in_data, paused, auth_running;
+};
+
+struct gate_listener;
+void session_open(struct gate *, struct gate_listener *, int fd, const struct endpoint *peer);
+void session_free(struct session *);                                          /* closes at once */
+void session_close(struct session *, const char *enhanced, const char *text); /* 421 */
+/* The engine's reply; resumes the stream if it holds input. */
+void session_reply(struct session *, int code, const char *enhanced, const char *fmt, ...)
+    PRINTF_LIKE(4, 5);
+void session_resume(struct session *); /* after an answer that was given some other way */
+void session_finding(struct session *, const struct finding *); /* replies with it */
+bool session_between(const struct session *);                   /* no message under way */
+bool session_tls(const struct session *, struct tls_info *ret);
+/* Runs a stage; at the end session_staged() goes on with what the step says. */
+void session_stage(struct session *, enum session_step, struct verdict *);
+void session_wait(struct session *, uint64_t ns, void (*then)(struct session *));
+
+/* A copy whose parts are views into the copy; false: no room. */
+bool session_copy_address(struct arena *, const struct address *a, struct address *ret);
+struct str session_key_domain(struct str key); /* behind the last @; may be empty */
+struct user_rights;
+void session_rights(const struct session *, struct user_rights *ret);
+
+/* session_auth.c, session_mail.c, session_rcpt.c, session_data.c: the engine's callbacks, and what
+ * follows when a stage is over (NULL: nothing against it). */
+void session_auth(void *ctx, struct str mech, struct str initial);
+void session_auth_step(void *ctx, struct str response);
+void session_auth_cancel(void *ctx);
+void session_forget_user(struct session *);
+void session_mail(void *ctx, const struct smtp_mail_params *);
+void session_mail_staged(struct session *, const struct finding *);
+void session_reset(void *ctx);
+void session_rcpt(void *ctx, const struct smtp_rcpt_params *);
+void session_rcpt_staged(struct session *, const struct finding *);
+void session_vrfy(void *ctx, struct str arg);
+void session_data(void *ctx);
+void session_body(void *ctx, const char *p, size_t n);
+void session_data_end(void *ctx, const struct header_scan *);
+void session_header_staged(struct session *, const struct finding *);
+void session_body_staged(struct session *, const struct finding *);
+
+/* report.c: events. */
+void report_refused(struct session *, const char *command, int code, const char *enhanced,
+                    struct str text, struct str rcpt);
+void report_auth(struct session *, struct str user, bool good, const char *why);
+void report_reception(const struct tx *, const struct tx_variant *);
+void report_closed(struct session *, const char *why);
+void report_findings(struct event *, const struct session *, const struct tx *);
+void report_session_id(const struct session *, char dst[32]);
+
+#endif

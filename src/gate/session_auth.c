@@ -1,0 +1,246 @@
+/*
+ * gate/session_auth.c - AUTH: bytes between the client and the keyring, limits of failures, time.
+ *
+ * Called by the engine. Never sees a verifier and keeps no password; a failed login is answered a
+ * fixed time after it began, so that neither the reason nor the account shows.
+ */
+#include <stdlib.h>
+
+#include "core/clock.h"
+#include "core/event.h"
+#include "core/metric.h"
+#include "gate/inner.h"
+
+#define ASK_TIMEOUT   (30 * NS_PER_S)
+#define AUTH_BODY_MAX 32768u
+
+static void
+auth_result(struct session *s, enum smtp_auth_result result, struct str data)
+{
+    if (result != SMTP_AUTH_CHALLENGE)
+        s->auth_running = false;
+    smtp_server_auth(s->smtp, result, data);
+    session_resume(s);
+}
+
+static void
+auth_later(struct session *s, const char *text)
+{
+    s->auth_running = false;
+    session_reply(s, 454, "4.7.0", "%s", text);
+}
+
+/* ns that this address and this network must still wait; 0: they may try. */
+static uint64_t
+auth_wait(const struct session *s)
+{
+    const struct settings_smtp *c = s->setup->smtp;
+    uint64_t now = clock_mono(), a = 0, n = 0;
+
+    if (s->by_address)
+        a = bucket_peek(&s->by_address->auth_failures, &c->auth_failures_address, now);
+    if (s->by_network)
+        n = bucket_peek(&s->by_network->auth_failures, &c->auth_failures_network, now);
+    return MAX(a, n);
+}
+
+static uint64_t
+auth_user_wait(const struct session *s, struct str user)
+{
+    struct limit *l = s->facts.trusted ? NULL : limits_user(&s->gate->limits, user);
+
+    return l ? bucket_peek(&l->auth_failures, &s->setup->smtp->auth_failures_user, clock_mono())
+             : 0;
+}
+
+static void
+auth_count_failure(struct session *s, struct str user)
+{
+    const struct settings_smtp *c = s->setup->smtp;
+    uint64_t now = clock_mono();
+    struct limit *l = user.n ? limits_user(&s->gate->limits, user) : NULL;
+
+    if (s->by_address)
+        (void)bucket_take(&s->by_address->auth_failures, &c->auth_failures_address, now);
+    if (s->by_network)
+        (void)bucket_take(&s->by_network->auth_failures, &c->auth_failures_network, now);
+    if (l && !s->facts.trusted)
+        (void)bucket_take(&l->auth_failures, &c->auth_failures_user, now);
+    metric_add(METRIC_AUTH_FAIL, 1);
+}
+
+static void
+auth_say_failed(struct session *s)
+{
+    auth_result(s, SMTP_AUTH_FAIL, STR_NONE);
+}
+
+static void
+auth_say_later(struct session *s)
+{
+    auth_later(s, "Too many failed logins to this account, try again later");
+}
+
+/* No sooner than the fixed time after the exchange began. */
+static void
+auth_delayed(struct session *s, void (*say)(struct session *))
+{
+    uint64_t due = s->auth_started + s->setup->smtp->auth_failure_delay, now = clock_mono();
+
+    session_wait(s, due > now ? due - now : 0, say);
+}
+
+void
+session_forget_user(struct session *s)
+{
+    free(s->user);
+    s->user = NULL;
+    s->facts.user = STR_NONE;
+}
+
+static void
+auth_succeeded(struct session *s, struct str user, struct str data)
+{
+    char *copy = malloc(user.n + 1);
+
+    if (!copy || !user.n) {
+        free(copy);
+        auth_later(s, "Authentication is not possible now");
+        return;
+    }
+    memcpy(copy, user.p, user.n);
+    copy[user.n] = '\0';
+    free(s->user);
+    s->user = copy;
+    s->facts.user = str_of(copy, user.n);
+    metric_add(METRIC_AUTH_OK, 1);
+    report_auth(s, user, true, "");
+    auth_result(s, SMTP_AUTH_OK, data);
+}
+
+static void
+auth_failed(struct session *s, struct str user)
+{
+    bool locked = user.n && auth_user_wait(s, user) > 0;
+
+    auth_count_failure(s, user);
+    report_auth(s, user, false, locked ? "too many failures" : "wrong name or password");
+    /* A locked account gets one answer whatever the password was. */
+    auth_delayed(s, locked ? auth_say_later : auth_say_failed);
+}
+
+/* u8 enum smtp_auth_result, str data, str user */
+static void
+auth_answered(void *ctx, int status, struct wire *body, int fd)
+{
+    struct session *s = ctx;
+    struct str data, user;
+    uint8_t result;
+
+    fd_close(&fd);
+    s->auth_ask = 0;
+    result = status == 0 ? wire_u8(body) : (uint8_t)SMTP_AUTH_TEMP;
+    data = status == 0 ? wire_str(body) : STR_NONE;
+    user = status == 0 ? wire_str(body) : STR_NONE;
+    if (status == 0 && !wire_end(body))
+        result = SMTP_AUTH_TEMP;
+    switch (result) {
+    case SMTP_AUTH_CHALLENGE:
+        auth_result(s, SMTP_AUTH_CHALLENGE, data);
+        break;
+    case SMTP_AUTH_OK:
+        if (auth_user_wait(s, user) > 0) {
+            report_auth(s, user, false, "too many failures");
+            auth_delayed(s, auth_say_later);
+        } else {
+            auth_succeeded(s, user, data);
+        }
+        break;
+    case SMTP_AUTH_FAIL:
+        auth_failed(s, user);
+        break;
+    default:
+        auth_later(s, "Authentication is not possible now, try again later");
+        break;
+    }
+}
+
+static void
+auth_ask(struct session *s, uint16_t type, struct buf *body)
+{
+    struct gate *gate = s->gate;
+    int rc = ERR_CLOSED;
+
+    if (!body->failed && gate->links.keyring && chan_open(gate->links.keyring)) {
+        s->auth_ask = chan_ask_add(gate->keyring_asks, ASK_TIMEOUT, auth_answered, s);
+        rc = s->auth_ask ? chan_send(gate->links.keyring, type, s->auth_ask, body, -1) : ERR_LIMIT;
+    }
+    if (body->p)
+        explicit_bzero(body->p, body->n); /* it may hold a password */
+    buf_done(body);
+    if (rc == 0)
+        return;
+    if (s->auth_ask)
+        chan_ask_cancel(gate->keyring_asks, s->auth_ask);
+    s->auth_ask = 0;
+    auth_later(s, "Authentication is not possible now, try again later");
+}
+
+void
+session_auth(void *ctx, struct str mech, struct str initial)
+{
+    struct session *s = ctx;
+    uint64_t wait = auth_wait(s);
+    char shown[32];
+    struct buf body;
+
+    s->auth_started = clock_mono();
+    if (wait) {
+        report_auth(s, STR_NONE, false, "too many failures");
+        session_reply(s, 454, "4.7.0", "Too many failed logins from your network, wait %s",
+                      str_show_duration(round_up(wait, NS_PER_S), shown));
+        return;
+    }
+    s->auth_number = ++s->gate->auth_count;
+    s->auth_running = true;
+    buf_init(&body, AUTH_BODY_MAX);
+    put_u64(&body, s->auth_number);
+    put_str(&body, mech);
+    put_u8(&body, initial.p != NULL);
+    put_str(&body, initial);
+    auth_ask(s, ASK_AUTH_START, &body);
+}
+
+void
+session_auth_step(void *ctx, struct str response)
+{
+    struct session *s = ctx;
+    struct buf body;
+
+    buf_init(&body, AUTH_BODY_MAX);
+    put_u64(&body, s->auth_number);
+    put_str(&body, response);
+    auth_ask(s, ASK_AUTH_STEP, &body);
+}
+
+void
+session_auth_cancel(void *ctx)
+{
+    struct session *s = ctx;
+    struct gate *gate = s->gate;
+    struct buf body;
+
+    if (s->auth_ask)
+        chan_ask_cancel(gate->keyring_asks, s->auth_ask);
+    s->auth_ask = 0;
+    session_forget_user(s); /* the server had agreed, the client did not */
+    if (!s->auth_running)
+        return;
+    s->auth_running = false;
+    s->delayed = NULL;
+    buf_init(&body, 64);
+    put_u64(&body, s->auth_number);
+    if (gate->links.keyring && chan_open(gate->links.keyring))
+        (void)chan_send(gate->links.keyring, ASK_AUTH_CANCEL, 0, &body, -1);
+    buf_done(&body);
+}

@@ -1,0 +1,186 @@
+/*
+ * gate/session_data.c - DATA and BDAT: the body into blocks and chunks, the header's judgement, and
+ * on to accept.c.
+ *
+ * Called by the engine with clean bytes. Stops reading the client while the log is behind; drops
+ * what comes after a failure and answers with it at the end.
+ */
+#include "core/clock.h"
+#include "core/metric.h"
+#include "gate/inner.h"
+#include "store/users.h"
+
+void
+session_data(void *ctx)
+{
+    struct session *s = ctx;
+    struct tx *tx = s->tx;
+
+    tx->received = clock_wall();
+    for (unsigned i = 0; i < tx->nvariants; i++)
+        tx->variants[i].id = (struct spool_id){.node = s->gate->node,
+                                               .epoch = s->gate->epoch,
+                                               .seq = spool_writer_seq(s->gate->links.writer)};
+    s->since = clock_mono();
+    session_reply(s, 354, NULL, "End data with <CRLF>.<CRLF>");
+}
+
+/* Bytes that may stand in memory before they go into the log. */
+static uint32_t
+data_whole(const struct gate *gate)
+{
+    return block_pool_short(&gate->blocks) ? BLOCK_ROOM : BODY_WHOLE;
+}
+
+/* A piece of a large message leaves. The header is kept, for the judgement at the end. */
+static void
+data_flush(struct session *s)
+{
+    struct tx *tx = s->tx;
+
+    if (!tx->body.chunked) {
+        accept_front(tx);
+        if (tx->header.n)
+            tx->header = arena_str(&tx->arena, tx->header);
+    }
+    chunk_flush(tx);
+    if (tx->pending_bytes >= BODY_PENDING && !s->paused) {
+        s->paused = true;
+        stream_pause(s->stream);
+    }
+}
+
+void
+session_body(void *ctx, const char *p, size_t n)
+{
+    struct session *s = ctx;
+    struct tx *tx = s->tx;
+
+    if (!tx)
+        return;
+    while (n && tx->status == 0) {
+        uint32_t whole = data_whole(s->gate);
+        size_t take = MIN(n, tx->body.held < whole ? whole - tx->body.held : 1u);
+
+        if (!body_add(&tx->body, &s->gate->blocks, p, take)) {
+            tx->status = ERR_NOMEM;
+            break;
+        }
+        p += take;
+        n -= take;
+        if (tx->body.held >= whole)
+            data_flush(s);
+    }
+}
+
+/* ---- the From field of those who submit ---- */
+
+struct from_check {
+    const struct session *s;
+    struct user_rights rights;
+    bool refused;
+    char shown[ADDRESS_MAX + 1];
+};
+
+static int
+from_mailbox(void *ctx, struct str mailbox)
+{
+    struct from_check *c = ctx;
+    struct str entries = c->rights.from.n ? c->rights.from : c->rights.envelope;
+    char key[ADDRESS_MAX + 1];
+    struct address a;
+    ssize_t n = ERR_SYNTAX;
+
+    if (address_parse(mailbox, ADDRESS_ALLOW_UTF8, &a) == 0)
+        n = address_key(&a, key, sizeof(key));
+    if (n > 0 && user_may_use(entries, str_of(key, (size_t)n), c->s->facts.user))
+        return 0;
+    c->refused = true;
+    str_fmt(c->shown, sizeof(c->shown), "%.*s", STR_ARG(mailbox));
+    return 0;
+}
+
+/* Every mailbox of the one From field must be the login's to use. NULL if so. */
+static const char *
+from_refusal(const struct session *s, char *text, size_t cap)
+{
+    struct from_check c = {.s = s};
+    struct header_field f;
+    unsigned fields = 0;
+    size_t at = 0;
+    int rc, n = 0;
+
+    session_rights(s, &c.rights);
+    while ((rc = header_next(s->tx->header, &at, &f)) != 0) {
+        if (rc < 0 || !str_ieq(f.name, STR("From")))
+            continue;
+        fields++;
+        n = header_mailboxes(f.value, from_mailbox, &c);
+        if (n <= 0)
+            return "The From field does not hold an address";
+    }
+    if (fields != 1)
+        return fields ? "The message has more than one From field"
+                      : "The message has no From field";
+    if (!c.refused)
+        return NULL;
+    str_fmt(text, cap, "%.*s may not write as <%s> in the From field; use your own address",
+            STR_ARG(s->facts.user), c.shown);
+    return text;
+}
+
+/* ---- the end ---- */
+
+static void
+data_refuse(struct session *s, int code, const char *enhanced, struct str text)
+{
+    metric_add(code < 500 ? METRIC_TEMPFAIL : METRIC_REFUSED_MSG, 1);
+    report_refused(s, "DATA", code, enhanced, text, STR_NONE);
+    session_reply(s, code, enhanced, "%.*s", STR_ARG(text));
+}
+
+void
+session_data_end(void *ctx, const struct header_scan *scan)
+{
+    struct session *s = ctx;
+    struct tx *tx = s->tx;
+    char room[2 * ADDRESS_MAX + 128];
+    const char *text;
+
+    tx->eight_bit = scan->eight_bit;
+    if (tx->inside_max && tx->body.size > tx->inside_max) {
+        data_refuse(s, 552, "5.3.4", STR("The message is larger than a recipient's server takes"));
+        return;
+    }
+    if (!tx->message_id.n && header_scan_message_id(scan).n)
+        tx->message_id = arena_str(&tx->arena, header_scan_message_id(scan));
+    if (tx->status == 0 && !tx->body.chunked)
+        accept_front(tx);
+    if (tx->status == 0 && s->facts.user.n) {
+        text = from_refusal(s, room, sizeof(room));
+        if (text) {
+            data_refuse(s, 550, "5.7.1", str_c(text));
+            return;
+        }
+    }
+    s->facts.header = tx->header;
+    session_stage(s, SESSION_HEADER, &tx->verdict);
+}
+
+void
+session_header_staged(struct session *s, const struct finding *f)
+{
+    if (f)
+        data_refuse(s, f->code, f->enhanced, f->text);
+    else
+        session_stage(s, SESSION_BODY, &s->tx->verdict);
+}
+
+void
+session_body_staged(struct session *s, const struct finding *f)
+{
+    if (f)
+        data_refuse(s, f->code, f->enhanced, f->text);
+    else
+        accept_end(s->tx);
+}

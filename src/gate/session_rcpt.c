@@ -1,0 +1,278 @@
+/*
+ * gate/session_rcpt.c - RCPT: who the recipient is, what its inside server can take, yes or no.
+ *
+ * Called by the engine. The resolver (rcpt.c) says what is known, the checks may refuse, and what
+ * nobody refused but is not ours is refused here: the last wall before an open relay.
+ */
+#include "core/clock.h"
+#include "core/metric.h"
+#include "gate/inner.h"
+
+static void rcpt_resolved(void *ctx);
+
+static void
+rcpt_refuse(struct session *s, int code, const char *enhanced, struct str text)
+{
+    metric_add(METRIC_REFUSED_RCPT, 1);
+    report_refused(s, "RCPT", code, enhanced, text, s->tx->rcpt.to.text);
+    session_reply(s, code, enhanced, "%.*s", STR_ARG(text));
+}
+
+/* ---- what inside servers can take ---- */
+
+struct rcpt_obstacle {
+    int code;
+    const char *enhanced;
+    const char *text;
+};
+static const struct rcpt_obstacle obstacle_size = {
+    552, "5.3.4", "The message is larger than this recipient's server takes"};
+static const struct rcpt_obstacle obstacle_utf8 = {
+    550, "5.6.7", "This recipient's server does not take SMTPUTF8 mail; send to it without"};
+static const struct rcpt_obstacle obstacle_8bit = {
+    550, "5.6.3",
+    "This recipient's server does not take 8BITMIME, and mail is not converted here; send it "
+    "as 7 bit (quoted-printable or base64)"};
+
+/* The least of two sizes of which 0 is none. */
+static uint64_t
+least(uint64_t a, uint64_t b)
+{
+    if (!a || !b)
+        return a ? a : b;
+    return MIN(a, b);
+}
+
+static const struct rcpt_obstacle *
+rcpt_inside(struct session *s, const struct rcpt_target *t)
+{
+    struct tx *tx = s->tx;
+    struct lookup_inside inside = {0};
+    uint64_t max = t->domain ? t->domain->conf->max_size : 0;
+    struct str domain = t->domain ? t->domain->name : session_key_domain(t->address);
+
+    if (lookup_inside(s->gate->lookup, domain, &inside))
+        max = least(max, inside.max_size);
+    if (max && tx->declared > max)
+        return &obstacle_size;
+    if ((inside.bits & INSIDE_KNOWN) && tx->utf8 && !(inside.bits & INSIDE_SMTPUTF8))
+        return &obstacle_utf8;
+    if ((inside.bits & INSIDE_KNOWN) && tx->body_8bit && !(inside.bits & INSIDE_8BITMIME))
+        return &obstacle_8bit;
+    tx->inside_max = least(tx->inside_max, max);
+    return NULL;
+}
+
+static const struct rcpt_obstacle *
+rcpt_obstacles(struct session *s)
+{
+    const struct rcpt_result *r = &s->tx->query.result;
+    const struct rcpt_obstacle *o = NULL;
+
+    for (unsigned i = 0; i < r->n && !o; i++) {
+        if (r->targets[i].inside)
+            o = rcpt_inside(s, &r->targets[i]);
+    }
+    return o;
+}
+
+/* ---- the recipient's way ---- */
+
+static bool
+rcpt_flood(struct session *s)
+{
+    const struct rate *rate = &s->setup->smtp->unknown_rcpts_network;
+
+    return !s->tx->may_relay && s->by_network && rate->count &&
+           bucket_peek(&s->by_network->unknown_rcpts, rate, clock_mono()) > 0;
+}
+
+void
+session_rcpt(void *ctx, const struct smtp_rcpt_params *p)
+{
+    struct session *s = ctx;
+    struct tx *tx = s->tx;
+    struct rcpt_query *q = &tx->query;
+
+    tx->rcpt = *p;
+    tx->rcpt.orcpt = p->orcpt.n ? arena_str(&tx->arena, p->orcpt) : STR_NONE;
+    if (!session_copy_address(&tx->arena, &p->to, &tx->rcpt.to) ||
+        (p->orcpt.n && !tx->rcpt.orcpt.p)) {
+        session_reply(s, 452, "4.5.3", "Too many recipients, send the rest in another message");
+        return;
+    }
+    s->facts.rcpt = &tx->rcpt.to;
+    s->facts.rcpt_flood = rcpt_flood(s);
+    *q = (struct rcpt_query){.setup = s->setup,
+                             .snapshot = s->gate->snapshot,
+                             .lookup = s->gate->lookup,
+                             .arena = &tx->arena,
+                             .may_relay = tx->may_relay,
+                             .null_sender = tx->sender.null,
+                             .now_s = clock_wall_s(),
+                             .address = tx->rcpt.to,
+                             .done = rcpt_resolved,
+                             .ctx = s};
+    if (s->facts.rcpt_flood) {
+        q->result.state = STAGE_RCPT_LATER;
+        rcpt_resolved(s);
+    } else if (rcpt_resolve(q)) {
+        rcpt_resolved(s);
+    }
+}
+
+static void
+rcpt_resolved(void *ctx)
+{
+    struct session *s = ctx;
+    const struct rcpt_result *r = &s->tx->query.result;
+
+    s->facts.rcpt_state = r->state;
+    s->facts.rcpt_why = r->why;
+    if (r->state == STAGE_RCPT_UNKNOWN && s->by_network)
+        (void)bucket_take(&s->by_network->unknown_rcpts, &s->setup->smtp->unknown_rcpts_network,
+                          clock_mono());
+    session_stage(s, SESSION_RCPT, &s->tx->verdict);
+}
+
+/* What no check refused and is still not ours to take. */
+static bool
+rcpt_wall(struct session *s)
+{
+    static const struct {
+        uint16_t code;
+        const char *enhanced, *text;
+    } walls[] = {
+        [STAGE_RCPT_NOT_SERVED] = {550, "5.7.1", "Relaying is not allowed from here"},
+        [STAGE_RCPT_UNKNOWN] = {550, "5.1.1", "No such recipient here"},
+        [STAGE_RCPT_LATER] = {451, "4.3.0", "The recipient cannot be checked now, try later"},
+    };
+    const struct rcpt_result *r = &s->tx->query.result;
+
+    if (r->state == STAGE_RCPT_TAKEN)
+        return false;
+    rcpt_refuse(s, r->code ? r->code : walls[r->state].code,
+                r->enhanced ? r->enhanced : walls[r->state].enhanced,
+                r->why.n ? r->why : str_c(walls[r->state].text));
+    return true;
+}
+
+/* Which record of the message carries that target. */
+static struct tx_variant *
+rcpt_variant(struct session *s, const struct rcpt_target *t, uint32_t owner)
+{
+    struct tx *tx = s->tx;
+    bool rewritten = false;
+
+    /* A forwarded message whose sender is ours needs no other one: its SPF names us. */
+    if (t->forwarded && !t->inside && !tx->sender.null && s->setup->srs.domain.n)
+        rewritten = !setup_domain(s->setup, session_key_domain(tx->sender_key));
+    if (tx->may_relay)
+        return tx_variant(tx, tx->tenant, tx->class, rewritten);
+    if (t->inside)
+        return tx_variant(tx, t->domain ? t->domain->tenant : 0, SPOOL_CLASS_INSIDE, false);
+    return tx_variant(tx, owner, SPOOL_CLASS_TRANSACTIONAL, rewritten);
+}
+
+static int
+rcpt_add_all(struct session *s)
+{
+    struct tx *tx = s->tx;
+    const struct rcpt_result *r = &tx->query.result;
+    int rc = 0;
+
+    for (unsigned i = 0; i < r->n && rc == 0; i++) {
+        const struct rcpt_target *t = &r->targets[i];
+        struct tx_variant *v = rcpt_variant(s, t, r->owner);
+        struct spool_rcpt rcpt = {.address = t->address,
+                                  .orcpt = tx->rcpt.orcpt,
+                                  .via = t->inside ? STR("inside") : STR_NONE,
+                                  .notify = tx->rcpt.notify};
+
+        rc = v ? tx_add_rcpt(tx, v, &rcpt) : ERR_LIMIT;
+    }
+    return rc;
+}
+
+/* All targets of the recipient or none: the client will send again to what it is told no for. */
+static int
+rcpt_add(struct session *s)
+{
+    struct tx *tx = s->tx;
+    unsigned nvariants = tx->nvariants;
+    uint32_t before[TX_VARIANTS];
+    int rc;
+
+    for (unsigned i = 0; i < nvariants; i++)
+        before[i] = tx->variants[i].n;
+    rc = rcpt_add_all(s);
+    if (rc == 0)
+        return 0;
+    for (unsigned i = 0; i < tx->nvariants; i++)
+        tx->variants[i].n = i < nvariants ? before[i] : 0;
+    tx->nvariants = nvariants;
+    return rc;
+}
+
+void
+session_rcpt_staged(struct session *s, const struct finding *f)
+{
+    struct tx *tx = s->tx;
+    const struct rcpt_obstacle *o;
+
+    if (f) {
+        rcpt_refuse(s, f->code, f->enhanced, f->text);
+        return;
+    }
+    if (rcpt_wall(s))
+        return;
+    o = rcpt_obstacles(s);
+    if (o) {
+        rcpt_refuse(s, o->code, o->enhanced, str_c(o->text));
+        return;
+    }
+    if (rcpt_add(s) < 0) {
+        session_reply(s, 452, "4.5.3", "Too many recipients, send the rest in another message");
+        return;
+    }
+    if (tx->nrcpt++ == 0)
+        tx->first_rcpt = tx->rcpt.to.text;
+    session_reply(s, 250, "2.1.5", "Recipient ok");
+}
+
+/* ---- VRFY ---- */
+
+void
+session_vrfy(void *ctx, struct str arg)
+{
+    struct session *s = ctx;
+    struct address a;
+    struct str rest;
+    struct arena arena;
+    struct rcpt_query q = {.setup = s->setup, .snapshot = s->gate->snapshot, .arena = &arena};
+    unsigned flags = ADDRESS_ALLOW_UTF8 | ADDRESS_ALLOW_POSTMASTER;
+
+    if (s->setup->smtp->vrfy == VRFY_OFF) {
+        session_reply(s, 502, "5.5.1", "VRFY is not available");
+        return;
+    }
+    if (s->setup->smtp->vrfy == VRFY_VAGUE || !s->trusted) {
+        session_reply(s, 252, "2.0.0", "Cannot verify, send the mail and see");
+        return;
+    }
+    if (address_path(arg, flags, &a, &rest) < 0 && address_parse(arg, flags, &a) < 0) {
+        session_reply(s, 501, "5.1.3", "An address is wanted: VRFY user@example.com");
+        return;
+    }
+    arena_init(&arena, 1u << 20);
+    q.address = a;
+    q.now_s = clock_wall_s();
+    /* No lookup is given: only what is known without asking is told. */
+    if (!rcpt_resolve(&q) || q.result.state == STAGE_RCPT_LATER)
+        session_reply(s, 252, "2.0.0", "Cannot verify now");
+    else if (q.result.state == STAGE_RCPT_TAKEN)
+        session_reply(s, 250, "2.1.5", "<%.*s>", STR_ARG(a.text));
+    else
+        session_reply(s, 550, "5.1.1", "<%.*s> is not a recipient here", STR_ARG(a.text));
+    arena_done(&arena);
+}

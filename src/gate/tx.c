@@ -1,0 +1,179 @@
+/*
+ * gate/tx.c - a message's memory: taken at MAIL, given back after the reply.
+ *
+ * Called by the session and by accept.c. Never talks to the client.
+ */
+#include "gate/inner.h"
+
+#include <stdlib.h>
+
+#include "core/clock.h"
+
+#define FREE_MAX     512u /* messages kept for reuse */
+#define PAYLOAD_MAX  (3u << 20)
+#define PAYLOAD_KEEP 4096u
+#define RCPTS_FIRST  4u
+
+struct tx *
+tx_take(struct gate *gate, struct session *session)
+{
+    struct tx *tx = gate->tx_free;
+
+    if (tx) {
+        gate->tx_free = tx->next_free;
+        gate->ntx_free--;
+    } else {
+        tx = calloc(1, sizeof(*tx));
+        if (!tx)
+            return NULL;
+        arena_init(&tx->arena, TX_ARENA_MAX);
+        body_init(&tx->body);
+        for (unsigned i = 0; i < TX_VARIANTS; i++)
+            buf_init(&tx->variants[i].payload, PAYLOAD_MAX);
+    }
+    gate->ntx++;
+    tx->gate = gate;
+    tx->session = session;
+    tx->next_free = NULL;
+    verdict_init(&tx->verdict, &tx->arena);
+    return tx;
+}
+
+/* Everything but what is kept for the next message is as new. */
+static void
+tx_clean(struct tx *tx)
+{
+    struct arena arena;
+    struct body body;
+    struct buf payloads[TX_VARIANTS];
+
+    rcpt_cancel(&tx->query);
+    body_clear(&tx->body, &tx->gate->blocks);
+    arena_reset(&tx->arena);
+    arena = tx->arena;
+    body = tx->body;
+    for (unsigned i = 0; i < TX_VARIANTS; i++) {
+        payloads[i] = tx->variants[i].payload;
+        buf_clear(&payloads[i]);
+        buf_shrink(&payloads[i], PAYLOAD_KEEP);
+    }
+    memset(tx, 0, offsetof(struct tx, variants));
+    memset(tx->variants, 0, tx->nvariants * sizeof(tx->variants[0]));
+    tx->nvariants = 0;
+    tx->arena = arena;
+    tx->body = body;
+    for (unsigned i = 0; i < TX_VARIANTS; i++)
+        tx->variants[i].payload = payloads[i];
+}
+
+static void
+tx_free(struct tx *tx)
+{
+    body_clear(&tx->body, &tx->gate->blocks);
+    buf_done(&tx->body.front);
+    for (unsigned i = 0; i < TX_VARIANTS; i++)
+        buf_done(&tx->variants[i].payload);
+    arena_done(&tx->arena);
+    free(tx);
+}
+
+void
+tx_give(struct tx *tx)
+{
+    struct gate *gate = tx->gate;
+
+    ENSURE(tx->pending == 0);
+    gate->ntx--;
+    if (gate->ntx_free >= FREE_MAX) {
+        rcpt_cancel(&tx->query);
+        tx_free(tx);
+    } else {
+        tx_clean(tx);
+        tx->gate = gate;
+        tx->next_free = gate->tx_free;
+        gate->tx_free = tx;
+        gate->ntx_free++;
+    }
+    gate_session_gone(gate);
+}
+
+void
+tx_free_all(struct gate *gate)
+{
+    while (gate->tx_free) {
+        struct tx *next = gate->tx_free->next_free;
+
+        tx_free(gate->tx_free);
+        gate->tx_free = next;
+    }
+    gate->ntx_free = 0;
+}
+
+void
+tx_abandon(struct tx *tx)
+{
+    if (!tx)
+        return;
+    rcpt_cancel(&tx->query);
+    tx->session = NULL;
+    if (tx->status == 0)
+        tx->status = ERR_CLOSED;
+    if (tx->pending)
+        return; /* chunks are: accept_progress voids them when they are told */
+    if (tx->body.chunked)
+        chunk_void(tx);
+    tx_give(tx);
+}
+
+struct tx_variant *
+tx_variant(struct tx *tx, uint32_t tenant, uint8_t class, bool rewritten)
+{
+    struct tx_variant *v;
+
+    for (unsigned i = 0; i < tx->nvariants; i++) {
+        v = &tx->variants[i];
+        if (v->tenant == tenant && v->class == class && v->rewritten == rewritten)
+            return v;
+    }
+    if (tx->nvariants == TX_VARIANTS)
+        return NULL;
+    v = &tx->variants[tx->nvariants++];
+    v->rcpts = NULL; /* one that was taken back may have left its list */
+    v->cap = 0;
+    v->tx = tx;
+    v->tenant = tenant;
+    v->class = class;
+    v->rewritten = rewritten;
+    return v;
+}
+
+int
+tx_add_rcpt(struct tx *tx, struct tx_variant *v, const struct spool_rcpt *rcpt)
+{
+    struct spool_rcpt *r;
+
+    for (uint32_t i = 0; i < v->n; i++) {
+        if (str_eq(v->rcpts[i].address, rcpt->address))
+            return 0;
+    }
+    if (v->n == v->cap) {
+        uint32_t cap = v->cap ? v->cap * 2 : RCPTS_FIRST;
+        struct spool_rcpt *more = ARENA_ARRAY(&tx->arena, struct spool_rcpt, cap);
+
+        if (!more)
+            return ERR_LIMIT;
+        if (v->n)
+            memcpy(more, v->rcpts, v->n * sizeof(*more));
+        v->rcpts = more;
+        v->cap = cap;
+    }
+    r = &v->rcpts[v->n];
+    *r = *rcpt;
+    r->address = arena_str(&tx->arena, rcpt->address);
+    if (rcpt->orcpt.n)
+        r->orcpt = arena_str(&tx->arena, rcpt->orcpt);
+    if (!r->address.p || (rcpt->orcpt.n && !r->orcpt.p))
+        return ERR_LIMIT;
+    v->n++;
+    return 0;
+}

@@ -1,0 +1,108 @@
+/*
+ * gate/tx.h - one message from MAIL to its 250: envelope, recipients, body, records in flight.
+ *
+ * Comes from a free-list and goes back to it, so that a message costs no malloc. It outlives its
+ * session when the client leaves while the log is writing. A message is split into variants when
+ * one record cannot say it: another tenant, another class, a rewritten sender. All variants are
+ * added together and the client gets its 250 when the last one is durable.
+ */
+#ifndef GAPURA_GATE_TX_H
+#define GAPURA_GATE_TX_H
+
+#include "gate/body.h"
+#include "gate/rcpt.h"
+#include "mail/header.h"
+#include "policy/verdict.h"
+#include "spool/writer.h"
+
+#define TX_ARENA_MAX   (8u << 20)
+#define TX_VARIANTS    8u
+#define TX_SHOWN_RCPTS 50u /* named in the event; more are counted */
+
+struct gate;
+struct session;
+struct tx;
+
+struct tx_variant {
+    struct tx *tx;
+    struct spool_id id;
+    uint32_t tenant;
+    uint8_t class;
+    bool rewritten;           /* the sender is the SRS form */
+    bool added;               /* its record was given to the writer */
+    struct spool_rcpt *rcpts; /* in the arena */
+    uint32_t n, cap;
+    struct spool_chunk *chunks;
+    uint32_t nchunks, cap_chunks;
+    struct buf payload;
+    struct spool_out out;
+};
+
+struct tx {
+    struct gate *gate;
+    struct session *session; /* NULL: gone before the message was whole */
+    struct tx *next_free;
+    struct arena arena;
+    struct verdict verdict;
+    struct address sender; /* its texts are in the arena */
+    struct str sender_key; /* A-labels, lower-case domain; empty for the null sender */
+    struct str envid;
+    uint64_t declared; /* SIZE= */
+    uint64_t received; /* wall ns */
+    uint32_t tenant;   /* of the one who submits; of the domain for strangers */
+    uint8_t class, ret;
+    bool body_8bit, utf8, requiretls;
+    bool may_relay; /* a login or a trusted network: any recipient */
+    bool eight_bit; /* seen in the content */
+    bool ended;     /* the whole body is here */
+    bool committing;
+    int status;       /* first failure of a record, negative */
+    unsigned pending; /* records the writer has not told about yet */
+    uint64_t pending_bytes;
+    unsigned nrcpt;        /* recipients the client was told yes for */
+    uint64_t inside_max;   /* least size that the inside servers of all recipients take; 0 any */
+    struct str first_rcpt; /* as the client wrote it */
+    struct str message_id;
+    struct str tls_version, tls_cipher, tls_peer, tls_peer_hash;
+    struct str header;            /* block as the client sent it; in a block or in the arena */
+    struct rcpt_query query;      /* the recipient being resolved */
+    struct smtp_rcpt_params rcpt; /* its parameters, copied */
+    struct tx_variant variants[TX_VARIANTS];
+    unsigned nvariants;
+    struct body body;
+};
+
+struct tx *tx_take(struct gate *, struct session *); /* NULL: no memory */
+/* Back to the free-list. Only when nothing is pending. */
+void tx_give(struct tx *);
+void tx_free_all(struct gate *);
+/* The session lets go: what was not yet promised is void. NULL is fine. */
+void tx_abandon(struct tx *);
+
+/* The variant of that kind, made if need be; NULL if there are too many kinds. */
+struct tx_variant *tx_variant(struct tx *, uint32_t tenant, uint8_t class, bool rewritten);
+/* Adds unless it is there: 0, ERR_LIMIT, ERR_NOMEM. Texts are copied. */
+int tx_add_rcpt(struct tx *, struct tx_variant *, const struct spool_rcpt *);
+
+/* chunk.c: all blocks held go to the writer, once for each variant. Sets tx->status on failure. */
+void chunk_flush(struct tx *);
+/* Ids of chunks that no message will ever name. */
+void chunk_void(struct tx *);
+void chunk_void_retry(void *gate);
+void chunk_void_free(struct gate *);
+
+/* accept.c: fields in front of the body; once, before the first piece leaves or at the end. */
+void accept_front(struct tx *);
+/* Everything has been said: writes the record and answers when it is durable. */
+void accept_end(struct tx *);
+/* One record of the message is over. */
+void accept_progress(struct tx *);
+/* The reply to a message whose record could not be written: code, enhanced code and text. */
+struct accept_reply {
+    int code;
+    const char *enhanced;
+    const char *text;
+};
+struct accept_reply accept_failure(int status);
+
+#endif
