@@ -32,9 +32,9 @@ struct lookup {
 /* Threads with their own connections. */
 extern const struct worker_thread_ops directory_threads;
 /* Prepares job.run; the caller sets job.done and submits. NULL: no memory. */
-struct lookup *lookup_create(const struct settings_domain *, struct str domain, struct str address,
+struct lookup *directory_lookup_create(const struct settings_domain *, struct str domain, struct str address,
                              struct str password);
-void lookup_free(struct lookup *);
+void directory_lookup_free(struct lookup *);
 /* A thread's connections. ldap.c, sqlite_lookup.c */
 struct ldap_cache;
 struct ldap_cache *ldap_cache_create(void);
@@ -42,8 +42,8 @@ void ldap_cache_free(struct ldap_cache *);
 void ldap_lookup(struct ldap_cache *, struct lookup *);
 void sqlite_lookup(struct lookup *);
 /* An address of the answer; too many are dropped with a problem noted. */
-void lookup_add(struct lookup *, struct str address);
-void lookup_failed(struct lookup *, const char *fmt, ...) PRINTF_LIKE(2, 3);
+void directory_lookup_add(struct lookup *, struct str address);
+void directory_lookup_failed(struct lookup *, const char *fmt, ...) PRINTF_LIKE(2, 3);
 /* The filter with %s (address), %u (local part), %d (domain), %% put in, escaped by RFC 4515 3. */
 void ldap_filter(struct buf *out, const struct lookup *);
 

@@ -32,7 +32,7 @@ ask_free(struct keeper_ask *ask)
         k->nasks--;
         break;
     }
-    lookup_free(ask->lookup);
+    directory_lookup_free(ask->lookup);
     free(ask);
 }
 
@@ -84,7 +84,7 @@ answer_lookup(struct chan *to, uint64_t id, enum lookup_result result, uint32_t 
 }
 
 static void
-lookup_done(struct worker_job *job)
+directory_lookup_done(struct worker_job *job)
 {
     struct lookup *l = CONTAINER_OF(job, struct lookup, job);
     struct keeper_ask *ask = l->ctx;
@@ -132,10 +132,11 @@ start_lookup(struct keeper *k, struct chan *from, uint64_t id, const struct sett
     if (!ask)
         return ERR_LIMIT;
     ask->ttl_s = (uint32_t)(d->lookup_ttl / NS_PER_S);
-    ask->lookup = lookup_create(d, domain, address, read_password(k, d, room, sizeof(room)));
+    ask->lookup =
+        directory_lookup_create(d, domain, address, read_password(k, d, room, sizeof(room)));
     explicit_bzero(room, sizeof(room));
     if (ask->lookup) {
-        ask->lookup->job.done = lookup_done;
+        ask->lookup->job.done = directory_lookup_done;
         ask->lookup->ctx = ask;
         r = worker_submit(k->worker, &ask->lookup->job);
     }

@@ -151,7 +151,7 @@ take_entry(struct lookup *l, LDAP *ld, LDAPMessage *entry, char **attrs)
             struct str value = str_of(values[i]->bv_val, values[i]->bv_len);
 
             if (str_chr(value, '@') > 0 && !str_ieq(value, l->address))
-                lookup_add(l, value);
+                directory_lookup_add(l, value);
         }
         ldap_value_free_len(values);
     }
@@ -194,7 +194,7 @@ ask(struct ldap_cache *cache, const LDAPURLDesc *url, const char *filter, struct
             break;
     }
     if (r != LDAP_SUCCESS)
-        lookup_failed(l, "the directory %s: %s", l->place.p, ldap_err2string(r));
+        directory_lookup_failed(l, "the directory %s: %s", l->place.p, ldap_err2string(r));
 }
 
 void
@@ -206,9 +206,9 @@ ldap_lookup(struct ldap_cache *cache, struct lookup *l)
     buf_init(&filter, 64u << 10);
     ldap_filter(&filter, l);
     if (filter.failed)
-        lookup_failed(l, "the LDAP filter is too long");
+        directory_lookup_failed(l, "the LDAP filter is too long");
     else if (ldap_url_parse(l->place.p, &url) != LDAP_URL_SUCCESS)
-        lookup_failed(l, "%s is not an LDAP URL", l->place.p);
+        directory_lookup_failed(l, "%s is not an LDAP URL", l->place.p);
     else
         ask(cache, url, filter.p, l);
     ldap_free_urldesc(url);

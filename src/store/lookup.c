@@ -10,7 +10,7 @@
 #define LOOKUP_MEMORY (1u << 20)
 
 void
-lookup_failed(struct lookup *l, const char *fmt, ...)
+directory_lookup_failed(struct lookup *l, const char *fmt, ...)
 {
     va_list ap;
 
@@ -26,12 +26,12 @@ lookup_failed(struct lookup *l, const char *fmt, ...)
 }
 
 void
-lookup_add(struct lookup *l, struct str address)
+directory_lookup_add(struct lookup *l, struct str address)
 {
     struct str copy = l->nto < LOOKUP_ADDRESSES ? arena_str(&l->arena, address) : STR_NONE;
 
     if (!copy.p)
-        lookup_failed(l, "more than %u addresses for one recipient", LOOKUP_ADDRESSES);
+        directory_lookup_failed(l, "more than %u addresses for one recipient", LOOKUP_ADDRESSES);
     else
         l->to[l->nto++] = copy;
 }
@@ -47,12 +47,12 @@ run(struct worker_job *job, void *state)
     else if (state)
         ldap_lookup(state, l);
     else
-        lookup_failed(l, "out of memory for connections to the directory");
+        directory_lookup_failed(l, "out of memory for connections to the directory");
 }
 
 struct lookup *
-lookup_create(const struct settings_domain *d, struct str domain, struct str address,
-              struct str password)
+directory_lookup_create(const struct settings_domain *d, struct str domain, struct str address,
+                        struct str password)
 {
     struct lookup *l = calloc(1, sizeof(*l));
     ssize_t at = str_rchr(address, '@');
@@ -71,7 +71,7 @@ lookup_create(const struct settings_domain *d, struct str domain, struct str add
     l->domain = arena_str(&l->arena, domain);
     if (!l->place.p || !l->query.p || !l->bind.p || !l->password.p || !l->address.p ||
         !l->domain.p) {
-        lookup_free(l);
+        directory_lookup_free(l);
         return NULL;
     }
     l->local = str_sub(l->address, 0, at < 0 ? l->address.n : (size_t)at);
@@ -79,7 +79,7 @@ lookup_create(const struct settings_domain *d, struct str domain, struct str add
 }
 
 void
-lookup_free(struct lookup *l)
+directory_lookup_free(struct lookup *l)
 {
     if (!l)
         return;

@@ -41,7 +41,7 @@ take_row(struct lookup *l, sqlite3_stmt *st)
 
     l->result = LOOKUP_FOUND;
     if (str_chr(text, '@') > 0 && !str_ieq(text, l->address))
-        lookup_add(l, text);
+        directory_lookup_add(l, text);
 }
 
 static void
@@ -57,9 +57,9 @@ ask(sqlite3 *db, struct lookup *l)
             take_row(l, st);
     }
     if (r == SQLITE_RANGE)
-        lookup_failed(l, "%s: recipient_query has more than three ?", l->place.p);
+        directory_lookup_failed(l, "%s: recipient_query has more than three ?", l->place.p);
     else if (r != SQLITE_DONE && l->result != LOOKUP_TEMPORARY)
-        lookup_failed(l, "%s: recipient_query: %s", l->place.p, sqlite3_errmsg(db));
+        directory_lookup_failed(l, "%s: recipient_query: %s", l->place.p, sqlite3_errmsg(db));
     sqlite3_finalize(st);
 }
 
@@ -71,7 +71,8 @@ sqlite_lookup(struct lookup *l)
 
     if (sqlite3_open_v2(l->place.p, &db, SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX, NULL) !=
         SQLITE_OK) {
-        lookup_failed(l, "cannot open %s: %s", l->place.p, db ? sqlite3_errmsg(db) : "no memory");
+        directory_lookup_failed(l, "cannot open %s: %s", l->place.p,
+                                db ? sqlite3_errmsg(db) : "no memory");
     } else {
         sqlite3_busy_timeout(db, 1000);
         sqlite3_progress_handler(db, 10000, progress, &until);
