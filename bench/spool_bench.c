@@ -2,11 +2,13 @@
  * bench/spool_bench.c - records a second and CPU a record through spool_writer, on a real disk.
  *
  *     make build/bench/spool_bench
- *     build/bench/spool_bench [-d DIR] [-p PRODUCERS] [-n RECORDS] [-b BODY] [-s SEGMENT_MB]
+ *     build/bench/spool_bench [-d DIR] [-p PRODUCERS] [-n RECORDS] [-b BODY] [-s SEGMENT_MB] [-k 1]
  *
  * PRODUCERS records are outstanding at any time: each is offered anew when its done() comes, as a
  * session does that waits for its 250. Pre-writing comes before the clock starts; segments are
- * recycled through the pool while it runs. A tail in the same process reads every record.
+ * recycled through the pool while it runs. A tail in the same process reads every record. With -k 1
+ * segments are kept, and what a start would read of them is timed at the end (written with
+ * O_DIRECT they are not in the cache).
  */
 #include <errno.h>
 #include <poll.h>
@@ -25,6 +27,7 @@ struct bench {
     uint32_t epoch;
     int wake;
     uint64_t started, done, wanted, failed, seen;
+    uint64_t keep;
     struct spool_segment given[64];
     struct iovec body;
     struct str payload;
@@ -84,7 +87,8 @@ segment_left(void *ctx, uint64_t number, UNUSED bool failed)
     struct bench *b = ctx;
     struct spool_segment *s = &b->given[number % ARRAY_LEN(b->given)];
 
-    spool_pool_free(b->pool, number, s->generation);
+    if (!b->keep)
+        spool_pool_free(b->pool, number, s->generation);
 }
 
 static void
@@ -153,6 +157,31 @@ report(const struct bench *b, double wall, double cpu)
            (double)s.sync_ns_sum / (double)s.syncs / 1e3, (double)s.sync_ns_max / 1e3);
 }
 
+/* What a start reads: every epoch of the listing. */
+static int
+recover(struct bench *b, const char *dir)
+{
+    struct spool_reader_ops reader = {.record = count_record};
+    struct spool_listing all;
+    struct why why = {0};
+    double start = (double)clock_mono() / 1e9, cpu = cpu_s();
+    size_t n;
+    int err = spool_list(dir, NULL, &all, &why);
+
+    b->seen = 0;
+    for (size_t i = 0; err == 0 && i < all.n; i += n) {
+        for (n = 1; i + n < all.n && all.items[i + n].epoch == all.items[i].epoch;)
+            n++;
+        err = spool_epoch_read(dir, all.items + i, n, NULL, &reader, b);
+    }
+    if (err < 0)
+        return err;
+    printf("recovery: %llu records of %zu segments in %.2f s, CPU %.2f s\n",
+           (unsigned long long)b->seen, all.n, (double)clock_mono() / 1e9 - start, cpu_s() - cpu);
+    spool_listing_done(&all);
+    return 0;
+}
+
 static int
 bench_open(struct bench *b, const char *dir, uint64_t segment_mb, unsigned standby,
            struct spool_tail **ret_tail)
@@ -200,12 +229,13 @@ main(int argc, char **argv)
     double cpu, start;
     int opt, err;
 
-    while ((opt = getopt(argc, argv, "d:p:n:b:s:w:")) != -1) {
+    while ((opt = getopt(argc, argv, "d:p:n:b:s:w:k:")) != -1) {
         uint64_t *number = opt == 'p'   ? &producers
                            : opt == 'n' ? &records
                            : opt == 'b' ? &body
                            : opt == 's' ? &segment
                            : opt == 'w' ? &standby
+                           : opt == 'k' ? &b.keep
                                         : NULL;
         if (opt == 'd')
             dir = optarg;
@@ -229,6 +259,8 @@ main(int argc, char **argv)
     spool_tail_free(tail);
     spool_writer_free(b.writer);
     spool_pool_close(b.pool);
+    if (b.keep && recover(&b, dir) < 0)
+        b.failed++;
     free(p);
     free(b.body.iov_base);
     free((void *)(uintptr_t)b.payload.p);
