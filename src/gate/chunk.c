@@ -160,15 +160,19 @@ void_told(struct spool_out *out, int status)
 {
     struct chunk_void *v = CONTAINER_OF(out, struct chunk_void, out), **at;
 
+    struct gate *gate = v->gate;
+
     v->under_way = false;
+    gate->voids_under_way--;
     if (status < 0) {
-        loop_timer_set(&v->gate->voids_timer, VOID_RETRY);
-        return;
+        loop_timer_set(&gate->voids_timer, VOID_RETRY);
+    } else {
+        for (at = &gate->voids; *at != v; at = &(*at)->next)
+            continue;
+        *at = v->next;
+        free(v);
     }
-    for (at = &v->gate->voids; *at != v; at = &(*at)->next)
-        continue;
-    *at = v->next;
-    free(v);
+    gate_session_gone(gate);
 }
 
 static void
@@ -178,10 +182,12 @@ void_send(struct chunk_void *v)
     v->out.done = void_told;
     if (!v->gate->links.writer)
         return; /* the end: recovery finds chunks without a message */
-    if (spool_writer_add(v->gate->links.writer, &v->out) == 0)
+    if (spool_writer_add(v->gate->links.writer, &v->out) == 0) {
         v->under_way = true;
-    else
+        v->gate->voids_under_way++;
+    } else {
         loop_timer_set(&v->gate->voids_timer, VOID_RETRY);
+    }
 }
 
 void

@@ -120,21 +120,18 @@ gate_listen(struct gate *g, struct str name, int fd)
 {
     struct gate_listener *l;
 
-    if (!setup_listen(g->setup, name)) {
-        fd_close(&fd);
+    if (!setup_listen(g->setup, name))
         return ERR_NOTFOUND;
-    }
+    if (name.n >= sizeof(l->name))
+        return ERR_LIMIT;
     l = calloc(1, sizeof(*l));
-    if (!l || !str_copy(name, l->name, sizeof(l->name))) {
-        free(l);
-        fd_close(&fd);
-        return l ? ERR_LIMIT : ERR_NOMEM;
-    }
+    if (!l)
+        return ERR_NOMEM;
+    str_copy(name, l->name, sizeof(l->name));
     l->gate = g;
     l->listener = listener_create(g->links.loop, fd, gate_accept, l);
     if (!l->listener) {
         free(l);
-        fd_close(&fd);
         return ERR_NOMEM;
     }
     l->next = g->listeners;
@@ -143,10 +140,22 @@ gate_listen(struct gate *g, struct str name, int fd)
 }
 
 void
+gate_unlisten(struct gate *g, struct str name)
+{
+    for (struct gate_listener *l = g->listeners; l; l = l->next) {
+        if (!str_eq(str_c(l->name), name) || !l->listener)
+            continue;
+        listener_free(l->listener); /* its sessions go on, and count in `l` until they end */
+        l->listener = NULL;
+    }
+}
+
+void
 gate_stop_listening(struct gate *g)
 {
     for (struct gate_listener *l = g->listeners; l; l = l->next) {
-        listener_free(l->listener);
+        if (l->listener)
+            listener_free(l->listener);
         l->listener = NULL;
     }
 }
@@ -257,7 +266,7 @@ gate_tell_stopped(void *ctx)
 void
 gate_session_gone(struct gate *g)
 {
-    if (g->stopping && g->stopped && !g->sessions && !g->ntx)
+    if (g->stopping && g->stopped && !g->sessions && !g->ntx && !g->voids_under_way)
         loop_defer(g->links.loop, &g->stopped_call);
 }
 

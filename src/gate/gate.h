@@ -36,14 +36,15 @@ struct gate_links {
 };
 /* Keeps links (copied) and conf (borrowed until gate_set_conf returns or gate_free). */
 int gate_create(struct gate **ret, const struct gate_links *, const struct conf *, struct why *);
-/* After spool_writer_free(): what was on its way into the log has been told by then. */
+/* After gate_stop() has called `stopped`, or after spool_writer_free(): nothing of the gate's may
+ * be on its way into the log. */
 void gate_free(struct gate *);
 /* New settings for new sessions; running ones keep what they need of the old (TLS contexts are
  * refcounted; the old conf is freed by the caller when gate_uses(conf) is 0). */
 int gate_set_conf(struct gate *, const struct conf *, struct why *);
 unsigned gate_uses(const struct gate *, const struct conf *);
 void gate_set_snapshot(struct gate *, const struct snapshot *); /* borrowed until the next one */
-/* Takes fd: bound and listening, for the block `listen NAME`. */
+/* Takes fd if it returns 0: bound and listening, for the block `listen NAME`. */
 int gate_listen(struct gate *, struct str name, int fd);
 void gate_unlisten(struct gate *, struct str name); /* closes that block's listeners */
 void gate_stop_listening(struct gate *);

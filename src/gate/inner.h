@@ -31,6 +31,7 @@ struct gate {
     struct tx *tx_free;
     unsigned ntx, ntx_free;   /* all that are out; in the free-list */
     struct chunk_void *voids; /* ids still to be voided: the log had no room */
+    unsigned voids_under_way;
     struct loop_timer voids_timer;
     uint32_t node, epoch;
     uint64_t auth_count;

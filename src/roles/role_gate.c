@@ -8,6 +8,7 @@
 #include <jansson.h>
 #include <unistd.h>
 
+#include "checks/table.h"
 #include "core/event.h"
 #include "gate/gate.h"
 #include "gate/settings.h"
@@ -82,6 +83,8 @@ gate_opened(struct role *r)
         .file = role_file,
         .file_ctx = r,
         .index = r->index,
+        .checks = checks_table,
+        .nchecks = checks_count,
     };
     int rc = gate_create(&g->gate, &links, r->conf, &why);
     if (!rc)
