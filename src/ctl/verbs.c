@@ -337,10 +337,22 @@ verb_name(const void *ctx UNUSED, size_t i)
     return ctl_verbs[i].words;
 }
 
+/* Only what stands before the space; each has its own room. */
+static const char *
+first_word(const void *ctx, size_t i)
+{
+    char *room = *(char *const *)ctx;
+    struct str rest = str_c(ctl_verbs[i].words);
+
+    room += i * (NEAR_MAX / 2);
+    return str_copy(str_word(&rest), room, NEAR_MAX / 2) ? room : "";
+}
+
 const char *
 ctl_verb_nearest(int argc, char **argv)
 {
-    char typed[NEAR_MAX + 1];
+    static char room[ARRAY_LEN(ctl_verbs)][NEAR_MAX / 2]; /* the answer lives there */
+    char typed[NEAR_MAX + 1], *words = room[0];
     const char *nearest = NULL;
 
     if (argc < 2)
@@ -349,7 +361,9 @@ ctl_verb_nearest(int argc, char **argv)
         str_fmt(typed, sizeof(typed), "%s %s", argv[1], argv[2]);
         nearest = ctl_nearest(typed, verb_name, NULL, ctl_nverbs);
     }
-    return nearest ? nearest : ctl_nearest(argv[1], verb_name, NULL, ctl_nverbs);
+    if (!nearest)
+        nearest = ctl_nearest(argv[1], first_word, &words, ctl_nverbs);
+    return nearest;
 }
 
 static const struct ctl_option common[] = {
