@@ -65,6 +65,15 @@ $(BUILD)/tests/%: tests/support/%.c $(LIBA)
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(CFLAGS) -Itests/unit -MMD -MP -MF $@.d $< $(LDFLAGS) -o $@ -Wl,--start-group $(LIBA) -Wl,--end-group $(LIBS)
 
+# smtp_cases is a table over the runners in tests/support/lib.
+CASES_OBJ := $(patsubst tests/support/lib/%.c,$(BUILD)/obj/support/%.o,$(wildcard tests/support/lib/*.c))
+$(CASES_OBJ): $(BUILD)/obj/support/%.o: tests/support/lib/%.c
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CFLAGS) -Itests/unit -Itests/support/lib -MMD -MP -c $< -o $@
+$(BUILD)/tests/smtp_cases: tests/support/smtp_cases.c $(CASES_OBJ) $(LIBA)
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CFLAGS) -Itests/support/lib -MMD -MP -MF $@.d $< $(CASES_OBJ) $(LDFLAGS) -o $@ -Wl,--start-group $(LIBA) -Wl,--end-group $(LIBS)
+
 unit: $(UNIT)
 	@fail=0; for t in $(UNIT); do $$t >$$t.tap 2>&1 || { echo "not ok $$t"; tail -20 $$t.tap; fail=1; }; done; exit $$fail
 
@@ -82,4 +91,4 @@ clean:
 	rm -rf build build-san
 -include bench/bench.mk
 -include fuzz/fuzz.mk
--include $(OBJ:.o=.d) $(UNIT:=.d) $(TOOLS:=.d)
+-include $(OBJ:.o=.d) $(UNIT:=.d) $(TOOLS:=.d) $(CASES_OBJ:.o=.d)
