@@ -18,16 +18,11 @@
 #define SEGMENT_MIN (UINT64_C(4) << 20)
 #define SEGMENT_MAX (UINT64_C(1) << 30)
 
-struct pool_segment {
-    struct spool_segment s;
-    bool asked; /* spool_pool_free was called, but an earlier segment holds it back */
-};
-
 struct spool_pool {
     struct spool_pool_conf conf;
     struct pool_disk disk;
     struct pool_node node;
-    struct pool_segment *all; /* every file whose header checks out */
+    struct spool_segment *all; /* every file whose header checks out */
     size_t n, cap;
     uint64_t nfree, bytes, unreadable, unreadable_bytes;
 };
@@ -43,7 +38,7 @@ pool_add(struct spool_pool *p, const struct spool_segment *s)
         p->all = grown;
         p->cap = more;
     }
-    p->all[p->n++] = (struct pool_segment){.s = *s};
+    p->all[p->n++] = *s;
     p->bytes += s->size;
     if (s->state == SPOOL_SEGMENT_FREE)
         p->nfree++;
@@ -51,10 +46,10 @@ pool_add(struct spool_pool *p, const struct spool_segment *s)
 }
 
 static void
-pool_drop(struct spool_pool *p, struct pool_segment *seg)
+pool_drop(struct spool_pool *p, struct spool_segment *seg)
 {
-    p->bytes -= seg->s.size;
-    if (seg->s.state == SPOOL_SEGMENT_FREE)
+    p->bytes -= seg->size;
+    if (seg->state == SPOOL_SEGMENT_FREE)
         p->nfree--;
     *seg = p->all[--p->n];
 }
@@ -154,7 +149,7 @@ pool_read_node(struct spool_pool *p, struct why *why)
                        "restore it or set the spool aside",
                        p->conf.dir, err_text(err));
     for (size_t i = 0; i < p->n; i++) {
-        if (p->all[i].s.number >= p->node.next_file || p->all[i].s.epoch >= p->node.next_epoch)
+        if (p->all[i].number >= p->node.next_file || p->all[i].epoch >= p->node.next_epoch)
             return why_set(why, ERR_CORRUPT, "%s/node is older than the segments beside it",
                            p->conf.dir);
     }
@@ -279,16 +274,16 @@ pool_create(struct spool_pool *p, bool prewrite)
 }
 
 /* A free segment, a pre-written one if there is any. */
-static struct pool_segment *
+static struct spool_segment *
 pool_pick(struct spool_pool *p)
 {
-    struct pool_segment *best = NULL;
+    struct spool_segment *best = NULL;
 
     for (size_t i = 0; i < p->n; i++) {
-        struct pool_segment *seg = &p->all[i];
-        if (seg->s.state != SPOOL_SEGMENT_FREE)
+        struct spool_segment *seg = &p->all[i];
+        if (seg->state != SPOOL_SEGMENT_FREE)
             continue;
-        if (seg->s.compatible & SPOOL_SEGMENT_PREWRITTEN)
+        if (seg->compatible & SPOOL_SEGMENT_PREWRITTEN)
             return seg;
         best = seg;
     }
@@ -305,7 +300,7 @@ pool_next_seq(const struct spool_pool *p, uint32_t epoch)
     uint64_t seq = 0;
 
     for (size_t i = 0; i < p->n; i++) {
-        const struct spool_segment *s = &p->all[i].s;
+        const struct spool_segment *s = &p->all[i];
         if (s->epoch == epoch && s->seq >= seq && s->stream != SPOOL_STREAM_NONE)
             seq = s->seq + 1;
     }
@@ -313,7 +308,7 @@ pool_next_seq(const struct spool_pool *p, uint32_t epoch)
 }
 
 static int
-pool_hand_out(struct spool_pool *p, struct pool_segment *seg, uint16_t stream, uint32_t epoch,
+pool_hand_out(struct spool_pool *p, struct spool_segment *seg, uint16_t stream, uint32_t epoch,
               int *ret_fd, struct spool_segment *ret)
 {
     struct spool_segment next;
@@ -321,10 +316,10 @@ pool_hand_out(struct spool_pool *p, struct pool_segment *seg, uint16_t stream, u
 
     if (!seg)
         return ERR_FULL;
-    fd = pool_segment_open(&p->disk, seg->s.number, 0);
+    fd = pool_segment_open(&p->disk, seg->number, 0);
     if (fd < 0)
         return fd;
-    next = seg->s;
+    next = *seg;
     next.generation += 1u + pool_random();
     next.version = SPOOL_VERSION;
     next.state = SPOOL_SEGMENT_USED;
@@ -341,7 +336,7 @@ pool_hand_out(struct spool_pool *p, struct pool_segment *seg, uint16_t stream, u
         pool_drop(p, seg);
         return err;
     }
-    seg->s = next;
+    *seg = next;
     p->nfree--;
     *ret_fd = fd;
     *ret = next;
@@ -370,11 +365,11 @@ spool_pool_take(struct spool_pool *p, uint16_t stream, uint32_t epoch, int *ret_
     return pool_hand_out(p, pool_pick(p), stream, epoch, ret_fd, ret);
 }
 
-static struct pool_segment *
+static struct spool_segment *
 pool_find(struct spool_pool *p, uint64_t number)
 {
     for (size_t i = 0; i < p->n; i++) {
-        if (p->all[i].s.number == number)
+        if (p->all[i].number == number)
             return &p->all[i];
     }
     return NULL;
@@ -382,7 +377,7 @@ pool_find(struct spool_pool *p, uint64_t number)
 
 /*
  * A segment that begins with VOID records is what keeps a failed batch of an earlier segment from
- * coming back: it stays until no earlier segment of its epoch is left. 1 held back, 0, -errno.
+ * coming back: it stays until no earlier segment of its epoch is left. 0, ERR_STATE, -errno.
  */
 static int
 pool_holds_back(struct spool_pool *p, const struct spool_segment *s, int fd)
@@ -396,34 +391,31 @@ pool_holds_back(struct spool_pool *p, const struct spool_segment *s, int fd)
         (b.flags & SPOOL_BATCH_VOID) == 0)
         return 0;
     for (size_t i = 0; i < p->n; i++) {
-        const struct spool_segment *other = &p->all[i].s;
+        const struct spool_segment *other = &p->all[i];
         if (other->state == SPOOL_SEGMENT_USED && other->epoch == s->epoch && other->seq < s->seq)
-            return 1;
+            return ERR_STATE;
     }
     return 0;
 }
 
 static int
-pool_rehead_free(struct spool_pool *p, struct pool_segment *seg)
+pool_rehead_free(struct spool_pool *p, struct spool_segment *seg)
 {
-    struct spool_segment next = seg->s;
+    struct spool_segment next = *seg;
     int err, fd = pool_segment_open(&p->disk, next.number, 0);
 
     if (fd < 0)
         return fd;
-    err = pool_holds_back(p, &seg->s, fd);
+    err = pool_holds_back(p, seg, fd);
     if (err == 0) {
         next.generation += 1u + pool_random();
         next.state = SPOOL_SEGMENT_FREE;
         err = pool_segment_head(&p->disk, fd, &next);
-    } else if (err == 1) {
-        seg->asked = true;
     }
     fd_close(&fd);
-    if (err != 0)
+    if (err < 0)
         return err;
-    seg->s = next;
-    seg->asked = false;
+    *seg = next;
     p->nfree++;
     return 0;
 }
@@ -431,35 +423,30 @@ pool_rehead_free(struct spool_pool *p, struct pool_segment *seg)
 int
 spool_pool_free(struct spool_pool *p, uint64_t number, uint64_t generation)
 {
-    struct pool_segment *seg = pool_find(p, number);
+    struct spool_segment *seg = pool_find(p, number);
     int err;
 
     if (!seg)
         return ERR_NOTFOUND;
-    if (seg->s.generation != generation || seg->s.state != SPOOL_SEGMENT_USED)
+    if (seg->generation != generation || seg->state != SPOOL_SEGMENT_USED)
         return ERR_STALE;
     err = pool_rehead_free(p, seg);
-    if (err < 0 || err == 1)
-        return MIN(err, 0);
-    for (size_t i = 0; i < p->n; i++) { /* who waited for this one? */
-        if (p->all[i].asked)
-            (void)pool_rehead_free(p, &p->all[i]); /* asked for again with the next one */
-    }
-    if (p->nfree > 2 * (uint64_t)p->conf.ready + p->conf.reserve) {
-        err = pool_segment_unlink(&p->disk, number);
-        if (err == 0)
-            pool_drop(p, seg);
-    }
-    return err;
+    if (err < 0)
+        return err;
+    /* Free it is. If its name cannot be removed it stays one more free segment. */
+    if (p->nfree > 2 * (uint64_t)p->conf.ready + p->conf.reserve &&
+        pool_segment_unlink(&p->disk, number) == 0)
+        pool_drop(p, seg);
+    return 0;
 }
 
 /* A free segment whose blocks were never written. */
-static struct pool_segment *
+static struct spool_segment *
 pool_unwritten(struct spool_pool *p)
 {
     for (size_t i = 0; i < p->n; i++) {
-        if (p->all[i].s.state == SPOOL_SEGMENT_FREE &&
-            (p->all[i].s.compatible & SPOOL_SEGMENT_PREWRITTEN) == 0)
+        if (p->all[i].state == SPOOL_SEGMENT_FREE &&
+            (p->all[i].compatible & SPOOL_SEGMENT_PREWRITTEN) == 0)
             return &p->all[i];
     }
     return NULL;
@@ -468,7 +455,7 @@ pool_unwritten(struct spool_pool *p)
 int
 spool_pool_prepare(struct spool_pool *p)
 {
-    struct pool_segment *seg = pool_unwritten(p);
+    struct spool_segment *seg = pool_unwritten(p);
     struct spool_segment next;
     int fd, err;
 
@@ -478,7 +465,7 @@ spool_pool_prepare(struct spool_pool *p)
         err = pool_create(p, true);
         return err < 0 ? err : 1;
     }
-    next = seg->s;
+    next = *seg;
     next.compatible |= SPOOL_SEGMENT_PREWRITTEN;
     fd = pool_segment_open(&p->disk, next.number, 0);
     if (fd < 0)
@@ -491,7 +478,7 @@ spool_pool_prepare(struct spool_pool *p)
     fd_close(&fd);
     if (err < 0)
         return err;
-    seg->s = next;
+    *seg = next;
     return 1;
 }
 

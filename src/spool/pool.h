@@ -46,8 +46,9 @@ int spool_pool_take(struct spool_pool *, uint16_t stream, uint32_t epoch, int *r
                     struct spool_segment *ret);
 /* The highest epoch given out so far; epochs count from 1. */
 uint32_t spool_pool_last_epoch(const struct spool_pool *);
-/* All of it is settled: re-headed free, durable on return. ERR_STALE for another generation. A
- * segment that voids a failed batch of an earlier one is held back until that one is free too. */
+/* All of it is settled: re-headed free, durable on return. ERR_STALE or ERR_NOTFOUND: it was freed
+ * before. ERR_STATE: it voids a failed batch of an earlier segment of its epoch that is still used,
+ * and must outlive it: ask again later. */
 int spool_pool_free(struct spool_pool *, uint64_t number, uint64_t generation);
 /* Pre-writes one segment if fewer than `ready` and `reserve` are free and space allows: 1 did, 0
  * nothing to do, negative failed. Slow (a whole segment is written): called when idle. */

@@ -268,7 +268,10 @@ pool_segment_unlink(struct pool_disk *d, uint64_t number)
     char name[32];
     int err = d->io->unlink(d->io->ctx, d->segdir, spool_segment_name(number, name));
 
-    return err < 0 ? err : d->io->sync_full(d->io->ctx, d->segdir);
+    /* A name that comes back after a crash is that of a free or unfinished file: no harm. */
+    if (err == 0)
+        (void)d->io->sync_full(d->io->ctx, d->segdir);
+    return err;
 }
 
 int
