@@ -120,7 +120,7 @@ static pid_t
 spawn(struct child *ch, int fd)
 {
     unsigned uid = children_uid(ch->all, ch->row);
-    char *argv[] = {"gapura", "--role", (char *)(uintptr_t)ch->row->name, NULL};
+    const char *argv[] = {"gapura", "--role", ch->row->name, NULL};
     pid_t pid = fork();
     if (pid)
         return pid;
@@ -133,7 +133,7 @@ spawn(struct child *ch, int fd)
     umask(027);
     if (sandbox_user(uid, ch->all->gid, NULL))
         _exit(127);
-    execv("/proc/self/exe", argv);
+    execv("/proc/self/exe", (char *const *)(uintptr_t)argv);
     _exit(127);
 }
 

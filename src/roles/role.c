@@ -116,6 +116,11 @@ take_peer(struct role *r, unsigned id, int fd)
         fd_close(&fd);
         return;
     }
+    if (!r->started && !r->starting) {
+        fd_close(&r->early[id]);
+        r->early[id] = fd;
+        return;
+    }
     struct role_peer *p = &r->peers[id];
     p->role = r;
     p->id = (enum role_id)id;
@@ -162,6 +167,10 @@ start(struct role *r)
     struct why why = {{0}};
     if (!r->conf)
         role_exit(r, 1);
+    r->starting = true;
+    for (unsigned i = 0; i < ROLE_MAX_; i++)
+        if (r->early[i] >= 0)
+            take_peer(r, i, r->early[i]);
     int rc = r->row->ops->start(r, &why);
     if (rc) {
         event_alarm("%s cannot start: %s%s%s. Accepted mail is safe on disk; the role is tried "
@@ -184,6 +193,7 @@ supervisor_message(void *ctx, uint16_t type, uint64_t id, struct wire *body, int
         return;
     case TELL_PEER: {
         uint8_t peer = wire_u8(body);
+        wire_u8(body); /* index: there is one of each so far */
         take_peer(r, peer, fd);
         return;
     }
@@ -249,6 +259,8 @@ role_main(const struct role_row *row, unsigned index)
     ENSURE(r);
     r->row = row;
     r->index = index;
+    for (unsigned i = 0; i < ROLE_MAX_; i++)
+        r->early[i] = -1;
     signal(SIGPIPE, SIG_IGN);
     signal(SIGINT, SIG_IGN); /* Ctrl-C is the supervisor's: it stops the roles in order */
     signal(SIGHUP, SIG_IGN);

@@ -67,10 +67,11 @@ struct role {
     struct loop *loop;
     struct chan *supervisor;
     struct role_peer peers[ROLE_MAX_];
+    int early[ROLE_MAX_]; /* peers told before the start: their channels open with it */
     struct bundle bundle;
     struct conf *conf;
     struct ctl_server *control;
-    bool started, stopping, caught_by_verb;
+    bool starting, started, stopping;
     void *self; /* the role's own state */
     struct role_listen {
         struct str name;

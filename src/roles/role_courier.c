@@ -177,8 +177,10 @@ courier_role_message(struct role *r, enum role_id from, uint16_t type, uint64_t 
         return;
     }
     fd_close(&fd);
-    if (type == TELL_SNAPSHOT || (type == TELL_SPACE && !c->courier))
+    if (type == TELL_SNAPSHOT || (type == TELL_SPACE && !c->courier)) {
+        wire_skip(body, wire_left(body));
         return;
+    }
     if (from == ROLE_RESOLVER && c->dns && dns_client_message(c->dns, type, id, body))
         return;
     if (!c->courier || !courier_message(c->courier, role_chan(r, from), type, id, body))

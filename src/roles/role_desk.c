@@ -27,7 +27,7 @@ static enum MHD_Result
 answer(struct MHD_Connection *c, unsigned status, const char *type, struct buf *body)
 {
     struct MHD_Response *r =
-        MHD_create_response_from_buffer(body->n, body->p ? body->p : "", MHD_RESPMEM_MUST_COPY);
+        MHD_create_response_from_buffer(body->n, body->p, MHD_RESPMEM_MUST_COPY);
     MHD_add_response_header(r, "Content-Type", type);
     enum MHD_Result rc = MHD_queue_response(c, status, r);
     MHD_destroy_response(r);

@@ -130,6 +130,7 @@ gate_role_message(struct role *r, enum role_id from, uint16_t type, uint64_t id,
     if (from == ROLE_SPOOLER && stream_link_message(&g->link, type, body, fd))
         return;
     if (type == TELL_SNAPSHOT) {
+        wire_u64(body);
         set_snapshot(r, fd);
         return;
     }
@@ -138,8 +139,9 @@ gate_role_message(struct role *r, enum role_id from, uint16_t type, uint64_t id,
         return;
     if (type == TELL_SPACE) {
         uint64_t intake = wire_u64(body), total = wire_u64(body);
+        bool open = wire_u8(body);
         if (g->gate)
-            gate_space(g->gate, intake, total, wire_u8(body));
+            gate_space(g->gate, intake, total, open);
         return;
     }
     if (!g->gate || !gate_message(g->gate, type, id, body))

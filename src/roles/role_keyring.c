@@ -29,6 +29,7 @@ keyring_role_message(struct role *r, enum role_id from, uint16_t type, uint64_t 
                      struct wire *body, int fd)
 {
     if (r->self && type == TELL_SNAPSHOT && from == ROLE_KEEPER) {
+        wire_u64(body);
         if (keyring_set_snapshot(r->self, fd))
             event_warning("a snapshot of verifiers is damaged: the former one stays");
         return;

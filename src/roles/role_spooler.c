@@ -156,6 +156,7 @@ spooler_message(struct role *r, enum role_id from, uint16_t type, uint64_t id, s
         return;
     switch (type) {
     case ASK_EPOCH:
+        wire_u16(body); /* every stream's epochs come from one row of numbers */
         answer_epoch(s, role_chan(r, from), id);
         break;
     case ASK_SEGMENT:

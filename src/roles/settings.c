@@ -123,9 +123,10 @@ static const struct conf_block control_block = {
 };
 
 const struct conf_block *const roles_blocks[] = {
-    &settings_main_block,   &gate_listen_block,     &gate_smtp_block,     &settings_domain_block,
-    &settings_tenant_block, &settings_sender_block, &gate_check_block,    &gate_srs_block,
-    &courier_source_block,  &courier_pool_block,    &courier_route_block, &courier_delivery_block,
-    &spool_block,           &events_block,          &dns_block,           &control_block,
+    &settings_main_block,    &gate_listen_block,     &gate_smtp_block,     &settings_domain_block,
+    &settings_tenant_block,  &settings_sender_block, &settings_auth_block, &gate_check_block,
+    &gate_srs_block,         &courier_source_block,  &courier_pool_block,  &courier_route_block,
+    &courier_delivery_block, &spool_block,           &events_block,        &dns_block,
+    &control_block,
 };
 const size_t roles_nblocks = ARRAY_LEN(roles_blocks);

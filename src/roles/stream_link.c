@@ -94,14 +94,17 @@ take_epoch(struct stream_link *l, struct wire *body)
     static const struct spool_writer_ops ops = {on_need, on_left, on_wake};
     const struct settings_spool *sp = conf_get(l->role->conf, "spool");
     int64_t epoch = (int64_t)wire_u64(body);
-    if (l->writer)
-        return; /* a repeated question's answer: an epoch unused is harmless */
+    if (l->writer) { /* a repeated question's answer: an epoch unused is harmless */
+        wire_skip(body, wire_left(body));
+        return;
+    }
     if (epoch < 0) {
         event_alarm("the spooler gives no epoch: %s", err_text((int)epoch));
         role_exit(l->role, 1);
     }
     l->epoch = (uint32_t)epoch;
     l->node = wire_u32(body);
+    wire_u8(body); /* whether the device takes direct writes: the spooler has said so */
     struct spool_writer_conf conf = {
         .node = l->node,
         .epoch = l->epoch,
@@ -125,6 +128,7 @@ take_segment(struct stream_link *l, struct wire *body, int fd)
     int rc = (int)wire_u32(body);
     struct spool_segment s = {0};
     if (rc || !l->writer) {
+        wire_skip(body, wire_left(body));
         fd_close(&fd);
         if (l->writer)
             spool_writer_starve(l->writer);

@@ -439,9 +439,9 @@ supervisor_main(const char *file)
     loop_run(s.loop);
     event_flush();
     if (s.restart) {
-        char *argv[] = {"gapura", "run", "-c", (char *)(uintptr_t)file, NULL};
+        const char *argv[] = {"gapura", "run", "-c", file, NULL};
         listeners_export(&s.listeners);
-        execv("/proc/self/exe", argv);
+        execv("/proc/self/exe", (char *const *)(uintptr_t)argv);
     }
     return 0;
 }
