@@ -328,6 +328,37 @@ test_failures(void)
     dir_drop();
 }
 
+static int
+cached_open(void *ctx, int dirfd, const char *name, int flags, unsigned mode)
+{
+    return flags & O_DIRECT ? -EINVAL : spool_io_system.open(ctx, dirfd, name, flags, mode);
+}
+
+static void
+test_no_direct(void)
+{
+    struct spool_io io = spool_io_system;
+    struct spool_pool_conf c = conf(1, 0, 0);
+    struct spool_space space;
+    struct spool_segment s;
+    struct spool_pool *p;
+    struct why why;
+    int fd;
+
+    dir_make();
+    io.open = cached_open;
+    c.io = &io;
+    IS(spool_pool_open(&p, &c, &why), 0, "a file system without O_DIRECT");
+    spool_pool_space(p, &space);
+    OK(!space.direct && space.direct_why[0], "is told: %s", space.direct_why);
+    IS(spool_pool_prepare(p), 1, "works through the cache");
+    IS(spool_pool_take(p, GATE, 1, &fd, &s), 0, "take");
+    OK((fcntl(fd, F_GETFL) & O_DIRECT) == 0, "without O_DIRECT");
+    fd_close(&fd);
+    spool_pool_close(p);
+    dir_drop();
+}
+
 /* A segment that begins with VOIDs outlives the failed one. */
 static void
 test_hold_back(void)
@@ -406,6 +437,7 @@ main(void)
     test_life();
     test_space();
     test_refusals();
+    test_no_direct();
     test_hold_back();
     test_failures();
     test_admission();
