@@ -85,9 +85,10 @@ struct smtp_client {
     unsigned dot_at;         /* LMTP: recipient whose reply comes next */
     struct client_kept kept; /* what refused MAIL, or the last recipient */
     uint64_t pulled;
-    bool half_early;    /* the reply to BDAT began before its octets were all sent */
-    bool refused_early; /* BDAT was answered before its octets were all sent; see kept */
-    bool at_bol;        /* the next body byte begins a line */
+    bool half_early;        /* the reply to BDAT began before its octets were all sent */
+    bool refused_early;     /* BDAT was answered before its octets were all sent; see kept */
+    bool at_bol;            /* the next body byte begins a line */
+    bool at_crlf, after_cr; /* what the body so far ends in: CRLF (or nothing), CR */
 };
 
 /* client.c */

@@ -488,7 +488,8 @@ smtp_client_allow(struct smtp_client *c, bool yes)
     if (yes) {
         c->state = CLIENT_BODY;
         c->pulled = 0;
-        c->at_bol = true;
+        c->at_bol = c->at_crlf = true;
+        c->after_cr = false;
         c->refused_early = false;
         if (c->chunking) {
             size_t at = c->out.n;
@@ -526,7 +527,7 @@ send_body_end(struct smtp_client *c)
     c->awaiting = c->conf.lmtp ? c->naccepted : 1;
     if (c->chunking)
         return;
-    if (c->at_bol)
+    if (c->at_crlf)
         c->ops->send(c->ctx, ".\r\n", 3);
     else
         c->ops->send(c->ctx, "\r\n.\r\n", 5);
@@ -539,6 +540,8 @@ send_stuffed(struct smtp_client *c, struct str piece)
     const char *dot = client_body_dot(from, end, c->at_bol);
 
     c->at_bol = end[-1] == '\n';
+    c->at_crlf = c->at_bol && (piece.n > 1 ? end[-2] == '\r' : c->after_cr);
+    c->after_cr = end[-1] == '\r';
     if (!dot) { /* the common case: nothing is copied here */
         c->ops->send(c->ctx, piece.p, piece.n);
         return;

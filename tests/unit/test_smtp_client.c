@@ -627,6 +627,9 @@ static const struct dialogue dialogues[] = {
     {"body without a last CRLF", 0, 1, 1, "a",
      PIPE_EHLO MAIL RCPT_A "C: DATA\nS: 250 ok\nS: 250 ok\nS: 354 go\nC: a\nC: .\nS: 250 ok\n",
      "ready; rcpt 0 250; may; done dot 250; ready"},
+    {"body that ends in a bare LF", 0, 1, 1, "a\n",
+     PIPE_EHLO MAIL RCPT_A "C: DATA\nS: 250 ok\nS: 250 ok\nS: 354 go\nC: a%n\nC: .\nS: 250 ok\n",
+     "ready; rcpt 0 250; may; done dot 250; ready"},
     {"a bare LF smuggles no dot", 0, 1, 1, "a\n.\r\nb\r\n",
      PIPE_EHLO MAIL RCPT_A "C: DATA\nS: 250 ok\nS: 250 ok\nS: 354 go\nC: a%n..\nC: b\nC: .\n"
                            "S: 250 ok\n",
