@@ -74,10 +74,13 @@ struct courier {
 
     struct loop_timer wheel_timer, second_timer;
     struct loop_call plan_call, wheel_call;
-    bool recovering, stopping, freeing;
+    const uint32_t *live; /* epochs that are read later: during recovery only */
+    unsigned nlive;
+    bool recovering, recovered, stopping, freeing;
     void (*stopped)(void *ctx);
     void *stopped_ctx;
     struct loop_timer stop_timer;
+    uint64_t stop_until;
     uint64_t plan_turn;
     uint64_t seed; /* of jitter */
     struct courier_load load;

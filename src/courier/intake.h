@@ -34,7 +34,10 @@ uint32_t intake_own_segment(struct courier *, const struct spool_loc *, uint64_t
 void intake_message_over(struct courier *, uint32_t message);
 /* The destination for a recipient: by its domain and transport. INDEX_NONE: cannot be. */
 uint32_t intake_dest(struct courier *, const struct spool_rcpt *);
-/* Chunk segments of a message are now those of that envelope. */
-void intake_chunks_set(struct courier *, uint32_t message, const struct spool_envelope *);
+/* Compaction: the message now lies elsewhere. */
+void intake_moved(struct courier *, uint32_t message, const struct intake_own *,
+                  const struct spool_envelope *);
+
+void intake_done(struct courier *);
 
 #endif

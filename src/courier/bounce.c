@@ -1,0 +1,262 @@
+/*
+ * courier/bounce.c - reports to senders (RFC 3461, 3464), written as messages of our own stream.
+ *
+ * Called by outcome. The backscatter law: a report goes only to a sender that logged in or whose
+ * domain was authenticated; never for the null sender. A report is added to the log before the
+ * outcome that it tells of, so that a crash may double it and cannot lose it.
+ */
+#include "core/event.h"
+#include "courier/intake.h"
+#include "courier/outcome.h"
+#include "courier/outs.h"
+#include "mail/dsn.h"
+
+#define HEADER_MAX (64u << 10)
+#define BOUNCE_RCPTS 1000u
+
+struct bounce {
+    struct dsn dsn;
+    struct dsn_rcpt *rcpts;
+    size_t nrcpt;
+    struct arena arena;
+    struct buf original;
+    bool eight_bit, utf8;
+};
+
+/* Does this recipient want a report of that kind? Without NOTIFY failures and delays are told. */
+static bool
+wants(enum bounce_kind kind, uint8_t notify)
+{
+    if (notify & SPOOL_NOTIFY_NEVER)
+        return false;
+    if (kind == BOUNCE_SUCCESS)
+        return (notify & SPOOL_NOTIFY_SUCCESS) != 0;
+    if (notify == 0)
+        return true;
+    return (notify & (kind == BOUNCE_FAILED ? SPOOL_NOTIFY_FAILURE : SPOOL_NOTIFY_DELAY)) != 0;
+}
+
+static void
+status_fill(char dst[12], enum bounce_kind kind, const struct result *r)
+{
+    unsigned class = kind == BOUNCE_FAILED ? 5 : kind == BOUNCE_DELAYED ? 4 : 2;
+
+    if (r->result == SPOOL_EXPIRED)
+        str_fmt(dst, 12, "4.4.7");
+    else if (r->enhanced[0])
+        str_fmt(dst, 12, "%u.%u.%u", class, MIN(r->enhanced[1], 999u), MIN(r->enhanced[2], 999u));
+    else
+        str_fmt(dst, 12, "%u.0.0", class);
+}
+
+static const char *
+reason_of(enum bounce_kind kind, const struct attempt *a, const struct result *r)
+{
+    if (kind == BOUNCE_SUCCESS)
+        return a->final ? "delivered to the mailbox"
+                        : "handed on to a host that sends no reports: there will be no other";
+    if (kind == BOUNCE_DELAYED)
+        return "not delivered yet; it is still tried, you need not send it again";
+    return r->result == SPOOL_EXPIRED ? "the time for delivery is over" : "the message was refused";
+}
+
+static void
+rcpt_fill(struct bounce *b, enum bounce_kind kind, const struct spool_rcpt *from,
+          const struct attempt *a, const struct result *r, uint64_t until)
+{
+    struct dsn_rcpt *d = &b->rcpts[b->nrcpt++];
+    char code[8];
+
+    *d = (struct dsn_rcpt){
+        .address = from->address,
+        .orcpt = from->orcpt,
+        .action = kind == BOUNCE_FAILED    ? DSN_FAILED
+                  : kind == BOUNCE_DELAYED ? DSN_DELAYED
+                  : a->final               ? DSN_DELIVERED
+                                           : DSN_RELAYED,
+        .reason = str_c(reason_of(kind, a, r)),
+        .last_attempt = clock_wall_s(),
+        .will_retry_until = until / NS_PER_S,
+    };
+    status_fill(d->status, kind, r);
+    if (a->peer && a->peer->port && a->host)
+        d->remote_mta = str_c(a->host);
+    if (r->code && a->peer) {
+        str_fmt(code, sizeof code, "%u", r->code);
+        d->diagnostic = arena_fmt(&b->arena, "%s %.*s", code, STR_ARG(str_sub(r->text, 0, 900)));
+    } else if (r->text.n) {
+        d->reason = arena_fmt(&b->arena, "%s: %.*s", reason_of(kind, a, r),
+                              STR_ARG(str_sub(r->text, 0, 900)));
+    }
+    if (!str_is_ascii(from->address))
+        b->utf8 = true;
+}
+
+/* The original's bytes: all of it if it is small and wanted, else its header. */
+static void
+original_read(struct courier *c, struct bounce *b, enum bounce_kind kind, uint32_t message,
+              const struct letter *l)
+{
+    bool whole = kind == BOUNCE_FAILED && l->env.ret != SPOOL_RET_HDRS &&
+                 l->env.size <= c->delivery->dsn_max_original;
+    size_t max = whole ? c->delivery->dsn_max_original : HEADER_MAX;
+    struct body body;
+    struct str piece;
+    ssize_t end;
+
+    buf_init(&b->original, max);
+    body_init(&body, c);
+    if (body_open(&body, message, l) == 0) {
+        while (b->original.n < max && body_pull(&body, &piece) == 0 && piece.n) {
+            buf_str(&b->original, str_sub(piece, 0, max - b->original.n));
+            if (!whole && str_find(buf_view(&b->original), STR("\r\n\r\n")) >= 0)
+                break;
+        }
+    }
+    body_done(&body);
+    if (!whole) {
+        end = str_find(buf_view(&b->original), STR("\r\n\r\n"));
+        if (end >= 0)
+            b->original.n = (size_t)end + 2;
+    }
+    b->dsn.original = buf_view(&b->original);
+    b->dsn.original_whole = whole;
+    b->eight_bit = !str_is_ascii(b->dsn.original);
+}
+
+static void
+bounce_durable(struct out *o, int status)
+{
+    struct intake_own own = {
+        .type = SPOOL_MESSAGE,
+        .seq = o->o.seq,
+        .loc = o->o.loc,
+        .body_loc = o->o.body_loc,
+        .generation = o->o.generation,
+        .payload = buf_view(&o->payload),
+        .record_len = (uint32_t)SPOOL_RECORD_SIZE(o->payload.n),
+        .body_len = o->o.body_len,
+        .body_crc = o->o.body_crc,
+    };
+
+    if (status == 0)
+        intake_own_message(o->c, &own);
+    out_give(o);
+}
+
+/* Writes the report as a message of class SYSTEM with the null sender. */
+static bool
+bounce_write(struct courier *c, struct bounce *b, const struct letter *l)
+{
+    struct spool_id id = {c->links.node, c->own_epoch, spool_writer_seq(c->links.writer)};
+    struct out *o = out_take(c, SPOOL_MESSAGE);
+    struct spool_rcpt to = {.address = l->env.sender};
+    struct spool_envelope env = {
+        .id = id, .class = SPOOL_CLASS_SYSTEM, .tenant = TENANT_SYSTEM,
+        .received = courier_wall(c), .nrcpt = 1, .settings = c->conf->generation};
+    char text[SPOOL_ID_TEXT], original[SPOOL_ID_TEXT];
+
+    if (!o)
+        return false;
+    spool_id_show(&id, text);
+    b->dsn.reporting_mta = c->main->hostname;
+    b->dsn.from = arena_fmt(&b->arena, "Mail Delivery System <mailer-daemon@%.*s>",
+                            STR_ARG(c->main->hostname));
+    b->dsn.to = l->env.sender;
+    b->dsn.envid = l->env.envid;
+    b->dsn.id = str_c(spool_id_show(&l->env.id, original));
+    b->dsn.message_id = arena_fmt(&b->arena, "<%s@%.*s>", text, STR_ARG(c->main->hostname));
+    b->dsn.arrival = l->env.received / NS_PER_S;
+    b->dsn.now = clock_wall_s();
+    b->dsn.rcpts = b->rcpts;
+    b->dsn.nrcpt = b->nrcpt;
+    b->dsn.utf8 = b->utf8 || !str_is_ascii(l->env.sender);
+    dsn_write(&o->body, &b->dsn);
+    env.size = o->body.n;
+    env.message_id = b->dsn.message_id;
+    if (b->eight_bit || b->dsn.utf8)
+        env.flags |= SPOOL_MAIL_8BIT;
+    if (b->dsn.utf8)
+        env.flags |= SPOOL_MAIL_UTF8;
+    spool_envelope_encode(&o->payload, &env, &to, NULL);
+    o->o.seq = id.seq;
+    o->durable = bounce_durable;
+    if (out_add(o) < 0) {
+        out_give(o);
+        return false;
+    }
+    return true;
+}
+
+/* Gathers the recipients that want a report; false: out of memory. */
+static bool
+bounce_gather(struct courier *c, struct bounce *b, enum bounce_kind kind, const struct letter *l,
+              const uint32_t *rows, uint32_t n, const struct attempt *a, const struct result *r,
+              uint64_t until)
+{
+    struct letter_walk w = {0};
+    struct spool_rcpt rcpt;
+    uint32_t ordinal, i = 0;
+
+    b->rcpts = arena_array(&b->arena, sizeof *b->rcpts, MIN(n, BOUNCE_RCPTS));
+    if (!b->rcpts)
+        return false;
+    while (i < n && b->nrcpt < BOUNCE_RCPTS && letter_next(l, &w, &ordinal, &rcpt) == 1) {
+        if (index_row(&c->index, rows[i])->ordinal != ordinal)
+            continue;
+        i++;
+        if (wants(kind, rcpt.notify))
+            rcpt_fill(b, kind, &rcpt, a, r, until);
+    }
+    return true;
+}
+
+static bool
+bounce_make(struct courier *c, enum bounce_kind kind, uint32_t message, const struct letter *l,
+            const uint32_t *rows, uint32_t n, const struct attempt *a, const struct result *r,
+            uint64_t until)
+{
+    struct bounce b = {0};
+    bool may = l->env.sender.n > 0 &&
+               (l->env.flags & (SPOOL_MAIL_DSN_OK | SPOOL_MAIL_SUBMITTED)) != 0;
+    bool done = true;
+
+    arena_init(&b.arena, 4u << 20);
+    if (!bounce_gather(c, &b, kind, l, rows, n, a, r, until)) {
+        done = false;
+    } else if (b.nrcpt > 0 && may) {
+        original_read(c, &b, kind, message, l);
+        done = bounce_write(c, &b, l);
+        buf_done(&b.original);
+    } else if (b.nrcpt > 0) {
+        done = false;
+    }
+    arena_done(&b.arena);
+    return done;
+}
+
+bool
+bounce_rows(struct courier *c, enum bounce_kind kind, uint32_t message, const uint32_t *rows,
+            uint32_t n, const struct attempt *a, const struct result *r, uint64_t until)
+{
+    struct letter own;
+    bool done;
+
+    if (a->letter && kind == BOUNCE_SUCCESS) { /* nearly always nobody asked: find out cheaply */
+        bool any = false;
+        struct letter_walk w = {0};
+        struct spool_rcpt rcpt;
+        uint32_t ordinal;
+        while (!any && letter_next(a->letter, &w, &ordinal, &rcpt) == 1)
+            any = (rcpt.notify & SPOOL_NOTIFY_SUCCESS) != 0;
+        if (!any)
+            return true;
+    }
+    if (a->letter && a->letter->bytes.n)
+        return bounce_make(c, kind, message, a->letter, rows, n, a, r, until);
+    letter_init(&own);
+    done = letter_load(c, message, &own) == 0 &&
+           bounce_make(c, kind, message, &own, rows, n, a, r, until);
+    letter_done(&own);
+    return done;
+}

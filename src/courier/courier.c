@@ -1,0 +1,428 @@
+/*
+ * courier/courier.c - the courier as a whole: made, recovered, joined to streams, stopped.
+ *
+ * Called by the role alone. All work is elsewhere; here are the clock's ticks and the ends of
+ * channels.
+ */
+#include "core/event.h"
+#include "core/metric.h"
+#include "courier/callout.h"
+#include "courier/compaction.h"
+#include "courier/intake.h"
+#include "courier/outcome.h"
+#include "courier/outs.h"
+#include "courier/plan.h"
+#include "courier/scope.h"
+#include "courier/session.h"
+#include "store/asks.h"
+
+#define TAIL_BATCHES 64u   /* read in one go before sessions get their turn */
+#define DUE_PER_TURN 4096u /* rows that become ready in one go */
+#define OPEN_FILES   64u
+
+/* --- the wheel --- */
+
+static void
+wheel_run(void *ctx)
+{
+    struct courier *c = ctx;
+    uint32_t now = courier_tick(c), row, next;
+    uint64_t wait;
+
+    for (unsigned i = 0; i < DUE_PER_TURN; i++) {
+        row = index_due(&c->index, now);
+        if (row == INDEX_NONE)
+            break;
+        outcome_due(c, row);
+    }
+    next = wheel_next(&c->index.wheel);
+    if (next == UINT32_MAX) {
+        loop_timer_stop(&c->wheel_timer);
+        return;
+    }
+    wait = next > now ? ((uint64_t)(next - now) << TICK_SHIFT) : 0;
+    if (wait == 0)
+        loop_defer(c->loop, &c->wheel_call);
+    else
+        loop_timer_set(&c->wheel_timer, wait);
+}
+
+void
+courier_wheel_soon(struct courier *c)
+{
+    if (!c->recovering && !c->freeing)
+        loop_defer(c->loop, &c->wheel_call);
+}
+
+/* --- each second --- */
+
+static void
+load_tick(struct courier *c)
+{
+    struct courier_load *l = &c->load;
+
+    l->rate_delivered = l->delivered - l->last_delivered;
+    l->rate_deferred = l->deferred - l->last_deferred;
+    l->rate_bounced = l->bounced - l->last_bounced;
+    l->rate_taken = l->taken - l->last_taken;
+    l->last_delivered = l->delivered;
+    l->last_deferred = l->deferred;
+    l->last_bounced = l->bounced;
+    l->last_taken = l->taken;
+    metric_set(METRIC_WAITING, c->index.rows.count);
+    metric_set(METRIC_WAITING_MSGS, c->index.messages.count);
+    metric_set(METRIC_HELD, c->index.count[ROW_HELD] + c->index.count[ROW_SCOPED]);
+}
+
+static void
+second(void *ctx)
+{
+    struct courier *c = ctx;
+
+    load_tick(c);
+    outs_again(c);
+    segments_tick(&c->segments, clock_mono());
+    scopes_tick(c);
+    if (++c->plan_turn % 30 == 0)
+        dests_sweep(c);
+    callouts_tick(c);
+    compaction_tick(c);
+    loop_timer_set(&c->second_timer, NS_PER_S);
+}
+
+static void
+tell_free(void *ctx, uint64_t number, uint64_t generation)
+{
+    struct courier *c = ctx;
+    struct buf b;
+
+    if (!c->links.spooler || c->freeing)
+        return;
+    buf_init(&b, 64);
+    put_u64(&b, number);
+    put_u64(&b, generation);
+    if (c->files)
+        spool_files_forget(c->files, number);
+    chan_send(c->links.spooler, TELL_FREE, 0, &b, -1); /* lost or full: told again later */
+    buf_done(&b);
+}
+
+/* --- made and ended --- */
+
+static void
+links_read(struct courier *c, const struct courier_links *links)
+{
+    const struct spool_share_page *page = spool_writer_share(links->writer)->page;
+
+    c->links = *links;
+    c->loop = links->loop;
+    c->own_epoch = page->epoch;
+    c->own_stream = page->stream;
+}
+
+static int
+conf_take(struct courier *c, const struct conf *conf, struct why *why)
+{
+    int err;
+
+    c->conf = conf;
+    c->main = conf_get(conf, "");
+    c->delivery = conf_get(conf, "delivery");
+    err = sources_load(&c->sources, conf);
+    if (err < 0)
+        return why_set(why, err, "sources and pools: %s", err_text(err));
+    return sessions_tls(c, why);
+}
+
+int
+courier_create(struct courier **ret, const struct courier_links *links, const struct conf *conf,
+               struct why *why)
+{
+    struct courier *c = calloc(1, sizeof *c);
+    int err;
+
+    if (!c)
+        return why_set(why, ERR_NOMEM, "no memory");
+    links_read(c, links);
+    c->mono0 = clock_mono();
+    c->wall0 = clock_wall();
+    c->seed = c->wall0 ^ c->own_epoch;
+    c->own_segment = SEGMENT_NONE;
+    index_init(&c->index, COURIER_MAX_ROWS, courier_tick(c));
+    c->index.lane_changed = plan_lane_changed;
+    c->index.ctx = c;
+    segments_init(&c->segments);
+    c->segments.free = tell_free;
+    c->segments.ctx = c;
+    map_init(&c->chunk_segments, 10000000, false);
+    loop_timer_init(&c->wheel_timer, c->loop, wheel_run, c);
+    loop_timer_init(&c->second_timer, c->loop, second, c);
+    c->plan_call = (struct loop_call){.fn = plan_run, .ctx = c};
+    c->wheel_call = (struct loop_call){.fn = wheel_run, .ctx = c};
+    c->files = spool_files_create(links->spool_dir, OPEN_FILES, NULL);
+    c->sites = sites_create();
+    c->outs = outs_create(c);
+    c->scopes = scopes_create();
+    c->callouts = callouts_create(c);
+    c->compaction = compaction_create(c);
+    err = c->files && c->sites && c->outs && c->scopes && c->callouts && c->compaction
+              ? sessions_create(&c->sessions, c, why)
+              : why_set(why, ERR_NOMEM, "no memory");
+    if (err == 0)
+        err = conf_take(c, conf, why);
+    if (err < 0) {
+        courier_free(c);
+        return err;
+    }
+    loop_timer_set(&c->second_timer, NS_PER_S);
+    *ret = c;
+    return 0;
+}
+
+static void
+tail_close(struct courier_tail *t)
+{
+    if (!t->tail)
+        return;
+    loop_io_free(t->wake);
+    loop_call_cancel(t->c->loop, &t->again);
+    spool_tail_free(t->tail);
+    *t = (struct courier_tail){0};
+}
+
+static void
+sessions_end_all(struct courier *c)
+{
+    struct str key;
+    struct site *s;
+    size_t at = 0;
+
+    while ((s = map_next(&c->sites->names, &at, &key)) != NULL) {
+        s->dests++; /* stays while its sessions go */
+        while (s->all)
+            session_end(s->all, false);
+        s->dests--;
+    }
+}
+
+void
+courier_free(struct courier *c)
+{
+    if (!c)
+        return;
+    c->freeing = true;
+    loop_timer_stop(&c->wheel_timer);
+    loop_timer_stop(&c->second_timer);
+    loop_timer_stop(&c->stop_timer);
+    loop_call_cancel(c->loop, &c->plan_call);
+    loop_call_cancel(c->loop, &c->wheel_call);
+    for (unsigned i = 0; i < COURIER_TAILS; i++)
+        tail_close(&c->tails[i]);
+    c->index.lane_changed = NULL;
+    if (c->sites && c->sessions)
+        sessions_end_all(c);
+    callouts_free(c);
+    compaction_free(c);
+    source_reverse_cancel(c);
+    dests_forget(c);
+    sites_free(c);
+    sessions_free(c);
+    if (c->outs)
+        outs_orphan(c);
+    scopes_free(c->scopes);
+    early_done(&c->early);
+    intake_done(c);
+    segments_done(&c->segments);
+    index_done(&c->index);
+    sources_done(&c->sources);
+    spool_files_free(c->files);
+    free(c);
+}
+
+int
+courier_set_conf(struct courier *c, const struct conf *conf, struct why *why)
+{
+    int err = conf_take(c, conf, why);
+
+    if (err < 0)
+        return err;
+    sites_retire(c);
+    dests_reroute(c);
+    scopes_apply(c);
+    courier_wheel_soon(c);
+    return 0;
+}
+
+void
+courier_set_gate(struct courier *c, struct chan *gate)
+{
+    c->links.gate = gate;
+    callouts_tell_all(c);
+}
+
+int
+courier_recover(struct courier *c, const uint32_t *live_epochs, unsigned nlive, struct why *why)
+{
+    uint64_t began = clock_mono();
+    int err = intake_recover(c, live_epochs, nlive, why);
+    char took[32];
+
+    if (err < 0)
+        return err;
+    c->recovered = true;
+    for (unsigned i = 0; i < COURIER_TAILS; i++) {
+        if (c->tails[i].tail)
+            loop_defer(c->loop, &c->tails[i].again);
+    }
+    courier_wheel_soon(c);
+    event_notice("the queue is read: %u messages for %u recipients in %s", c->index.messages.count,
+                 c->index.rows.count, str_show_duration(clock_mono() - began, took));
+    return 0;
+}
+
+/* --- tails --- */
+
+static void
+tail_run(void *ctx)
+{
+    struct courier_tail *t = ctx;
+    int got;
+
+    if (!t->c->recovered) /* what was said of its messages comes first */
+        return;
+    got = spool_tail_run(t->tail, TAIL_BATCHES);
+    if (got < 0) {
+        event_alarm("the log of epoch %u cannot be followed: %s; its mail is safe on disk and is "
+                    "delivered after the courier's next start",
+                    t->epoch, err_text(got));
+        return;
+    }
+    if (!t->caught_up && spool_tail_lag(t->tail) == 0) {
+        t->caught_up = true;
+        intake_caught_up(t->c, t->epoch);
+    }
+    if (!spool_tail_sleep(t->tail))
+        loop_defer(t->c->loop, &t->again);
+}
+
+static void
+tail_woken(void *ctx, unsigned ready)
+{
+    (void)ready;
+    tail_run(ctx);
+}
+
+/* The writer is gone: what it left is read to the end. */
+static void
+tail_finish(struct courier_tail *t)
+{
+    struct courier *c = t->c;
+    uint32_t epoch = t->epoch;
+    int err = spool_tail_finish(t->tail);
+
+    if (err < 0)
+        event_alarm("the end of epoch %u cannot be read: %s; its mail is safe on disk and is "
+                    "delivered after the courier's next start",
+                    epoch, err_text(err));
+    tail_close(t);
+    if (err == 0)
+        intake_epoch_over(c, epoch);
+}
+
+int
+courier_attach(struct courier *c, uint16_t stream, uint32_t epoch, int share_fd, int wake_fd)
+{
+    struct courier_tail *t = NULL;
+    struct spool_share share;
+    int err;
+
+    for (unsigned i = 0; i < COURIER_TAILS; i++) {
+        if (c->tails[i].tail && c->tails[i].stream == stream)
+            tail_finish(&c->tails[i]);
+    }
+    for (unsigned i = 0; i < COURIER_TAILS && !t; i++)
+        t = c->tails[i].tail ? NULL : &c->tails[i];
+    err = spool_share_attach(&share, share_fd, wake_fd);
+    if (err < 0)
+        return err;
+    if (!t) {
+        spool_share_done(&share);
+        return ERR_LIMIT;
+    }
+    *t = (struct courier_tail){.c = c, .epoch = epoch, .stream = stream, .share = share};
+    err = spool_tail_create(&t->tail, c->links.spool_dir, share, NULL, &intake_ops, c);
+    if (err < 0) {
+        *t = (struct courier_tail){0};
+        return err;
+    }
+    t->has_share = true;
+    t->again = (struct loop_call){.fn = tail_run, .ctx = t};
+    t->wake = loop_io_add(c->loop, spool_tail_wake_fd(t->tail), LOOP_READ, tail_woken, t);
+    if (!t->wake) {
+        tail_close(t);
+        return ERR_NOMEM;
+    }
+    loop_defer(c->loop, &t->again);
+    return 0;
+}
+
+/* --- messages --- */
+
+bool
+courier_message(struct courier *c, struct chan *from, uint16_t type, uint64_t id,
+                struct wire *body)
+{
+    uint64_t number, generation;
+
+    switch (type) {
+    case TELL_FREED:
+        number = wire_u64(body);
+        generation = wire_u64(body);
+        if (wire_end(body))
+            segments_freed(&c->segments, number, generation);
+        return true;
+    case TELL_SPACE:
+        compaction_space(c, body);
+        return true;
+    case ASK_CALLOUT:
+        callout_ask(c, from, id, body);
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* --- the end --- */
+
+static void
+stop_check(void *ctx)
+{
+    struct courier *c = ctx;
+    void (*stopped)(void *) = c->stopped;
+
+    if (!stopped)
+        return;
+    if ((c->sessions->n > 0 || outs_open(c) > 0) && clock_mono() < c->stop_until) {
+        loop_timer_set(&c->stop_timer, 20 * NS_PER_MS);
+        return;
+    }
+    c->stopped = NULL;
+    stopped(c->stopped_ctx);
+}
+
+void
+courier_stop(struct courier *c, uint64_t grace_ns, void (*stopped)(void *ctx), void *ctx)
+{
+    struct str key;
+    struct site *s;
+    size_t at = 0;
+
+    c->stopping = true;
+    c->stopped = stopped;
+    c->stopped_ctx = ctx;
+    c->stop_until = clock_mono() + grace_ns;
+    while ((s = map_next(&c->sites->names, &at, &key)) != NULL)
+        plan_close_idle(s);
+    loop_timer_init(&c->stop_timer, c->loop, stop_check, c);
+    loop_timer_set(&c->stop_timer, NS_PER_MS);
+}

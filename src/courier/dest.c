@@ -1,0 +1,363 @@
+/*
+ * courier/dest.c - where the mail of a destination goes: a transport that the gate chose, a route,
+ * an inside server, or the hosts that DNS names (courier/dest_mx.c).
+ *
+ * Called when a destination gets its first ready row, when its routing is stale and after new
+ * settings. The order: `via` of the recipient, a route that names the domain, a domain that we
+ * serve, a route by suffix, the route `*`, MX.
+ */
+#include "courier/dest.h"
+
+#include "core/event.h"
+#include "courier/plan.h"
+#include "courier/scope.h"
+
+#define DEST_IDLE_TICKS (60u << 4) /* about a minute */
+
+/* Length of the match, 0 none: exact names count more than any suffix, `*` least. */
+static size_t
+route_matches(const struct settings_route *r, struct str domain)
+{
+    const struct str *items = r->domains.items;
+    size_t best = 0;
+
+    for (size_t i = 0; i < r->domains.n; i++) {
+        size_t n = 0;
+        if (str_ieq(items[i], domain))
+            n = 1000;
+        else if (items[i].n > 1 && items[i].p[0] == '.' && str_iends(domain, items[i]))
+            n = 1 + items[i].n;
+        else if (str_eq(items[i], STR("*")))
+            n = 1;
+        best = MAX(best, n);
+    }
+    return best;
+}
+
+static const struct conf_section *
+route_find(const struct conf *conf, struct str domain, size_t *ret_match)
+{
+    const struct conf_section *best = NULL;
+
+    *ret_match = 0;
+    for (const struct conf_section *s = conf_first(conf, "route"); s; s = conf_next(s)) {
+        size_t n = route_matches(s->data, domain);
+        if (n > *ret_match) {
+            *ret_match = n;
+            best = s;
+        }
+    }
+    return best;
+}
+
+static const struct conf_section *
+domain_find(const struct conf *conf, struct str domain)
+{
+    for (const struct conf_section *s = conf_first(conf, "domain"); s; s = conf_next(s)) {
+        if (str_ieq(s->label, domain))
+            return s;
+    }
+    return NULL;
+}
+
+void
+dest_way(const struct courier *c, const struct index_dest *d, struct dest_way *ret)
+{
+    struct str domain = index_dest_domain(d), via = index_dest_via(d);
+    const struct conf_section *inside = domain_find(c->conf, domain);
+    size_t match = 0;
+
+    *ret = (struct dest_way){0};
+    if (via.n) {
+        ret->route = conf_find(c->conf, "route", via);
+        if (!ret->route)
+            ret->inside = str_eq(via, STR("inside")) ? inside : domain_find(c->conf, via);
+        if (ret->route || ret->inside)
+            return;
+    }
+    ret->route = route_find(c->conf, domain, &match);
+    if (ret->route && match >= 1000)
+        return;
+    if (inside) {
+        ret->route = NULL;
+        ret->inside = inside;
+        ret->backup = ((const struct settings_domain *)inside->data)->role == DOMAIN_BACKUP;
+    }
+}
+
+static char *
+copy_str(struct str s)
+{
+    return strndup(s.p ? s.p : "", s.n);
+}
+
+/* First line of a file named in the settings. */
+static char *
+first_line(struct courier *c, struct str path)
+{
+    struct str text = c->links.file ? c->links.file(c->links.file_ctx, path) : STR_NONE, rest;
+
+    text = str_cut(text, '\n', &rest);
+    if (text.n && text.p[text.n - 1] == '\r')
+        text.n--;
+    return copy_str(text);
+}
+
+bool
+dest_site_set(struct courier *c, struct site *s, const struct settings_route *r)
+{
+    if (!r)
+        return true;
+    s->tls = r->tls;
+    s->tls_wrapped = r->tls_wrapped;
+    s->allow_private = r->allow_private;
+    s->expire = r->expire;
+    if (r->max_sessions)
+        s->max_sessions = r->max_sessions;
+    if (r->messages_per_session)
+        s->messages_per_session = r->messages_per_session;
+    if (r->rate.count)
+        s->rate = r->rate;
+    s->pool = copy_str(r->pool);
+    s->user = copy_str(r->user);
+    s->password = r->user.n ? first_line(c, r->password_file) : copy_str(STR_NONE);
+    return s->pool && s->user && s->password;
+}
+
+static bool
+site_hosts(struct site *s, const struct conf_list *via)
+{
+    const struct str *items = via->items;
+    struct inside_host h;
+
+    for (size_t i = 0; i < via->n; i++) {
+        if (str_eq(items[i], STR("hold"))) {
+            s->kind = SITE_HOLD;
+            str_copy(STR("the route says hold: release it or change the route"), s->why,
+                     sizeof s->why);
+        } else if (str_eq(items[i], STR("discard"))) {
+            s->kind = SITE_DISCARD;
+        } else if (inside_parse(items[i], &h) == 0) {
+            if (!site_add_host(s, h.host, h.port, (uint16_t)i, (uint8_t)h.kind, h.path))
+                return false;
+        }
+    }
+    return true;
+}
+
+/* The site of a route or an inside server set. */
+static struct site *
+site_static(struct courier *c, const char *kind, struct str label, const struct conf_list *via,
+            const struct settings_route *r)
+{
+    char name[512];
+    bool fresh;
+    struct site *s;
+
+    str_fmt(name, sizeof name, "%s:%.*s", kind, STR_ARG(label));
+    s = site_get(c, str_c(name), &fresh);
+    if (!s || !fresh)
+        return s;
+    s->messages_per_session = 1000000000;
+    s->allow_private = true;
+    if (!dest_site_set(c, s, r) || !site_hosts(s, via)) {
+        site_release(s);
+        return NULL;
+    }
+    if (s->kind == SITE_HOSTS && s->nhosts == 0)
+        str_copy(STR("no host is named for it"), s->why, sizeof s->why);
+    return s;
+}
+
+void
+dest_join(struct courier *c, uint32_t dest, struct site *s, uint32_t fresh)
+{
+    struct index_dest *d = index_dest(&c->index, dest);
+
+    s->dests++;
+    dest_leave(c, dest);
+    d->site = s;
+    d->state = DEST_ROUTED;
+    d->fresh = fresh;
+    free(d->why);
+    d->why = NULL;
+    d->parked = c->scopes->list && scopes_match(c, index_dest_domain(d), NULL, STR_NONE, NULL,
+                                                s->name) != NULL;
+    dest_lanes(c, dest);
+}
+
+void
+dest_leave(struct courier *c, uint32_t dest)
+{
+    struct index_dest *d = index_dest(&c->index, dest);
+    struct site *s = d->site;
+
+    if (d->asking)
+        dest_mx_cancel(d);
+    if (s) {
+        for (uint32_t l = d->lanes; l != INDEX_NONE; l = index_lane(&c->index, l)->next)
+            site_lane_leave(s, l);
+        d->site = NULL;
+        s->dests--;
+        site_release(s);
+    }
+    d->state = DEST_NEW;
+}
+
+void
+dest_route(struct courier *c, uint32_t dest)
+{
+    struct index_dest *d = index_dest(&c->index, dest);
+    struct dest_way way;
+    struct site *s = NULL;
+
+    if (d->state == DEST_ASKING)
+        return;
+    dest_way(c, d, &way);
+    if (way.inside && !way.backup) {
+        const struct settings_domain *in = way.inside->data;
+        s = site_static(c, "inside", way.inside->label, &in->inside, NULL);
+    } else if (way.route) {
+        const struct settings_route *r = way.route->data;
+        const struct str *via = r->via.items;
+        if (r->via.n == 1 && str_eq(via[0], STR("mx"))) {
+            dest_mx_ask(c, dest, &way);
+            return;
+        }
+        s = site_static(c, "route", way.route->label, &r->via, r);
+    } else {
+        dest_mx_ask(c, dest, &way);
+        return;
+    }
+    if (s)
+        dest_join(c, dest, s, UINT32_MAX);
+}
+
+static bool
+lane_parked(const struct courier *c, const struct index_dest *d, const struct index_lane *l)
+{
+    const struct site *s = d->site;
+
+    if (c->delivery->hold || c->stopping || d->parked || s->kind == SITE_HOLD)
+        return true;
+    return c->sources.tenants[l->tenant].suspended > 0;
+}
+
+void
+dest_lanes(struct courier *c, uint32_t dest)
+{
+    struct index_dest *d = index_dest(&c->index, dest);
+
+    if (!d->site)
+        return;
+    for (uint32_t i = d->lanes; i != INDEX_NONE; i = index_lane(&c->index, i)->next) {
+        const struct index_lane *l = index_lane(&c->index, i);
+        if (l->n > 0 && !lane_parked(c, d, l))
+            site_lane_join(d->site, i);
+        else
+            site_lane_leave(d->site, i);
+    }
+}
+
+void
+plan_lane_changed(void *courier, uint32_t lane, bool filled)
+{
+    struct courier *c = courier;
+    struct index_lane *l = index_lane(&c->index, lane);
+    struct index_dest *d = index_dest(&c->index, l->dest);
+
+    if (!filled) {
+        if (d->site)
+            site_lane_leave(d->site, lane);
+        return;
+    }
+    if (d->state == DEST_ROUTED && d->fresh >= c->index.wheel.now) {
+        if (!lane_parked(c, d, l))
+            site_lane_join(d->site, lane);
+        return;
+    }
+    if (d->state == DEST_ASKING || c->delivery->hold)
+        return;
+    if (d->site)
+        dest_leave(c, l->dest);
+    dest_route(c, l->dest);
+}
+
+static void
+each_dest(struct courier *c, void (*fn)(struct courier *, uint32_t dest))
+{
+    struct str key;
+    size_t at = 0;
+    void *value;
+
+    while ((value = map_next(&c->index.dest_names, &at, &key)) != NULL)
+        fn(c, (uint32_t)(uintptr_t)value - 1);
+}
+
+static void
+reroute_one(struct courier *c, uint32_t dest)
+{
+    struct index_dest *d = index_dest(&c->index, dest);
+
+    dest_leave(c, dest);
+    if (d->ready > 0 && !c->delivery->hold)
+        dest_route(c, dest);
+}
+
+void
+dests_reroute(struct courier *c)
+{
+    each_dest(c, reroute_one);
+}
+
+void
+dests_forget(struct courier *c)
+{
+    if (c->sites)
+        each_dest(c, dest_leave);
+}
+
+void
+dests_sweep(struct courier *c)
+{
+    uint32_t now = c->index.wheel.now, victims[256];
+    struct str key;
+    size_t at = 0, n = 0;
+    void *value;
+
+    while (n < ARRAY_LEN(victims) &&
+           (value = map_next(&c->index.dest_names, &at, &key)) != NULL) {
+        uint32_t i = (uint32_t)(uintptr_t)value - 1;
+        const struct index_dest *d = index_dest(&c->index, i);
+        if (d->rows == 0 && d->lanes == INDEX_NONE && now - d->idle_since > DEST_IDLE_TICKS)
+            victims[n++] = i;
+    }
+    for (size_t i = 0; i < n; i++) {
+        dest_leave(c, victims[i]);
+        index_dest_drop(&c->index, victims[i]);
+    }
+}
+
+void
+dest_why(const struct courier *c, const struct index_dest *d, char *dst, size_t cap)
+{
+    const struct scope *sc;
+    const struct site *s = d->site;
+
+    if (c->delivery->hold)
+        str_fmt(dst, cap, "delivery.hold is on: everything waits until it is off");
+    else if (d->parked &&
+             (sc = scopes_match(c, index_dest_domain(d), NULL, STR_NONE, NULL, NULL)) != NULL)
+        str_fmt(dst, cap, "suspended: %s", sc->reason);
+    else if (d->state == DEST_ASKING)
+        str_fmt(dst, cap, "asking DNS for the hosts of the domain");
+    else if (d->state == DEST_FAILED)
+        str_fmt(dst, cap, "%s", d->why ? d->why : "no host is known");
+    else if (s && s->why[0])
+        str_fmt(dst, cap, "%s", s->why);
+    else if (s && s->kind == SITE_HOSTS && s->busy >= s->max_sessions)
+        str_fmt(dst, cap, "all %llu connections to %s are busy",
+                (unsigned long long)s->max_sessions, s->name);
+    else
+        str_fmt(dst, cap, "its turn at %s", s ? s->name : "a site");
+}

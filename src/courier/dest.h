@@ -1,0 +1,23 @@
+/*
+ * courier/dest.h - routing of destinations: what dest.c and dest_mx.c share.
+ */
+#ifndef GAPURA_COURIER_DEST_H
+#define GAPURA_COURIER_DEST_H
+
+#include "courier/site.h"
+
+struct dest_way {                      /* what the settings say; none set: MX */
+    const struct conf_section *route;  /* block route */
+    const struct conf_section *inside; /* block domain */
+    bool backup;                       /* a domain that we are the backup of: by MX */
+};
+void dest_way(const struct courier *, const struct index_dest *, struct dest_way *ret);
+void dest_join(struct courier *, uint32_t dest, struct site *, uint32_t fresh_until);
+/* Copies a route's settings into a fresh site; NULL route: nothing. */
+bool dest_site_set(struct courier *, struct site *, const struct settings_route *);
+
+/* dest_mx.c */
+void dest_mx_ask(struct courier *, uint32_t dest, const struct dest_way *);
+void dest_mx_cancel(struct index_dest *);
+
+#endif

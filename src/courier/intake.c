@@ -1,0 +1,392 @@
+/*
+ * courier/intake.c - records become rows: messages, copies, chunks, and what was said of them.
+ *
+ * Called by readers of dead epochs (courier/recover.c) and by live tails. While recovering, rows
+ * that may go on stay ACTIVE ("pending") and are opened at the end, when all was read.
+ */
+#include "courier/intake.h"
+
+#include "courier/intake_inner.h"
+#include "courier/letter.h"
+#include "courier/outcome.h"
+#include "courier/scope.h"
+#include "mail/address.h"
+
+uint32_t
+intake_dest(struct courier *c, const struct spool_rcpt *r)
+{
+    char room[ADDRESS_DOMAIN_MAX + 2];
+    ssize_t at = str_rchr(r->address, '@'), n;
+    struct str domain = at < 0 ? c->main->hostname : str_from(r->address, (size_t)at + 1);
+
+    if (domain.n == 0 || domain.n > ADDRESS_DOMAIN_MAX)
+        return INDEX_NONE;
+    if (str_is_ascii(domain)) {
+        memcpy(room, domain.p, domain.n);
+        str_lower(room, domain.n);
+        n = (ssize_t)domain.n;
+        if (n > 1 && room[n - 1] == '.')
+            n--;
+    } else {
+        n = address_domain_ascii(domain, room, sizeof room);
+        if (n < 0) { /* kept as it is: the look-up will say what is wrong with it */
+            memcpy(room, domain.p, domain.n);
+            n = (ssize_t)domain.n;
+        }
+    }
+    return index_dest_get(&c->index, str_of(room, (size_t)n), r->via);
+}
+
+void
+intake_message_over(struct courier *c, uint32_t message)
+{
+    struct index_message *m = index_message(&c->index, message);
+    uint64_t bytes = m->record_len + (uint64_t)m->body_len;
+    uint32_t segment = m->segment;
+
+    if (m->chunked)
+        intake_chunks_drop(c, m->epoch, m->seq);
+    index_message_drop(&c->index, message);
+    if (segment != SEGMENT_NONE)
+        segments_release(&c->segments, segment, bytes);
+}
+
+/* Where the record is; the segment that held it before is let go. */
+static void
+message_place(struct courier *c, uint32_t message, uint32_t slot, uint64_t record,
+              uint32_t record_len, uint64_t body, uint32_t body_len)
+{
+    struct index_message *m = index_message(&c->index, message);
+    uint32_t old = m->segment;
+    uint64_t old_bytes = m->record_len + (uint64_t)m->body_len;
+
+    segments_hold(&c->segments, slot, record_len + (uint64_t)body_len);
+    m->segment = slot;
+    m->record = (uint32_t)record;
+    m->record_len = record_len;
+    m->body = (uint32_t)body;
+    m->body_len = body_len;
+    if (old != SEGMENT_NONE)
+        segments_release(&c->segments, old, old_bytes);
+}
+
+static void
+message_fill(struct courier *c, struct index_message *m, const struct spool_envelope *env)
+{
+    m->received = (uint32_t)(env->received / NS_PER_S);
+    m->expires = (uint32_t)(env->expires / NS_PER_S);
+    m->tenant = sources_tenant(&c->sources, env->tenant);
+    m->flags = env->flags;
+    m->class = env->class;
+}
+
+/* The state that a new row begins in. */
+static void
+row_begin(struct courier *c, uint32_t row, const struct spool_envelope *env,
+          const struct spool_copy_state *state)
+{
+    struct index_row *r = index_row(&c->index, row);
+    uint64_t due = state ? state->due : env->not_before;
+
+    if (state)
+        r->attempts = MIN(state->attempts, 255u) & 255u;
+    if (state && state->result == SPOOL_ASIDE)
+        r->flags |= ROW_ASIDE;
+    if ((state && state->result == SPOOL_HELD) || (!state && (env->flags & SPOOL_MAIL_HOLD)))
+        return; /* rows are born HELD */
+    if (due > courier_wall(c)) {
+        index_wait(&c->index, row, courier_tick_of(c, due));
+        courier_wheel_soon(c);
+        return;
+    }
+    index_set(&c->index, row, ROW_ACTIVE);
+}
+
+/* One row for each recipient. False: memory or a ceiling; what is there then is kept. */
+static bool
+rows_make(struct courier *c, uint32_t message, const struct letter *l)
+{
+    struct letter_walk w = {0};
+    struct spool_rcpt r;
+    uint32_t ordinal, row = INDEX_NONE, dest;
+    int got;
+
+    while ((got = letter_next(l, &w, &ordinal, &r)) == 1) {
+        struct spool_copy_state state;
+        dest = intake_dest(c, &r);
+        if (dest == INDEX_NONE)
+            return false;
+        row = index_row_add(&c->index, message, ordinal, dest, row);
+        if (row == INDEX_NONE)
+            return false;
+        if (l->copy && spool_copy_state_at(l->states, w.i - 1, &state) == 0)
+            row_begin(c, row, &l->env, &state);
+        else
+            row_begin(c, row, &l->env, NULL);
+    }
+    return got == 0;
+}
+
+void
+intake_row_open(struct courier *c, uint32_t row)
+{
+    struct index_row *r = index_row(&c->index, row);
+
+    if (r->state != ROW_ACTIVE)
+        return;
+    if (r->flags & ROW_INTENT)
+        outcome_after_crash(c, row);
+    else
+        index_ready(&c->index, row);
+}
+
+static void
+rows_open(struct courier *c, uint32_t message)
+{
+    uint32_t next;
+
+    for (uint32_t row = index_message(&c->index, message)->rows; row != INDEX_NONE; row = next) {
+        next = index_row(&c->index, row)->sibling;
+        intake_row_open(c, row);
+    }
+}
+
+/* The index is full: the message stays on disk, is not delivered, and the operator is told. */
+static void
+intake_overflow(struct courier *c, const struct spool_envelope *env, uint32_t slot)
+{
+    char text[SPOOL_ID_TEXT];
+
+    segments_pin(&c->segments, slot);
+    event_alarm("message %s cannot be indexed (no memory, or over the limit of recipients); it "
+                "stays on disk and is read again at the next start",
+                spool_id_show(&env->id, text));
+}
+
+static void
+intake_message(struct courier *c, uint32_t slot, const struct letter *l, uint64_t record,
+               uint64_t body)
+{
+    const struct spool_envelope *env = &l->env;
+    const struct early_note *notes;
+    uint32_t message;
+    size_t n;
+
+    notes = early_find(&c->early, env->id.epoch, env->id.seq, &n);
+    for (size_t i = 0; i < n; i++) {
+        segments_refer(&c->segments, notes[i].own, slot);
+        if (notes[i].kind == EARLY_COPIED)
+            return;
+    }
+    message = index_message_add(&c->index, env->id.epoch, env->id.seq);
+    if (message == INDEX_NONE) {
+        if (index_message_find(&c->index, env->id.epoch, env->id.seq) == INDEX_NONE)
+            intake_overflow(c, env, slot);
+        return;
+    }
+    message_fill(c, index_message(&c->index, message), env);
+    message_place(c, message, slot, record, l->record.length, body, l->record.body_len);
+    if (env->nchunks > 0)
+        intake_chunks_set(c, message, env);
+    if (!rows_make(c, message, l))
+        intake_overflow(c, env, slot);
+    c->load.taken++;
+    for (size_t i = 0; i < n; i++)
+        intake_note_apply(c, message, &notes[i]);
+    if (index_message(&c->index, message)->open == 0)
+        intake_message_over(c, message);
+    else if (!c->recovering)
+        rows_open(c, message);
+}
+
+/* A copy takes the place of the original with what was still open then. */
+static void
+intake_copy(struct courier *c, uint32_t slot, const struct letter *l, uint64_t record,
+            uint64_t body)
+{
+    const struct spool_id *id = &l->env.id;
+    uint32_t message = index_message_find(&c->index, id->epoch, id->seq);
+
+    if (message != INDEX_NONE) {
+        segments_refer(&c->segments, slot, index_message(&c->index, message)->segment);
+        intake_message_over(c, message);
+    } else if (intake_is_live(c, id->epoch)) {
+        struct early_note note = {
+            .epoch = id->epoch, .seq = id->seq, .kind = EARLY_COPIED, .own = slot};
+        if (early_add(&c->early, &note) == 0)
+            segments_pin(&c->segments, slot);
+    }
+    message = index_message_add(&c->index, id->epoch, id->seq);
+    if (message == INDEX_NONE) {
+        intake_overflow(c, &l->env, slot);
+        return;
+    }
+    message_fill(c, index_message(&c->index, message), &l->env);
+    message_place(c, message, slot, record, l->record.length, body, l->record.body_len);
+    if (l->env.nchunks > 0)
+        intake_chunks_set(c, message, &l->env);
+    if (!rows_make(c, message, l))
+        intake_overflow(c, &l->env, slot);
+}
+
+static void
+intake_void(struct courier *c, const struct spool_record *r)
+{
+    struct spool_void v;
+    uint32_t message;
+
+    if (spool_void_decode(r, &v) < 0)
+        return;
+    while ((message = index_message_from(&c->index, v.epoch, v.first)) != INDEX_NONE) {
+        if (index_message(&c->index, message)->seq > v.last)
+            break;
+        intake_message_over(c, message);
+    }
+    intake_chunks_void(c, v.epoch, v.first, v.last);
+}
+
+static int
+intake_record(void *ctx, const struct spool_place *place, const struct spool_record *r)
+{
+    struct courier *c = ctx;
+    const struct spool_segment *s = place->segment;
+    bool own = s->stream >> 8 == SPOOL_STREAM_COURIER;
+    uint32_t slot = segments_get(&c->segments, s, own);
+    uint64_t body = r->body_len ? place->batch.offset + r->body_off : 0;
+    struct letter l = {0};
+
+    if (slot == SEGMENT_NONE)
+        return ERR_LIMIT;
+    segments_at(&c->segments, slot)->start =
+        place->position - (place->batch.offset - SPOOL_UNIT);
+    switch (r->type) {
+    case SPOOL_MESSAGE:
+    case SPOOL_COPY:
+        if (letter_decode(&l, r, s->node, s->epoch) < 0) {
+            event_alarm("a message of epoch %u in segment %llu does not decode; it is kept and "
+                        "not delivered: keep the file seg/%08llu.seg for study",
+                        s->epoch, (unsigned long long)s->number, (unsigned long long)s->number);
+            segments_pin(&c->segments, slot);
+        } else if (r->type == SPOOL_MESSAGE) {
+            intake_message(c, slot, &l, place->loc.offset, body);
+        } else {
+            intake_copy(c, slot, &l, place->loc.offset, body);
+        }
+        break;
+    case SPOOL_CHUNK:
+        intake_chunk(c, slot, s->epoch, r);
+        break;
+    case SPOOL_INTENT:
+    case SPOOL_OUTCOME:
+        intake_note(c, slot, r);
+        break;
+    case SPOOL_VOID:
+        intake_void(c, r);
+        break;
+    case SPOOL_SCOPE:
+        scopes_record(c, slot, r);
+        break;
+    default: /* CHECKPOINT: none is written by this version */
+        break;
+    }
+    return 0;
+}
+
+static void
+intake_damage(void *ctx, const struct spool_segment *s, uint64_t from, uint64_t to,
+              uint64_t after_seq, uint64_t before_seq)
+{
+    struct courier *c = ctx;
+    struct spool_id first = {s->node, s->epoch, after_seq + 1};
+    struct spool_id last = {s->node, s->epoch, before_seq == UINT64_MAX ? before_seq
+                                                                        : before_seq - 1};
+    char a[SPOOL_ID_TEXT], b[SPOOL_ID_TEXT];
+    uint32_t slot = segments_get(&c->segments, s, s->stream >> 8 == SPOOL_STREAM_COURIER);
+
+    if (slot != SEGMENT_NONE)
+        segments_pin(&c->segments, slot);
+    event_alarm("segment seg/%08llu.seg is damaged between bytes %llu and %llu; messages with ids "
+                "from %s to %s may be lost. Everything else in it is delivered; the file is kept",
+                (unsigned long long)s->number, (unsigned long long)from, (unsigned long long)to,
+                spool_id_show(&first, a), spool_id_show(&last, b));
+}
+
+static void
+intake_segment_end(void *ctx, const struct spool_segment *s)
+{
+    struct courier *c = ctx;
+    uint32_t slot = segments_get(&c->segments, s, s->stream >> 8 == SPOOL_STREAM_COURIER);
+
+    if (slot != SEGMENT_NONE)
+        segments_left(&c->segments, slot);
+}
+
+const struct spool_reader_ops intake_ops = {
+    .record = intake_record,
+    .damage = intake_damage,
+    .segment_end = intake_segment_end,
+};
+
+uint32_t
+intake_own_segment(struct courier *c, const struct spool_loc *loc, uint64_t generation)
+{
+    uint32_t slot = segments_find(&c->segments, loc->segment, generation);
+    struct spool_segment s = {.number = loc->segment, .generation = generation,
+                              .node = c->links.node, .epoch = c->own_epoch,
+                              .stream = c->own_stream};
+    const struct spool_share_page *page = spool_writer_share(c->links.writer)->page;
+    uint64_t n = atomic_load(&page->nsegments), start = SEGMENT_START_UNKNOWN;
+
+    if (slot != SEGMENT_NONE)
+        return slot;
+    for (uint64_t i = n; i-- > (n > SPOOL_SHARE_SEGMENTS ? n - SPOOL_SHARE_SEGMENTS : 0);) {
+        const struct spool_share_segment *e = &page->segments[i % SPOOL_SHARE_SEGMENTS];
+        if (atomic_load(&e->number) != loc->segment || atomic_load(&e->generation) != generation)
+            continue;
+        s.seq = atomic_load(&e->seq);
+        s.size = atomic_load(&e->size);
+        start = atomic_load(&e->start);
+        break;
+    }
+    slot = segments_get(&c->segments, &s, true);
+    if (slot == SEGMENT_NONE)
+        return slot;
+    segments_at(&c->segments, slot)->start = start;
+    if (c->own_segment != SEGMENT_NONE && c->own_segment != slot)
+        segments_left(&c->segments, c->own_segment);
+    c->own_segment = slot;
+    return slot;
+}
+
+void
+intake_own_message(struct courier *c, const struct intake_own *o)
+{
+    struct spool_record r = {.type = o->type, .seq = o->seq, .length = o->record_len,
+                             .body_len = o->body_len, .body_crc = o->body_crc,
+                             .payload = o->payload};
+    uint32_t slot = intake_own_segment(c, &o->loc, o->generation);
+    struct letter l = {0};
+
+    if (slot == SEGMENT_NONE || letter_decode(&l, &r, c->links.node, c->own_epoch) < 0) {
+        event_alarm("a message of our own could not be indexed; it is on disk and is read again "
+                    "at the next start");
+        return;
+    }
+    intake_message(c, slot, &l, o->loc.offset, o->body_len ? o->body_loc.offset : 0);
+}
+
+/* Compaction: the message now lies elsewhere; states stay as they are. */
+void
+intake_moved(struct courier *c, uint32_t message, const struct intake_own *o,
+             const struct spool_envelope *env)
+{
+    uint32_t slot = intake_own_segment(c, &o->loc, o->generation);
+
+    if (slot == SEGMENT_NONE)
+        return;
+    segments_refer(&c->segments, slot, index_message(&c->index, message)->segment);
+    message_place(c, message, slot, o->loc.offset, o->record_len,
+                  o->body_len ? o->body_loc.offset : 0, o->body_len);
+    if (env->nchunks > 0)
+        intake_chunks_set(c, message, env);
+}

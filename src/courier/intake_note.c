@@ -1,0 +1,119 @@
+/*
+ * courier/intake_note.c - intents and outcomes read from our own former epochs.
+ *
+ * Called by intake during recovery, and for tails whose messages come after what was said of them.
+ */
+#include "courier/intake_inner.h"
+#include "courier/outcome.h"
+
+/* What an outcome makes of one row. */
+static void
+row_apply(struct courier *c, uint32_t row, const struct early_note *n)
+{
+    struct index_row *r = index_row(&c->index, row);
+
+    if (n->kind == EARLY_INTENT) {
+        r->flags |= ROW_INTENT;
+        if (r->state != ROW_ACTIVE)
+            index_set(&c->index, row, ROW_ACTIVE); /* it was out of its list then */
+        return;
+    }
+    if (n->flags & EARLY_F_CLOSES)
+        r->flags &= ~ROW_INTENT & 15u;
+    r->attempts = n->attempts;
+    if (n->result == SPOOL_RETRY)
+        r->flags &= ~ROW_CRASHED & 15u;
+    if (n->flags & EARLY_F_CRASH)
+        r->flags |= ROW_CRASHED;
+    switch (n->result) {
+    case SPOOL_RETRY:
+    case SPOOL_UNKNOWN:
+        index_wait(&c->index, row, n->due);
+        courier_wheel_soon(c);
+        break;
+    case SPOOL_HELD:
+        index_set(&c->index, row, ROW_HELD);
+        break;
+    case SPOOL_RELEASED:
+        r->flags &= ~ROW_CRASHED & 15u;
+        index_set(&c->index, row, ROW_ACTIVE);
+        break;
+    case SPOOL_ASIDE:
+        r->flags |= ROW_ASIDE;
+        index_wait(&c->index, row, n->due);
+        courier_wheel_soon(c);
+        break;
+    default: /* settled */
+        index_row_free(&c->index, row);
+        break;
+    }
+}
+
+void
+intake_note_apply(struct courier *c, uint32_t message, const struct early_note *n)
+{
+    uint32_t row, next;
+
+    if (n->kind == EARLY_COPIED)
+        return;
+    if (n->ordinal != UINT32_MAX) {
+        row = index_row_find(&c->index, message, n->ordinal);
+        if (row != INDEX_NONE)
+            row_apply(c, row, n);
+        return;
+    }
+    for (row = index_message(&c->index, message)->rows; row != INDEX_NONE; row = next) {
+        next = index_row(&c->index, row)->sibling;
+        row_apply(c, row, n);
+    }
+}
+
+/* Applies to the message if it is there, keeps it for later if it is still to come. */
+static void
+note_each(struct courier *c, const struct spool_id *id, struct early_note *note, struct str ordinals,
+          uint32_t n)
+{
+    uint32_t message = index_message_find(&c->index, id->epoch, id->seq);
+    bool later = message == INDEX_NONE && intake_is_live(c, id->epoch);
+
+    if (message == INDEX_NONE && !later)
+        return;
+    if (!later)
+        segments_refer(&c->segments, note->own, index_message(&c->index, message)->segment);
+    for (uint32_t i = 0; i < MAX(n, 1u); i++) {
+        note->ordinal = n ? spool_ordinal_at(ordinals, i) : UINT32_MAX;
+        if (!later)
+            intake_note_apply(c, message, note);
+        else if (early_add(&c->early, note) == 0)
+            segments_pin(&c->segments, note->own);
+    }
+    if (!later && index_message(&c->index, message)->open == 0)
+        intake_message_over(c, message);
+}
+
+void
+intake_note(struct courier *c, uint32_t slot, const struct spool_record *r)
+{
+    struct early_note note = {.own = slot};
+    struct spool_outcome o;
+    struct spool_intent i;
+
+    if (r->type == SPOOL_INTENT && spool_intent_decode(r, &i) == 0) {
+        note.kind = EARLY_INTENT;
+        note.epoch = i.id.epoch;
+        note.seq = i.id.seq;
+        note_each(c, &i.id, &note, i.ordinals_wire, i.nordinals);
+    } else if (r->type == SPOOL_OUTCOME && spool_outcome_decode(r, &o) == 0) {
+        note.kind = EARLY_OUTCOME;
+        note.epoch = o.id.epoch;
+        note.seq = o.id.seq;
+        note.result = o.result;
+        note.attempts = (uint8_t)MIN(o.attempts, 255u);
+        note.due = courier_tick_of(c, o.due);
+        if (o.intent_open)
+            note.flags |= EARLY_F_CLOSES;
+        if (o.result == SPOOL_UNKNOWN && str_eq(o.text, STR(OUTCOME_CRASH_TEXT)))
+            note.flags |= EARLY_F_CRASH;
+        note_each(c, &o.id, &note, o.ordinals_wire, o.nordinals);
+    }
+}

@@ -1,0 +1,531 @@
+/*
+ * courier/job.c - the message that a session has in hand: from the log to the wire to its outcome.
+ *
+ * Called by session.c. The final dot goes only after the intent is durable; what the server said to
+ * each recipient is kept until the message is finished and then recorded in as few records as
+ * there are different answers.
+ */
+#include "courier/session.h"
+
+#include "core/event.h"
+#include "courier/intake.h"
+#include "courier/retry.h"
+#include "courier/scope.h"
+#include "mail/address.h"
+
+#define LOADS_PER_OFFER 32u /* messages that could not go, before the session is idle again */
+#define NO_ROOM_GAP     (5 * NS_PER_S)
+
+static bool
+job_room(struct session *s, uint32_t max)
+{
+    uint32_t *rows;
+    struct session_rcpt *rcpts;
+    struct smtp_client_rcpt *wire;
+
+    if (max <= s->rows_cap)
+        return true;
+    rows = reallocarray(s->rows, max, sizeof *rows);
+    if (rows)
+        s->rows = rows;
+    rcpts = reallocarray(s->rcpts, max, sizeof *rcpts);
+    if (rcpts)
+        s->rcpts = rcpts;
+    wire = reallocarray(s->wire_rcpts, max, sizeof *wire);
+    if (wire)
+        s->wire_rcpts = wire;
+    if (!rows || !rcpts || !wire)
+        return false;
+    s->rows_cap = max;
+    return true;
+}
+
+void
+job_attempt(const struct session *s, struct attempt *ret, const char *command)
+{
+    const struct site_host *h = &s->site->hosts[s->host];
+
+    *ret = (struct attempt){
+        .letter = &s->letter,
+        .peer = &s->peer,
+        .host = h->name[0] ? h->name : h->path,
+        .site = s->site->name,
+        .pool = s->site->pool,
+        .command = command,
+        .source = &s->c->sources.items[s->source],
+        .local = s->stream ? stream_local(s->stream) : NULL,
+        .tls = s->is_tls ? &s->tls : NULL,
+        .session = s->number,
+        .route_expire = s->site->expire,
+        .intent = true,
+        .tried = true,
+        .final = s->lmtp,
+        .next_has_dsn = s->client && (smtp_client_offers(s->client) & SMTP_OFFER_DSN),
+    };
+}
+
+/* Ends the message in hand with one result for all its recipients. */
+static void
+job_all(struct session *s, const struct attempt *a, const struct result *r)
+{
+    uint32_t n = s->nrows;
+
+    s->nrows = 0;
+    outcome_rows(s->c, s->message, s->rows, n, a, r);
+}
+
+/* Refused by ourselves, for what the next hop cannot take. */
+static void
+job_unfit(struct session *s, uint16_t subject, uint16_t detail, const char *text)
+{
+    struct attempt a;
+    struct result r = {.result = SPOOL_FAILED, .class = REPLY_UNSUPPORTED,
+                       .code = 554, .enhanced = {5, subject, detail}, .text = str_c(text)};
+
+    job_attempt(s, &a, "MAIL");
+    a.intent = false;
+    job_all(s, &a, &r);
+}
+
+/* Time over before a further try? */
+static bool
+job_expired(struct session *s)
+{
+    const struct index_message *m = index_message(&s->c->index, s->message);
+    struct retry_message rm = {
+        .received = s->letter.env.received, .expires = s->letter.env.expires,
+        .route_expire = s->site->expire, .class = m->class,
+        .null_sender = s->letter.env.sender.n == 0};
+    struct result r = {.result = SPOOL_EXPIRED, .class = REPLY_TEMPORARY, .code = 0,
+                       .enhanced = {4, 4, 7}, .text = STR("the time for delivery is over")};
+    struct attempt a;
+
+    if (courier_wall(s->c) < retry_expiry(s->c->delivery, &rm))
+        return false;
+    if (index_row(&s->c->index, s->rows[0])->attempts == 0 && !s->letter.env.expires)
+        return false; /* whatever held it: one try it gets */
+    job_attempt(s, &a, "");
+    a.intent = a.tried = false;
+    job_all(s, &a, &r);
+    return true;
+}
+
+static bool
+job_suspended(struct session *s)
+{
+    struct courier *c = s->c;
+
+    if (!c->scopes->by_sender ||
+        !scopes_match(c, STR_NONE, NULL, s->letter.env.sender, NULL, NULL))
+        return false;
+    for (uint32_t i = 0; i < s->nrows; i++)
+        index_set(&c->index, s->rows[i], ROW_SCOPED);
+    s->nrows = 0;
+    return true;
+}
+
+/* An address for a server without SMTPUTF8; false: it cannot be said there. */
+static bool
+job_downgrade(struct session *s, struct str in, struct str *ret)
+{
+    char room[ADDRESS_MAX + 256];
+    ssize_t n;
+
+    *ret = in;
+    if (in.n == 0 || str_is_ascii(in))
+        return true;
+    n = address_downgrade(in, room, sizeof room);
+    if (n < 0)
+        return false;
+    ret->p = (const char *)(uintptr_t)s->names.n; /* an offset until all are known */
+    ret->n = (size_t)n;
+    buf_add(&s->names, room, (size_t)n);
+    return !s->names.failed;
+}
+
+static bool
+header_is_ascii(struct str body)
+{
+    ssize_t end = str_find(body, STR("\r\n\r\n"));
+
+    return str_is_ascii(end < 0 ? body : str_sub(body, 0, (size_t)end));
+}
+
+/* Makes the envelope fit a server without SMTPUTF8. */
+static bool
+job_without_utf8(struct session *s, struct smtp_client_message *m)
+{
+    struct str piece = STR_NONE;
+    bool moved;
+
+    if (m->utf8 && m->body_8bit) {
+        if (body_pull(&s->body, &piece) < 0 || !header_is_ascii(piece) ||
+            body_open(&s->body, s->message, &s->letter) < 0)
+            return false;
+    }
+    buf_clear(&s->names);
+    if (!job_downgrade(s, m->sender, &m->sender))
+        return false;
+    moved = !str_is_ascii(s->letter.env.sender) && m->sender.n;
+    if (moved)
+        m->sender.p = s->names.p + (uintptr_t)m->sender.p;
+    for (uint32_t i = 0; i < m->nrcpt; i++) {
+        struct str before = s->wire_rcpts[i].address;
+        size_t sender_at = moved ? (size_t)(m->sender.p - s->names.p) : 0;
+        if (!job_downgrade(s, before, &s->wire_rcpts[i].address))
+            return false;
+        if (moved)
+            m->sender.p = s->names.p + sender_at;
+        s->rcpts[i].text_at = str_is_ascii(before) ? SIZE_MAX
+                                                   : (size_t)(uintptr_t)s->wire_rcpts[i].address.p;
+    }
+    for (uint32_t i = 0; i < m->nrcpt; i++) { /* the buffer does not move any more */
+        if (s->rcpts[i].text_at != SIZE_MAX)
+            s->wire_rcpts[i].address.p = s->names.p + s->rcpts[i].text_at;
+        s->rcpts[i].text_at = 0;
+    }
+    m->utf8 = false;
+    return true;
+}
+
+/* Recipients on the wire, from the record: both lists are in the order of ordinals. */
+static bool
+job_rcpts(struct session *s)
+{
+    struct letter_walk w = {0};
+    struct spool_rcpt r;
+    uint32_t ordinal, i = 0;
+
+    while (i < s->nrows && letter_next(&s->letter, &w, &ordinal, &r) == 1) {
+        if (index_row(&s->c->index, s->rows[i])->ordinal != ordinal)
+            continue;
+        s->wire_rcpts[i] = (struct smtp_client_rcpt){r.address, r.orcpt, r.notify};
+        s->rcpts[i] = (struct session_rcpt){0};
+        i++;
+    }
+    return i == s->nrows;
+}
+
+static bool
+needs_utf8(const struct session *s, const struct smtp_client_message *m)
+{
+    bool needs = m->utf8 || !str_is_ascii(m->sender);
+
+    for (uint32_t i = 0; i < m->nrcpt && !needs; i++)
+        needs = !str_is_ascii(s->wire_rcpts[i].address);
+    return needs;
+}
+
+static void
+intent_durable(struct out *o, int status)
+{
+    struct session *s = o->session;
+    struct courier *c = o->c;
+
+    if (status == 0) {
+        uint32_t own = intake_own_segment(c, &o->o.loc, o->o.generation);
+        if (own != SEGMENT_NONE && out_message_is(o))
+            segments_refer(&c->segments, own, index_message(&c->index, o->message)->segment);
+    }
+    out_give(o);
+    if (!s)
+        return;
+    s->intent = NULL;
+    s->intent_done = status == 0;
+    if (!s->wants_allow || s->state == SESSION_ENDING)
+        return;
+    s->wants_allow = false;
+    smtp_client_allow(s->client, s->intent_done);
+    s->deadline = 0;
+    if (s->state == SESSION_BUSY && smtp_client_timeout(s->client)) {
+        s->deadline = clock_mono() + smtp_client_timeout(s->client);
+        if (s->timer.due == 0 || s->timer.due > s->deadline)
+            loop_timer_set(&s->timer, smtp_client_timeout(s->client));
+    }
+}
+
+static void
+job_intent(struct session *s)
+{
+    const struct index_message *m = index_message(&s->c->index, s->message);
+    struct out *o = out_take(s->c, SPOOL_INTENT);
+    struct spool_intent rec = {
+        .id = courier_id(s->c, m),
+        .attempt = index_row(&s->c->index, s->rows[0])->attempts + 1u,
+        .source = s->c->sources.items[s->source].crc,
+        .peer = s->peer,
+        .nordinals = s->nrows,
+    };
+
+    s->intent_done = s->wants_allow = false;
+    s->intent = NULL;
+    if (!o)
+        return;
+    if (!out_rows(o, s->rows, s->nrows)) {
+        out_give(o);
+        return;
+    }
+    for (uint32_t i = 0; i < s->nrows; i++) /* the room serves for ordinals here */
+        o->rows[i] = index_row(&s->c->index, s->rows[i])->ordinal;
+    spool_intent_encode(&o->payload, &rec, o->rows);
+    o->nrows = 0;
+    o->can_wait = false;
+    o->message = s->message;
+    o->epoch = m->epoch;
+    o->seq = m->seq;
+    o->session = s;
+    o->durable = intent_durable;
+    if (out_add(o) < 0)
+        out_give(o);
+    else
+        s->intent = o;
+}
+
+static int
+job_pull(void *ctx, struct str *ret)
+{
+    struct session *s = ctx;
+
+    s->body_err = body_pull(&s->body, ret);
+    return s->body_err;
+}
+
+/* Gives the loaded message to the client: true if it is on its way. */
+static bool
+job_send(struct session *s)
+{
+    const struct spool_envelope *env = &s->letter.env;
+    uint32_t offers = smtp_client_offers(s->client);
+    const char *why = NULL;
+    int err;
+    struct smtp_client_message m = {
+        .sender = env->sender,
+        .rcpts = s->wire_rcpts,
+        .nrcpt = s->nrows,
+        .size = env->size,
+        .body_8bit = (env->flags & SPOOL_MAIL_8BIT) != 0,
+        .utf8 = (env->flags & SPOOL_MAIL_UTF8) != 0,
+        .ret = env->ret,
+        .envid = env->envid,
+        .pull = job_pull,
+        .pull_ctx = s,
+    };
+
+    s->body_err = 0;
+    buf_clear(&s->texts);
+    if ((env->flags & SPOOL_MAIL_REQUIRETLS) && !s->is_tls) {
+        job_unfit(s, 7, 30, "the sender asked for TLS all the way and the next host has none");
+        return false;
+    }
+    if (!(offers & SMTP_OFFER_SMTPUTF8) && needs_utf8(s, &m) && !job_without_utf8(s, &m)) {
+        job_unfit(s, 6, 7, "the next host does not take internationalised mail (SMTPUTF8)");
+        return false;
+    }
+    if (m.body_8bit && !(offers & SMTP_OFFER_8BITMIME)) {
+        if (env->flags & SPOOL_MAIL_SUBMITTED) {
+            job_unfit(s, 6, 3, "the next host does not take 8-bit mail (8BITMIME)");
+            return false;
+        }
+        m.body_8bit = false; /* the guard's mail goes on as it came: inside servers are clean */
+    }
+    err = smtp_client_send(s->client, &m, &why);
+    if (err == ERR_UNSUPPORTED && why && str_eq(str_c(why), STR("SIZE"))) {
+        job_unfit(s, 3, 4, "larger than the next host takes");
+        return false;
+    }
+    if (err == ERR_SYNTAX || err == ERR_UNSUPPORTED) {
+        job_unfit(s, 1, 3, "the address cannot be said in SMTP");
+        return false;
+    }
+    if (err < 0) { /* not ready after all: nothing was said, nothing is lost */
+        job_forget(s);
+        session_end(s, false);
+        return false;
+    }
+    job_intent(s);
+    return true;
+}
+
+bool
+job_take(struct session *s)
+{
+    struct courier *c = s->c;
+    unsigned told = smtp_client_max_rcpts(s->client);
+    uint32_t max = (uint32_t)c->delivery->rcpts_per_message;
+    int err;
+
+    if (told)
+        max = MIN(max, told);
+    if (!job_room(s, max))
+        return false;
+    for (unsigned i = 0; i < LOADS_PER_OFFER; i++) {
+        s->nrows = plan_take(s->site, s->source, s->rows, max, &s->message);
+        if (s->nrows == 0)
+            return false;
+        err = letter_load(c, s->message, &s->letter);
+        if (err == 0)
+            err = body_open(&s->body, s->message, &s->letter);
+        if (err == 0 && !job_rcpts(s))
+            err = ERR_CORRUPT;
+        if (err < 0) {
+            uint32_t n = s->nrows;
+            s->nrows = 0;
+            outcome_unreadable(c, s->message, s->rows, n, err);
+            continue;
+        }
+        if (job_suspended(s) || job_expired(s))
+            continue;
+        index_message(&c->index, s->message)->pins++;
+        if (job_send(s))
+            return true;
+        if (s->nrows == 0 && s->state != SESSION_ENDING)
+            index_message(&c->index, s->message)->pins--;
+        if (s->state == SESSION_ENDING)
+            return false;
+    }
+    site_queue(s->site); /* there may be more behind what could not go */
+    return false;
+}
+
+void
+job_may_send(struct session *s)
+{
+    if (s->intent_done || !s->intent)
+        smtp_client_allow(s->client, s->intent_done);
+    else
+        s->wants_allow = true;
+}
+
+void
+job_rcpt(struct session *s, unsigned i, enum smtp_client_stage stage, const struct smtp_reply *r)
+{
+    struct session_rcpt *x;
+
+    if (i >= s->nrows)
+        return;
+    x = &s->rcpts[i];
+    outcome_from_reply(&x->result, stage, r);
+    x->text_at = s->texts.n;
+    x->text_n = r->text.n;
+    buf_str(&s->texts, r->text);
+    if (s->texts.failed) { /* thousands of long refusals: the later ones lose their text */
+        s->texts.failed = false;
+        x->text_n = 0;
+    }
+    x->told = true;
+}
+
+/* Detaches the message from the session; rows stay ACTIVE and are the caller's. */
+static void
+job_leave(struct session *s)
+{
+    if (s->message != INDEX_NONE && s->nrows > 0)
+        index_message(&s->c->index, s->message)->pins--;
+    if (s->intent)
+        s->intent->session = NULL;
+    s->intent = NULL;
+    s->wants_allow = false;
+    s->nrows = 0;
+}
+
+void
+job_forget(struct session *s)
+{
+    uint32_t n = s->nrows;
+
+    if (n == 0)
+        return;
+    job_leave(s);
+    for (uint32_t i = n; i-- > 0;)
+        index_ready_first(&s->c->index, s->rows[i]);
+}
+
+/* Nothing was tried, for a reason of ours: again soon, not counted. */
+static void
+job_postpone(struct session *s, const char *text)
+{
+    struct attempt a;
+    struct result r = {.result = SPOOL_RETRY, .class = REPLY_TEMPORARY, .text = str_c(text),
+                       .enhanced = {4, 3, 1}};
+    uint32_t n = s->nrows;
+
+    job_attempt(s, &a, "DATA");
+    a.tried = a.intent = false;
+    r.due = courier_wall(s->c) + NO_ROOM_GAP;
+    job_leave(s);
+    /* No record: there is no room for one, and a crash would only make it ready sooner. */
+    for (uint32_t i = 0; i < n; i++)
+        index_wait(&s->c->index, s->rows[i], courier_tick_of(s->c, r.due));
+    courier_wheel_soon(s->c);
+    report_event(s->c, "TransientFailure", s->message, s->rows, n, &a, &r);
+}
+
+static void
+site_count(struct session *s, const struct result *r)
+{
+    struct site *site = s->site;
+
+    if (r->class == REPLY_DELIVERED) {
+        site->delivered++;
+        return;
+    }
+    site->deferred++;
+    if (r->class == REPLY_RATE) {
+        site->soft_limit = MAX(site->busy / 2, 1);
+        site->soft_until = clock_mono() + 60 * NS_PER_S;
+    }
+}
+
+/* One outcome for all that share an answer; refused ones first, each with its own. */
+static void
+job_settle(struct session *s, enum smtp_client_stage stage, const struct smtp_reply *reply)
+{
+    struct courier *c = s->c;
+    uint32_t message = s->message, n = s->nrows, rest = 0;
+    struct attempt a;
+    struct result r;
+
+    job_attempt(s, &a, smtp_client_stage_name(stage));
+    outcome_from_reply(&r, stage, reply);
+    job_leave(s);
+    site_count(s, &r);
+    for (uint32_t i = 0; i < n; i++) {
+        struct session_rcpt *x = &s->rcpts[i];
+        if (!x->told) {
+            s->rows[rest++] = s->rows[i];
+            continue;
+        }
+        x->result.text = str_of(s->texts.p + x->text_at, x->text_n);
+        a.command = s->lmtp && stage == SMTP_AT_DOT ? "DATA" : "RCPT";
+        outcome_rows(c, message, &s->rows[i], 1, &a, &x->result);
+    }
+    a.command = smtp_client_stage_name(stage);
+    if (rest > 0)
+        outcome_rows(c, message, s->rows, rest, &a, &r);
+}
+
+void
+job_done(struct session *s, enum smtp_client_stage stage, const struct smtp_reply *reply)
+{
+    bool fresh = s->messages == 0;
+
+    if (s->nrows == 0)
+        return;
+    s->messages++;
+    if (s->body_err < 0) {
+        uint32_t n = s->nrows;
+        job_leave(s);
+        outcome_unreadable(s->c, s->message, s->rows, n, s->body_err);
+        return;
+    }
+    if (reply->code == 0 && stage == SMTP_AT_DATA && !s->intent && !s->intent_done) {
+        job_postpone(s, "the log has no room for the intent; nothing was sent");
+        return;
+    }
+    /* A kept connection that the other side had closed: nothing was said about the message. */
+    if (reply->code == 0 && !fresh && (stage == SMTP_AT_MAIL || stage == SMTP_AT_RSET)) {
+        job_forget(s);
+        return;
+    }
+    job_settle(s, stage, reply);
+}

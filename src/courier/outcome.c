@@ -1,0 +1,322 @@
+/*
+ * courier/outcome.c - decides and records what became of recipients.
+ *
+ * Called by sessions, plan, control and recovery. Never waits for the disk: the record is on its
+ * way when this returns, and what it settles is let go when it is durable.
+ */
+#include "courier/outcome.h"
+
+#include "core/event.h"
+#include "core/metric.h"
+#include "courier/intake.h"
+#include "courier/outs.h"
+#include "courier/retry.h"
+
+#define OUTCOME_TEXT_MAX 512u
+#define SLICE 1024u /* rows of one record */
+
+void
+outcome_from_reply(struct result *ret, enum smtp_client_stage stage, const struct smtp_reply *r)
+{
+    *ret = (struct result){.class = (uint8_t)classify(stage, r), .code = (uint16_t)r->code,
+                           .text = r->text};
+    memcpy(ret->enhanced, r->enhanced, sizeof ret->enhanced);
+    ret->sticky = ret->class == REPLY_GREYLIST;
+    if (ret->class == REPLY_DELIVERED)
+        ret->result = SPOOL_DELIVERED;
+    else if (ret->class == REPLY_UNKNOWN)
+        ret->result = SPOOL_UNKNOWN;
+    else if (reply_classes[ret->class].permanent)
+        ret->result = SPOOL_FAILED;
+    else
+        ret->result = SPOOL_RETRY;
+}
+
+static void
+outcome_durable(struct out *o, int status)
+{
+    struct courier *c = o->c;
+    uint32_t own;
+
+    if (status < 0) { /* the writer has ended: the next start reads what is on disk */
+        out_give(o);
+        return;
+    }
+    own = intake_own_segment(c, &o->o.loc, o->o.generation);
+    if (out_message_is(o)) {
+        const struct index_message *m = index_message(&c->index, o->message);
+        if (own != SEGMENT_NONE && m->segment != SEGMENT_NONE)
+            segments_refer(&c->segments, own, m->segment);
+        for (uint32_t i = 0; i < o->nrows; i++)
+            index_row_free(&c->index, o->rows[i]);
+        if (m->open == 0)
+            intake_message_over(c, o->message);
+    }
+    out_give(o);
+}
+
+/* The record; `settled` rows are freed when it is durable. */
+static void
+outcome_record(struct courier *c, uint32_t message, const uint32_t *rows, uint32_t n,
+               const struct attempt *a, const struct result *r, uint32_t attempts)
+{
+    const struct index_message *m = index_message(&c->index, message);
+    struct out *o = out_take(c, SPOOL_OUTCOME);
+    uint32_t ordinals[SLICE];
+    bool settled = spool_result_settles(r->result);
+    struct spool_outcome rec = {
+        .id = courier_id(c, m),
+        .result = r->result,
+        .intent_open = a->intent,
+        .code = r->code,
+        .attempts = attempts,
+        .due = r->due,
+        .wall = clock_wall(),
+        .source = a->source ? a->source->crc : 0,
+        .text = str_sub(r->text, 0, OUTCOME_TEXT_MAX),
+        .nordinals = n,
+    };
+
+    for (uint32_t i = 0; i < n; i++)
+        ordinals[i] = index_row(&c->index, rows[i])->ordinal;
+    memcpy(rec.enhanced, r->enhanced, sizeof rec.enhanced);
+    if (a->peer)
+        rec.peer = *a->peer;
+    if (o && settled && !out_rows(o, rows, n)) {
+        out_give(o);
+        o = NULL;
+    }
+    if (!o) {
+        event_alarm("no memory to record an outcome; after a restart that mail may be sent again");
+        return;
+    }
+    o->epoch = m->epoch;
+    o->seq = m->seq;
+    o->message = message;
+    o->durable = outcome_durable;
+    spool_outcome_encode(&o->payload, &rec, ordinals);
+    if (out_add(o) < 0)
+        out_give(o);
+}
+
+/* RETRY and UNKNOWN: when, or is it over? The earliest law of all is the message's own expiry. */
+static void
+outcome_schedule(struct courier *c, const struct index_message *m, const struct attempt *a,
+                 struct result *r, uint32_t attempts)
+{
+    struct retry_message rm = {
+        .received = m->received * NS_PER_S,
+        .expires = m->expires * NS_PER_S,
+        .route_expire = a->route_expire,
+        .class = m->class,
+        .no_domain = a->no_domain,
+    };
+    uint64_t now = courier_wall(c), end = retry_expiry(c->delivery, &rm), due;
+
+    if (now >= end) {
+        r->result = SPOOL_EXPIRED;
+        return;
+    }
+    c->seed = c->seed * UINT64_C(6364136223846793005) + 1442695040888963407u;
+    due = now + retry_gap(c->delivery, attempts, c->seed ^ m->seq);
+    r->due = MAX(r->due, MIN(due, end));
+}
+
+/* The DELAY report, once for a row, when the setting's time has passed. */
+static void
+outcome_warn(struct courier *c, uint32_t message, const uint32_t *rows, uint32_t n,
+             const struct attempt *a, const struct result *r)
+{
+    const struct index_message *m = index_message(&c->index, message);
+    uint64_t age = courier_wall(c) - m->received * NS_PER_S;
+    struct retry_message rm = {.received = m->received * NS_PER_S,
+                               .expires = m->expires * NS_PER_S,
+                               .route_expire = a->route_expire, .class = m->class};
+    bool due = false;
+
+    if (!c->delivery->warn_after || age < c->delivery->warn_after || age > INT64_MAX ||
+        !(m->flags & SPOOL_MAIL_SUBMITTED))
+        return;
+    for (uint32_t i = 0; i < n; i++) {
+        due = due || !(index_row(&c->index, rows[i])->flags & ROW_WARNED);
+        index_row(&c->index, rows[i])->flags |= ROW_WARNED;
+    }
+    if (due)
+        bounce_rows(c, BOUNCE_DELAYED, message, rows, n, a, r,
+                    retry_expiry(c->delivery, &rm));
+}
+
+/* Counters and the event's type. */
+static const char *
+outcome_count(struct courier *c, const struct result *r, uint32_t n)
+{
+    switch (r->result) {
+    case SPOOL_DELIVERED:
+        metric_add(METRIC_DELIVERED, n);
+        c->load.delivered += n;
+        return "Delivery";
+    case SPOOL_RETRY:
+    case SPOOL_UNKNOWN:
+        metric_add(METRIC_DEFERRED, n);
+        c->load.deferred += n;
+        if (r->result == SPOOL_UNKNOWN) {
+            metric_add(METRIC_UNKNOWN, n);
+            c->load.unknown += n;
+        }
+        return "TransientFailure";
+    case SPOOL_FAILED:
+    case SPOOL_EXPIRED:
+        metric_add(METRIC_BOUNCED, n);
+        c->load.bounced += n;
+        return r->result == SPOOL_FAILED ? "Bounce" : "Expiration";
+    case SPOOL_REMOVED:
+        return "AdminBounce";
+    case SPOOL_HELD:
+        return "Hold";
+    case SPOOL_RELEASED:
+        return "Release";
+    default:
+        return "SetAside";
+    }
+}
+
+/* A failure is told to the sender, or, when nobody may be told, kept and set aside. */
+static void
+outcome_tell(struct courier *c, uint32_t message, const uint32_t *rows, uint32_t n,
+             const struct attempt *a, struct result *r)
+{
+    if (r->result == SPOOL_DELIVERED && !a->next_has_dsn)
+        bounce_rows(c, BOUNCE_SUCCESS, message, rows, n, a, r, 0);
+    if (r->result != SPOOL_FAILED && r->result != SPOOL_EXPIRED)
+        return;
+    if (bounce_rows(c, BOUNCE_FAILED, message, rows, n, a, r, 0))
+        return;
+    r->result = SPOOL_ASIDE;
+    r->due = courier_wall(c) + c->delivery->expire;
+}
+
+static void
+rows_change(struct courier *c, const uint32_t *rows, uint32_t n, const struct attempt *a,
+            const struct result *r)
+{
+    uint32_t due = courier_tick_of(c, r->due);
+
+    for (uint32_t i = 0; i < n; i++) {
+        struct index_row *row = index_row(&c->index, rows[i]);
+        row->flags &= ~ROW_INTENT & 15u;
+        if (r->result == SPOOL_RETRY) /* a clear answer: a later crash is the first again */
+            row->flags &= ~ROW_CRASHED & 15u;
+        if (spool_result_settles(r->result)) {
+            index_set(&c->index, rows[i], ROW_SETTLING);
+        } else if (r->result == SPOOL_HELD) {
+            index_set(&c->index, rows[i], ROW_HELD);
+        } else if (r->result == SPOOL_RELEASED) {
+            row->flags &= ~(ROW_CRASHED | ROW_ASIDE) & 15u;
+            index_ready(&c->index, rows[i]);
+        } else {
+            if (r->result == SPOOL_ASIDE)
+                row->flags |= ROW_ASIDE;
+            row->source = r->sticky && a->source
+                              ? (uint32_t)(a->source - c->sources.items + 1) & 0xffff
+                              : 0;
+            index_wait(&c->index, rows[i], due);
+            courier_wheel_soon(c);
+        }
+    }
+}
+
+static void
+outcome_slice(struct courier *c, uint32_t message, const uint32_t *rows, uint32_t n,
+              const struct attempt *a, struct result r)
+{
+    uint32_t attempts = 0;
+
+    for (uint32_t i = 0; i < n; i++) {
+        struct index_row *row = index_row(&c->index, rows[i]);
+        if (a->tried && row->attempts < 255)
+            row->attempts++;
+        attempts = MAX(attempts, row->attempts);
+    }
+    if (r.result == SPOOL_RETRY || r.result == SPOOL_UNKNOWN)
+        outcome_schedule(c, index_message(&c->index, message), a, &r, attempts);
+    report_event(c, outcome_count(c, &r, n), message, rows, n, a, &r);
+    if (r.result == SPOOL_RETRY || r.result == SPOOL_UNKNOWN)
+        outcome_warn(c, message, rows, n, a, &r);
+    else
+        outcome_tell(c, message, rows, n, a, &r);
+    if (r.result == SPOOL_ASIDE)
+        report_event(c, outcome_count(c, &r, n), message, rows, n, a, &r);
+    rows_change(c, rows, n, a, &r);
+    outcome_record(c, message, rows, n, a, &r, attempts);
+}
+
+void
+outcome_rows(struct courier *c, uint32_t message, const uint32_t *rows, uint32_t n,
+             const struct attempt *a, const struct result *r)
+{
+    for (uint32_t at = 0; at < n; at += SLICE)
+        outcome_slice(c, message, rows + at, MIN(n - at, SLICE), a, *r);
+}
+
+void
+outcome_after_crash(struct courier *c, uint32_t row)
+{
+    struct index_row *r = index_row(&c->index, row);
+    struct attempt a = {.intent = true, .tried = true};
+    struct result held = {.result = SPOOL_HELD, .class = REPLY_UNKNOWN,
+                          .text = STR("outcome unknown after two crashes in a row: look whether "
+                                      "it arrived, then release or remove it")};
+    struct result again = {.result = SPOOL_UNKNOWN, .class = REPLY_UNKNOWN,
+                           .text = STR(OUTCOME_CRASH_TEXT)};
+
+    if (r->flags & ROW_CRASHED) {
+        metric_add(METRIC_UNKNOWN, 1);
+        outcome_rows(c, r->message, &row, 1, &a, &held);
+        return;
+    }
+    r->flags |= ROW_CRASHED;
+    outcome_rows(c, r->message, &row, 1, &a, &again);
+}
+
+void
+outcome_due(struct courier *c, uint32_t row)
+{
+    struct index_row *r = index_row(&c->index, row);
+    struct attempt a = {0};
+    struct result gone = {.result = SPOOL_REMOVED,
+                          .text = STR("set aside and kept for the time that mail is tried; "
+                                      "nobody asked for it")};
+
+    if (r->flags & ROW_ASIDE)
+        outcome_rows(c, r->message, &row, 1, &a, &gone);
+    else
+        index_ready(&c->index, row);
+}
+
+void
+outcome_operator(struct courier *c, uint32_t message, const uint32_t *rows, uint32_t n,
+                 uint8_t result, struct str reason)
+{
+    struct attempt a = {0};
+    struct result r = {.result = result, .text = reason, .due = courier_wall(c)};
+
+    outcome_rows(c, message, rows, n, &a, &r);
+}
+
+void
+outcome_unreadable(struct courier *c, uint32_t message, const uint32_t *rows, uint32_t n, int err)
+{
+    const struct index_message *m = index_message(&c->index, message);
+    struct spool_id id = courier_id(c, m);
+    struct letter none = {0};
+    struct attempt a = {.letter = &none};
+    char text[SPOOL_ID_TEXT], why[200];
+    struct result r = {.result = SPOOL_HELD};
+
+    r.text = str_of(why, str_fmt(why, sizeof why, "its bytes in the log cannot be read: %s",
+                                 err_text(err)));
+    event_alarm("message %s is held: %s. Nothing of it was sent; keep the segment file, look at "
+                "the disk, then `gapura queue release` or `remove`",
+                spool_id_show(&id, text), why);
+    outcome_rows(c, message, rows, n, &a, &r);
+}

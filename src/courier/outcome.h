@@ -1,0 +1,68 @@
+/*
+ * courier/outcome.h - what became of recipients: rows, records, events, reports.
+ *
+ * A row's end: outcome_rows() decides (retry, expire, fail), changes the rows, sends the event,
+ * makes a report if one is due, and adds the OUTCOME record. Settled rows stay SETTLING until the
+ * record is durable; only then does their segment lose them.
+ */
+#ifndef GAPURA_COURIER_OUTCOME_H
+#define GAPURA_COURIER_OUTCOME_H
+
+#include "courier/classify.h"
+#include "courier/inner.h"
+#include "courier/letter.h"
+#include "net/tls.h"
+
+/* Text of the UNKNOWN outcome that recovery writes: it is how a second crash is told from a lost
+ * connection. Never change it: it is compared with what older logs hold. */
+#define OUTCOME_CRASH_TEXT "the courier ended between the message and its outcome"
+
+struct attempt {                  /* facts of a try, for record, event and report */
+    const struct letter *letter;  /* NULL: read when needed */
+    const struct endpoint *peer;
+    const char *host, *site, *pool, *command;
+    const struct source *source;
+    const struct endpoint *local;
+    const struct tls_info *tls;   /* NULL: no TLS */
+    uint64_t session;             /* number of the connection; 0: none */
+    uint64_t route_expire;
+    bool intent;                  /* an intent is open for these rows */
+    bool tried;                   /* counts as an attempt */
+    bool no_domain;               /* DNS trouble: the shorter expiry */
+    bool next_has_dsn;            /* the next hop took over the duty to report */
+    bool final;                   /* the next hop is the mailbox itself (LMTP, Maildir) */
+};
+struct result {
+    uint8_t result;               /* enum spool_result; RETRY may become EXPIRED */
+    uint8_t class;                /* enum reply_class */
+    uint16_t code, enhanced[3];
+    struct str text;
+    uint64_t due;                 /* wall ns: not before (RETRY); 0: by the law */
+    bool sticky;                  /* retry from the same source */
+};
+void outcome_rows(struct courier *, uint32_t message, const uint32_t *rows, uint32_t n,
+                  const struct attempt *, const struct result *);
+/* Fills from a reply; `stage` decides the class. */
+void outcome_from_reply(struct result *ret, enum smtp_client_stage stage,
+                        const struct smtp_reply *r);
+/* A pending row whose intent was open when the last courier ended. */
+void outcome_after_crash(struct courier *, uint32_t row);
+/* A row whose time has come: ready again, or expired. */
+void outcome_due(struct courier *, uint32_t row);
+/* Operator's verbs. reason: for the record and the event. */
+void outcome_operator(struct courier *, uint32_t message, const uint32_t *rows, uint32_t n,
+                      uint8_t result, struct str reason);
+/* The message cannot be read: all its rows are held, the operator is told. */
+void outcome_unreadable(struct courier *, uint32_t message, const uint32_t *rows, uint32_t n,
+                        int err);
+
+/* report.c: one event of a KumoMTA-like kind for these rows. */
+void report_event(struct courier *, const char *type, uint32_t message, const uint32_t *rows,
+                  uint32_t n, const struct attempt *, const struct result *);
+/* bounce.c: a report to the sender. */
+enum bounce_kind { BOUNCE_FAILED, BOUNCE_DELAYED, BOUNCE_SUCCESS };
+/* True: it was made, or none was asked for. False: nobody may be told (backscatter, null sender). */
+bool bounce_rows(struct courier *, enum bounce_kind, uint32_t message, const uint32_t *rows,
+                 uint32_t n, const struct attempt *, const struct result *, uint64_t until);
+
+#endif

@@ -1,0 +1,53 @@
+/*
+ * courier/outs.h - records of ours on their way to the log.
+ *
+ * A record is taken from a free list, filled, added; its bytes live in it until the batch is
+ * durable. What the writer cannot take now (no segment, failed disk) waits here in order and is
+ * added again: outcomes are never dropped. Intents alone are refused instead, since the dot can
+ * wait.
+ */
+#ifndef GAPURA_COURIER_OUTS_H
+#define GAPURA_COURIER_OUTS_H
+
+#include "courier/inner.h"
+#include "spool/record.h"
+
+#define OUT_ROWS 8u
+
+struct session;
+struct out {
+    struct spool_out o;
+    struct courier *c;
+    struct out *next, *all_next, *all_prev;
+    struct buf payload, body;
+    struct iovec body_piece;
+    /* The record is durable (0), or was given up (only when the writer ends). */
+    void (*durable)(struct out *, int status);
+    bool can_wait;         /* waits for the writer instead of being refused */
+    bool adding;
+    uint32_t epoch;        /* of the message it speaks of */
+    uint64_t seq;
+    uint32_t message;
+    uint32_t nrows, cap;
+    uint32_t *rows;        /* room, or heap */
+    uint32_t room[OUT_ROWS];
+    struct session *session;
+    void *ctx;
+    uint64_t number;
+};
+
+struct outs *outs_create(struct courier *);
+void outs_free(struct outs *);
+struct out *out_take(struct courier *, uint8_t type); /* NULL: no memory */
+void out_give(struct out *);
+bool out_rows(struct out *, const uint32_t *rows, uint32_t n);
+/* The payload is encoded. 0, or negative if it cannot wait: the caller has it back. */
+int out_add(struct out *);
+/* The message is still the one that the record speaks of. */
+bool out_message_is(const struct out *);
+void outs_again(struct courier *); /* adds what waits */
+void outs_orphan(struct courier *);      /* the courier goes, records may still be under way */
+size_t outs_waiting(const struct courier *);
+size_t outs_open(const struct courier *); /* taken and not given back */
+
+#endif

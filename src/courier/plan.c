@@ -1,0 +1,488 @@
+/*
+ * courier/plan.c - which rows go next, over which connection, and when new ones are opened.
+ *
+ * Called when a lane fills, a session becomes free, an address is known or a wait is over: the site
+ * is queued and looked at once in this turn. Never waits; what cannot go now leaves the name of its
+ * wait in site->why.
+ */
+#include "courier/plan.h"
+
+#include "core/event.h"
+#include "courier/dest.h"
+#include "courier/retry.h"
+#include "courier/session.h"
+
+#define QUANTUM       16   /* messages of a turn, times the tenant's weight */
+#define STICKY_LOOK   16u  /* rows looked at for one that this source may take */
+#define SIBLING_LOOK  4096u
+#define OPEN_PER_TURN 64u  /* connections that one site opens in a turn */
+#define LOW_EVERY     16u  /* each so many picks begin with the lowest class */
+#define BLOCK_MAX     (600 * NS_PER_S)
+#define SWEEP_MAX     2000u
+
+void
+plan_soon(struct courier *c)
+{
+    loop_defer(c->loop, &c->plan_call);
+}
+
+static uint32_t
+share_pool(const struct site *s, const struct share *sh)
+{
+    if (s->pool && s->pool[0])
+        return sources_pool(&s->c->sources, str_c(s->pool));
+    return s->c->sources.tenants[sh->tenant].pool;
+}
+
+/* The law of exclusivity again, at the last door: rows never meet a source that is not theirs. */
+static bool
+share_allows(const struct site *s, const struct share *sh, uint32_t source)
+{
+    const struct source *src = &s->c->sources.items[source];
+
+    if (src->gone || src->suspended)
+        return false;
+    return source_allows(src, s->c->sources.tenants[sh->tenant].number) &&
+           pool_has(&s->c->sources, share_pool(s, sh), source);
+}
+
+/* First row of the lane that may leave by this source. */
+static uint32_t
+lane_pick(struct courier *c, const struct index_lane *l, uint32_t source)
+{
+    uint32_t row = l->head;
+
+    for (unsigned i = 0; i < STICKY_LOOK && row != INDEX_NONE; i++) {
+        struct index_row *r = index_row(&c->index, row);
+        if (r->source && (r->source > c->sources.n || c->sources.items[r->source - 1].gone))
+            r->source = 0;
+        if (r->source == 0 || source == UINT32_MAX || r->source == source + 1)
+            return row;
+        row = r->next;
+    }
+    return INDEX_NONE;
+}
+
+/* The share's next row; its lanes take turns. */
+static uint32_t
+share_pick(struct courier *c, struct share *sh, uint32_t source)
+{
+    uint32_t first = sh->lanes, at = first, row;
+
+    do {
+        const struct index_lane *l = index_lane(&c->index, at);
+        row = lane_pick(c, l, source);
+        if (row != INDEX_NONE) {
+            sh->lanes = l->share_next;
+            return row;
+        }
+        at = l->share_next;
+    } while (at != first);
+    return INDEX_NONE;
+}
+
+static uint32_t
+class_pick(struct site *s, unsigned class, uint32_t source)
+{
+    struct share *sh = s->classes[class], *first = sh;
+    bool hungry = false;
+    uint32_t row;
+
+    while (sh) {
+        bool may = source == UINT32_MAX || share_allows(s, sh, source);
+        if (may && sh->deficit > 0) {
+            row = share_pick(s->c, sh, source);
+            if (row != INDEX_NONE) {
+                sh->deficit--;
+                s->classes[class] = sh->deficit > 0 ? sh : sh->next;
+                return row;
+            }
+        } else if (may) {
+            sh->deficit += (int64_t)QUANTUM * s->c->sources.tenants[sh->tenant].weight;
+            hungry = true;
+        }
+        sh = sh->next;
+        if (sh == first) {
+            if (!hungry)
+                return INDEX_NONE;
+            hungry = false;
+        }
+    }
+    return INDEX_NONE;
+}
+
+static uint32_t
+site_pick(struct site *s, uint32_t source)
+{
+    uint32_t row = INDEX_NONE;
+    bool low = ++s->picks % LOW_EVERY == 0;
+
+    for (unsigned i = 0; i < SITE_CLASSES && row == INDEX_NONE; i++)
+        row = class_pick(s, low ? SITE_CLASSES - 1 - i : i, source);
+    return row;
+}
+
+/* Other rows of the same message that go the same way. */
+static uint32_t
+take_siblings(struct site *s, uint32_t row, uint32_t source, uint32_t *rows, uint32_t max)
+{
+    struct index *ix = &s->c->index;
+    uint32_t n = 1, next = index_row(ix, row)->sibling;
+
+    rows[0] = row;
+    index_set(ix, row, ROW_ACTIVE);
+    for (unsigned look = 0; look < SIBLING_LOOK && n < max && next != INDEX_NONE; look++) {
+        struct index_row *r = index_row(ix, next);
+        uint32_t at = next;
+        next = r->sibling;
+        if (r->state != ROW_READY || index_dest(ix, r->dest)->site != s ||
+            !index_lane(ix, r->due)->joined)
+            continue;
+        if (r->source && source != UINT32_MAX && r->source != source + 1)
+            continue;
+        rows[n++] = at;
+        index_set(ix, at, ROW_ACTIVE);
+    }
+    return n;
+}
+
+uint32_t
+plan_take(struct site *s, uint32_t source, uint32_t *rows, uint32_t max, uint32_t *ret_message)
+{
+    uint64_t now, wait;
+    uint32_t row;
+
+    if (s->retired || s->c->stopping || !site_has_work(s))
+        return 0;
+    if (s->rate.count) {
+        now = clock_mono();
+        wait = bucket_peek(&s->bucket, &s->rate, now);
+        if (wait) {
+            loop_timer_set(&s->timer, wait);
+            str_fmt(s->why, sizeof s->why, "the rate allowed at %.120s is used up for now",
+                    s->name);
+            return 0;
+        }
+    }
+    row = site_pick(s, source);
+    if (row == INDEX_NONE)
+        return 0;
+    if (s->rate.count)
+        bucket_take(&s->bucket, &s->rate, clock_mono());
+    *ret_message = index_row(&s->c->index, row)->message;
+    return take_siblings(s, row, source, rows, max);
+}
+
+void
+plan_site_works(struct site *s)
+{
+    s->failures = 0;
+    s->why[0] = '\0';
+    s->blocked_until = 0;
+}
+
+/* Rows of a blocked site that are over their time, or whose sender is to be warned, get an outcome
+ * of their own; all others wait as they are and cost nothing. */
+static void
+sweep_overdue(struct site *s, const struct attempt *a, const struct result *r)
+{
+    struct courier *c = s->c;
+    uint32_t found[64], n = 0, look = 0;
+    uint64_t now = courier_wall(c);
+
+    for (unsigned class = 0; class < SITE_CLASSES; class++) {
+        struct share *first = s->classes[class], *sh = first;
+        for (; sh; sh = sh->next == first ? NULL : sh->next) {
+            uint32_t lane = sh->lanes, start = lane;
+            do {
+                const struct index_lane *l = index_lane(&c->index, lane);
+                for (uint32_t row = l->head; row != INDEX_NONE && look < SWEEP_MAX; look++) {
+                    const struct index_row *ir = index_row(&c->index, row);
+                    const struct index_message *m = index_message(&c->index, ir->message);
+                    struct retry_message rm = {.received = m->received * NS_PER_S,
+                                               .expires = m->expires * NS_PER_S,
+                                               .route_expire = s->expire, .class = m->class};
+                    bool warn = c->delivery->warn_after && !(ir->flags & ROW_WARNED) &&
+                                (m->flags & SPOOL_MAIL_SUBMITTED) &&
+                                now > rm.received + c->delivery->warn_after;
+                    if (n < ARRAY_LEN(found) && (warn || now >= retry_expiry(c->delivery, &rm)))
+                        found[n++] = row;
+                    row = ir->next;
+                }
+                lane = l->share_next;
+            } while (lane != start && look < SWEEP_MAX);
+        }
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        uint32_t message = index_row(&c->index, found[i])->message;
+        index_set(&c->index, found[i], ROW_ACTIVE);
+        outcome_rows(c, message, &found[i], 1, a, r);
+    }
+}
+
+void
+plan_site_failed(struct site *s, uint32_t source, const char *host, const struct endpoint *peer,
+                 enum smtp_client_stage stage, const struct smtp_reply *reply)
+{
+    struct courier *c = s->c;
+    uint32_t rows[1024], n, message = INDEX_NONE;
+    uint32_t max = (uint32_t)MIN(c->delivery->rcpts_per_message, ARRAY_LEN(rows));
+    struct attempt a = {.peer = peer, .host = host, .site = s->name, .tried = true,
+                        .source = source == UINT32_MAX ? NULL : &c->sources.items[source],
+                        .command = smtp_client_stage_name(stage), .route_expire = s->expire};
+    struct result r;
+    uint64_t gap;
+    char text[160];
+
+    outcome_from_reply(&r, stage, reply);
+    r.result = SPOOL_RETRY; /* whatever it said, it was not about a message */
+    s->failures++;
+    gap = MIN(retry_gap(c->delivery, s->failures, 0) / 2, BLOCK_MAX);
+    s->blocked_until = clock_mono() + gap;
+    loop_timer_set(&s->timer, gap);
+    smtp_reply_show(reply, text, sizeof text);
+    str_fmt(s->why, sizeof s->why, "no host of it can be used (%.50s: %.120s)", host, text);
+    n = plan_take(s, source, rows, max, &message);
+    if (n > 0)
+        outcome_rows(c, message, rows, n, &a, &r);
+    sweep_overdue(s, &a, &r);
+}
+
+void
+plan_close_idle(struct site *s)
+{
+    while (s->idle)
+        session_quit(s->idle);
+}
+
+/* Mail of a route that says discard. */
+static void
+site_discard(struct site *s)
+{
+    uint32_t rows[1024], n, message = INDEX_NONE;
+    struct attempt a = {.site = s->name, .tried = true};
+    struct result r = {.result = SPOOL_DELIVERED, .code = 250,
+                       .text = STR("discarded, as the route says")};
+
+    for (unsigned i = 0; i < 256; i++) {
+        n = plan_take(s, UINT32_MAX, rows, ARRAY_LEN(rows), &message);
+        if (n == 0)
+            return;
+        outcome_rows(s->c, message, rows, n, &a, &r);
+    }
+    site_queue(s);
+}
+
+static uint64_t
+share_rows(const struct courier *c, const struct share *sh, uint64_t enough)
+{
+    uint32_t at = sh->lanes;
+    uint64_t n = 0;
+
+    do {
+        const struct index_lane *l = index_lane(&c->index, at);
+        n += l->n;
+        at = l->share_next;
+    } while (at != sh->lanes && n <= enough);
+    return n;
+}
+
+/* Does that share need another connection than those on their way? */
+static bool
+share_wants(const struct site *s, const struct share *sh)
+{
+    uint64_t usable = 0;
+
+    if (s->connecting == 0)
+        return true;
+    for (const struct session *x = s->all; x; x = x->next)
+        usable += x->state == SESSION_CONNECTING && share_allows(s, sh, x->source);
+    return share_rows(s->c, sh, usable) > usable;
+}
+
+/* The next host that is not known to be dead, of the best preference. */
+static struct site_host *
+host_next(struct site *s, bool *ret_asking)
+{
+    uint64_t now = clock_mono();
+
+    for (unsigned i = 0; i < s->nhosts;) {
+        unsigned n = 1;
+        while (i + n < s->nhosts && s->hosts[i + n].preference == s->hosts[i].preference)
+            n++;
+        for (unsigned j = 0; j < n; j++) {
+            struct site_host *h = &s->hosts[i + (s->picks + s->sessions + j) % n];
+            if (h->dead_until > now)
+                continue;
+            switch (host_addresses(s, h)) {
+            case HOST_READY:
+                return h;
+            case HOST_ASKING:
+                *ret_asking = true;
+                break;
+            case HOST_NONE:
+                h->dead_until = now + 60 * NS_PER_S;
+                break;
+            }
+        }
+        if (*ret_asking)
+            return NULL; /* a better host is about to be known */
+        i += n;
+    }
+    return NULL;
+}
+
+/* One more connection for that share: true if one was opened. */
+static bool
+open_one(struct site *s, struct share *sh, struct site_host *h)
+{
+    struct courier *c = s->c;
+    const struct tenant *t = &c->sources.tenants[sh->tenant];
+    uint32_t lane = sh->lanes, row = index_lane(&c->index, lane)->head, source;
+    const char *why = "";
+    struct addr a = {0};
+    uint16_t sticky = index_row(&c->index, row)->source & 0xffff;
+
+    source = sticky && sticky <= c->sources.n ? sticky - 1u : UINT32_MAX;
+    if (source == UINT32_MAX || !share_allows(s, sh, source) ||
+        c->sources.items[source].sessions >= c->sources.items[source].max_sessions)
+        source = pool_pick(&c->sources, share_pool(s, sh), t->number, NULL, NULL, &why);
+    if (source == UINT32_MAX) {
+        str_fmt(s->why, sizeof s->why, "%s", why);
+        return false;
+    }
+    if (h->kind == INSIDE_MAILDIR) {
+        maildir_run(s, source, h);
+        return false;
+    }
+    if (h->kind != INSIDE_LMTP_UNIX && !host_pick(s, h, &c->sources.items[source], &a)) {
+        str_fmt(s->why, sizeof s->why, "%s", h->why);
+        loop_timer_set(&s->timer, NS_PER_S);
+        return false;
+    }
+    return session_open(s, source, (uint32_t)(h - s->hosts), &a) != NULL;
+}
+
+/* Everything is dead or without addresses, and no session told it. */
+static void
+site_without_host(struct site *s)
+{
+    struct smtp_reply r = {.text = str_c(s->nhosts ? s->hosts[0].why : "no host is named")};
+
+    if (s->blocked_until > clock_mono())
+        return;
+    if (r.text.n == 0)
+        r.text = STR("every host failed a moment ago");
+    plan_site_failed(s, UINT32_MAX, s->nhosts ? s->hosts[0].name : s->name, NULL, SMTP_AT_CONNECT,
+                     &r);
+}
+
+static bool
+may_open(struct site *s)
+{
+    struct courier *c = s->c;
+    uint64_t limit = s->max_sessions;
+
+    if (s->soft_until > clock_mono())
+        limit = MIN(limit, MAX(s->soft_limit, 1));
+    if (s->sessions >= limit) {
+        if (s->idle && site_has_work(s)) { /* idle ones are of the wrong source */
+            session_quit(s->idle);
+            return true;
+        }
+        return false;
+    }
+    if (c->sessions->n < c->delivery->max_sessions || sessions_close_one_idle(c, s))
+        return true;
+    str_fmt(s->why, sizeof s->why, "all %llu connections of delivery.max_sessions are in use",
+            (unsigned long long)c->delivery->max_sessions);
+    loop_timer_set(&s->timer, 100 * NS_PER_MS);
+    return false;
+}
+
+static void
+site_open(struct site *s)
+{
+    unsigned opened = 0;
+
+    for (unsigned class = 0; class < SITE_CLASSES; class++) {
+        struct share *sh = s->classes[class], *first = sh, *next;
+        while (sh && opened < OPEN_PER_TURN) {
+            bool asking = false, last = sh->next == first;
+            struct site_host *h;
+            next = sh->next;
+            while (opened < OPEN_PER_TURN && share_wants(s, sh) && may_open(s)) {
+                h = host_next(s, &asking);
+                if (!h) {
+                    if (asking)
+                        str_fmt(s->why, sizeof s->why, "asking DNS for the addresses of its hosts");
+                    else if (s->sessions == 0)
+                        site_without_host(s);
+                    return;
+                }
+                if (h->kind == INSIDE_MAILDIR) { /* takes rows itself: shares may be gone */
+                    open_one(s, sh, h);
+                    if (site_has_work(s) && s->blocked_until < clock_mono())
+                        site_queue(s);
+                    return;
+                }
+                if (!open_one(s, sh, h))
+                    break;
+                opened++;
+            }
+            sh = last ? NULL : next;
+        }
+    }
+    if (opened >= OPEN_PER_TURN)
+        site_queue(s);
+}
+
+static void
+plan_site(struct site *s)
+{
+    uint64_t now = clock_mono();
+    struct session *x, *next;
+
+    if (s->retired || s->c->stopping || s->c->delivery->hold || s->kind == SITE_HOLD ||
+        !site_has_work(s))
+        return;
+    if (s->kind == SITE_DISCARD) {
+        site_discard(s);
+        return;
+    }
+    for (x = s->idle; x && site_has_work(s); x = next) {
+        next = x->idle_next;
+        session_offer(x);
+    }
+    if (!site_has_work(s))
+        return;
+    if (s->rate.count && bucket_peek(&s->bucket, &s->rate, now) > 0) {
+        loop_timer_set(&s->timer, bucket_peek(&s->bucket, &s->rate, now));
+        return;
+    }
+    if (s->blocked_until > now) {
+        loop_timer_set(&s->timer, s->blocked_until - now);
+        return;
+    }
+    site_open(s);
+}
+
+void
+plan_run(void *courier)
+{
+    struct courier *c = courier;
+    struct sites *all = c->sites;
+    struct site *s = all->queue, *next;
+
+    all->queue = NULL;
+    all->queue_tail = &all->queue;
+    for (struct site *x = s; x; x = x->next_queued)
+        x->sessions++; /* keeps it while the list is walked */
+    for (; s; s = next) {
+        next = s->next_queued;
+        s->queued = false;
+        s->sessions--;
+        plan_site(s);
+        site_release(s);
+    }
+}

@@ -1,0 +1,27 @@
+/*
+ * courier/plan.h - matches ready rows to sessions: who goes next, by which connection.
+ */
+#ifndef GAPURA_COURIER_PLAN_H
+#define GAPURA_COURIER_PLAN_H
+
+#include "courier/classify.h"
+#include "courier/site.h"
+
+struct session;
+void plan_soon(struct courier *);
+void plan_run(void *courier);
+/* The index tells that a lane has rows now, or none. */
+void plan_lane_changed(void *courier, uint32_t lane, bool filled);
+void plan_close_idle(struct site *);
+
+/* Takes the next message's rows for that source out of the site's lanes: up to `max` into `rows`
+ * (ACTIVE then); returns how many. `source` UINT32_MAX: for any. */
+uint32_t plan_take(struct site *, uint32_t source, uint32_t *rows, uint32_t max,
+                   uint32_t *ret_message);
+/* No host of the site can be reached: what waits gets its name, one message its failed try. */
+void plan_site_failed(struct site *, uint32_t source, const char *host,
+                      const struct endpoint *peer, enum smtp_client_stage,
+                      const struct smtp_reply *);
+void plan_site_works(struct site *); /* a session became ready */
+
+#endif

@@ -1,0 +1,92 @@
+/*
+ * courier/session.h - one connection to a next host (or a Maildir's worker), message by message.
+ *
+ * connecting -> ready (smtp client) -> takes a message from the plan -> intent on its way while
+ * MAIL and RCPT go out -> intent durable and server ready: body -> outcome -> the next message, or
+ * idle until one comes or the setting's time is over.
+ */
+#ifndef GAPURA_COURIER_SESSION_H
+#define GAPURA_COURIER_SESSION_H
+
+#include "courier/letter.h"
+#include "courier/outcome.h"
+#include "courier/outs.h"
+#include "courier/plan.h"
+#include "net/stream.h"
+#include "net/tls.h"
+#include "smtp/client.h"
+
+enum session_state {
+    SESSION_CONNECTING, /* not ready yet */
+    SESSION_IDLE,
+    SESSION_BUSY,       /* has a message */
+    SESSION_ENDING,     /* QUIT said, or lost: freed from the deferred queue */
+};
+
+struct session_rcpt {   /* beside rows[i] */
+    struct result result;
+    size_t text_at, text_n; /* in session.texts */
+    bool told;
+};
+struct session {
+    struct courier *c;
+    struct site *site;
+    uint32_t source, host;
+    uint8_t state;      /* enum session_state */
+    bool lmtp, mail_lost, was_ready, is_tls, tls_tried, intent_done, wants_allow, in_offer;
+    uint64_t number, since, messages;
+    uint64_t deadline;  /* mono ns; 0: none */
+    struct endpoint peer;
+    struct stream *stream;
+    struct smtp_client *client;
+    struct loop_timer timer;
+    struct loop_call end_call, go_call;
+    struct tls_info tls;
+    /* the message in hand */
+    uint32_t message, nrows, rows_cap;
+    uint32_t *rows;
+    struct session_rcpt *rcpts;
+    struct smtp_client_rcpt *wire_rcpts;
+    struct letter letter;
+    struct body body;
+    struct buf texts;   /* replies to recipients */
+    struct buf names;   /* addresses in another form than the log's */
+    struct out *intent;
+    int body_err;
+    struct session *next, *prev;           /* of the site */
+    struct session *idle_next, *idle_prev; /* of the site's idle ones, newest first */
+    struct session *age_next, *age_prev;   /* of all idle ones, oldest first */
+};
+struct sessions {
+    uint64_t n, numbers;
+    struct session *idle_oldest, *idle_newest;
+    struct tls_context *tls_any, *tls_verify;
+};
+
+int sessions_create(struct sessions **ret, struct courier *, struct why *);
+int sessions_tls(struct courier *, struct why *); /* new settings */
+void sessions_free(struct courier *);
+
+/* NULL: no descriptor, no memory; the site is told through plan_site_failed(). */
+struct session *session_open(struct site *, uint32_t source, uint32_t host, const struct addr *);
+/* The session is idle or just became ready: true if it took a message. */
+bool session_offer(struct session *);
+void session_quit(struct session *);       /* idle: says QUIT and goes */
+void session_end(struct session *, bool flush); /* now; frees later in this turn */
+/* Lists. */
+void session_idle(struct session *);
+void session_unidle(struct session *);
+bool sessions_close_one_idle(struct courier *, const struct site *not_of);
+
+/* job.c: the message in hand. */
+bool job_take(struct session *);           /* loads one, hands it to the client, writes the intent */
+void job_rcpt(struct session *, unsigned i, enum smtp_client_stage, const struct smtp_reply *);
+void job_done(struct session *, enum smtp_client_stage, const struct smtp_reply *);
+void job_may_send(struct session *);
+void job_forget(struct session *);         /* the session goes: rows are ready again */
+void job_attempt(const struct session *, struct attempt *ret, const char *command);
+
+/* maildir.c: delivers the next messages of a site's Maildir host. */
+void maildir_run(struct site *, uint32_t source, struct site_host *);
+
+#endif
