@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 
 #include "cases.h"
+#include "cases_curl.h"
 
 static bool
 has_end(const char *path, const char *end)
@@ -83,6 +84,7 @@ static const struct {
     void (*run)(const char *path);
 } rows[] = {
     {is_seed, cases_seed},
+    {cases_curl_matches, cases_curl_run},
     {is_json5, cases_robin},
     {is_json, run_json},
     {is_message, cases_message},
