@@ -19,8 +19,15 @@
 #define PREPARE_PAUSE       NS_PER_MS /* between two segments being pre-written */
 #define PREPARE_AFTER_ERROR (5 * NS_PER_S)
 
+#define LATER_MAX 1024u
+
 struct spooler {
     struct role *role;
+    /* Given back, but an earlier segment of its epoch must go first (spool/pool.h). */
+    struct {
+        uint64_t number, generation;
+    } later[LATER_MAX];
+    unsigned nlater;
     struct spool_pool *pool;
     struct loop_timer prepare;
     struct spool_space told;
@@ -127,22 +134,44 @@ answer_segment(struct spooler *s, struct chan *to, uint64_t id, struct wire *bod
     loop_timer_set(&s->prepare, PREPARE_PAUSE);
 }
 
-static void
-take_back(struct spooler *s, struct chan *from, struct wire *body)
+/* True if the segment is free now (or was before): the courier may drop its outcomes. */
+static bool
+recycle(struct spooler *s, uint64_t number, uint64_t generation)
 {
-    uint64_t number = wire_u64(body), generation = wire_u64(body);
     int rc = spool_pool_free(s->pool, number, generation);
-    if (rc) {
+    if (rc == ERR_STATE)
+        return false;
+    if (rc && rc != ERR_STALE && rc != ERR_NOTFOUND) {
         event_warning("segment %llu could not be recycled: %s; its space stays used until the next "
                       "start",
                       (unsigned long long)number, err_text(rc));
-        return;
+        return false;
     }
     CLEANUP(buf_done) struct buf b;
     buf_init(&b, 64);
     put_u64(&b, number);
     put_u64(&b, generation);
-    chan_send(from, TELL_FREED, 0, &b, -1);
+    chan_send(role_chan(s->role, ROLE_COURIER), TELL_FREED, 0, &b, -1);
+    return true;
+}
+
+static void
+take_back(struct spooler *s, struct wire *body)
+{
+    uint64_t number = wire_u64(body), generation = wire_u64(body);
+    if (!recycle(s, number, generation)) {
+        if (s->nlater < LATER_MAX) {
+            s->later[s->nlater].number = number;
+            s->later[s->nlater++].generation = generation;
+        }
+        return;
+    }
+    for (unsigned i = 0; i < s->nlater;) {
+        if (recycle(s, s->later[i].number, s->later[i].generation))
+            s->later[i] = s->later[--s->nlater];
+        else
+            i++;
+    }
     tell_space(s);
 }
 
@@ -163,7 +192,7 @@ spooler_message(struct role *r, enum role_id from, uint16_t type, uint64_t id, s
         answer_segment(s, role_chan(r, from), id, body);
         break;
     case TELL_FREE:
-        take_back(s, role_chan(r, from), body);
+        take_back(s, body);
         break;
     default:
         event_warning("unknown message %#x from %s", type, role_table[from].name);
