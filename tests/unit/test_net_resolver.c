@@ -1,0 +1,371 @@
+/* The resolver's side with a real name server behind it (NSD), DNSSEC included. */
+#include "net_zone.h"
+
+#include "net/dns.h"
+#include "tap.h"
+
+static const char zone_example[] = "$ORIGIN example.test.\n"
+                                   "$TTL 300\n"
+                                   "@ IN SOA ns hostmaster 1 3600 600 86400 77\n"
+                                   "@ IN NS ns\n"
+                                   "ns IN A 127.0.0.1\n"
+                                   "@ IN MX 20 Backup.Example.TEST.\n"
+                                   "@ IN MX 10 mx\n"
+                                   "@ 60 IN TXT \"v=spf1 \" \"include:a.test \" \"-all\"\n"
+                                   "@ 60 IN TXT \"other\"\n"
+                                   "mx IN A 192.0.2.1\n"
+                                   "mx IN A 192.0.2.2\n"
+                                   "mx IN AAAA 2001:db8::1\n"
+                                   "one IN CNAME two\n"
+                                   "two IN CNAME mx\n"
+                                   "broken IN CNAME nowhere\n"
+                                   "ring IN CNAME ring2\n"
+                                   "ring2 IN CNAME ring\n"
+                                   "null IN MX 0 .\n"
+                                   "_25._tcp.mx IN TLSA 3 1 1 ( 00112233445566778899aabbccddeeff"
+                                   " 00112233445566778899aabbccddeeff )\n"
+                                   "odd IN MX 5 a\\.b.example.test.\n"
+                                   "odd IN MX 6 mx\n";
+static const char zone_reverse[] = "$ORIGIN 2.0.192.in-addr.arpa.\n"
+                                   "$TTL 300\n"
+                                   "@ IN SOA ns.example.test. h.example.test. 1 3600 600 86400 60\n"
+                                   "@ IN NS ns.example.test.\n"
+                                   "1 IN PTR MX.example.test.\n";
+static const char zone_loop[] = "$ORIGIN 127.in-addr.arpa.\n"
+                                "$TTL 300\n"
+                                "@ IN SOA ns.example.test. h.example.test. 1 3600 600 86400 60\n"
+                                "@ IN NS ns.example.test.\n"
+                                "9.0.0 IN PTR lab.example.test.\n";
+
+struct rig {
+    struct loop *loop;
+    struct dns_server *server;
+    struct dns_client *client;
+    struct chan *client_side, *server_side;
+};
+
+static void
+to_server(void *ctx, uint16_t type, uint64_t id, struct wire *body, int fd)
+{
+    struct rig *r = ctx;
+
+    (void)fd;
+    if (!dns_server_message(r->server, r->server_side, type, id, body))
+        chan_refuse(r->server_side);
+}
+
+static void
+to_client(void *ctx, uint16_t type, uint64_t id, struct wire *body, int fd)
+{
+    struct rig *r = ctx;
+
+    (void)fd;
+    if (!dns_client_message(r->client, type, id, body))
+        chan_refuse(r->client_side);
+}
+
+static const struct chan_ops server_ops = {.message = to_server};
+static const struct chan_ops client_ops = {.message = to_client};
+
+static bool
+rig_up(struct rig *r, const struct dns_server_conf *conf)
+{
+    struct why why = {0};
+    int fds[2];
+
+    r->loop = loop_create();
+    if (dns_server_create(&r->server, r->loop, conf, &why) < 0) {
+        printf("# %s\n", why.text);
+        return false;
+    }
+    chan_pair(fds);
+    r->server_side = chan_create(r->loop, fds[0], &server_ops, r);
+    r->client_side = chan_create(r->loop, fds[1], &client_ops, r);
+    r->client = dns_client_create(r->loop, r->client_side, 1000);
+    return true;
+}
+
+static void
+rig_down(struct rig *r)
+{
+    dns_client_free(r->client);
+    chan_free(r->client_side);
+    dns_server_forget(r->server, r->server_side);
+    chan_free(r->server_side);
+    dns_server_free(r->server);
+    loop_free(r->loop);
+}
+
+static bool answered;
+
+static void
+on_answer(void *ctx, const struct dns_answer *a)
+{
+    (void)ctx;
+    (void)a;
+    answered = true;
+}
+
+static void
+nothing(void *ctx)
+{
+    (void)ctx;
+}
+
+/* Asks and waits; the answer is the client's. */
+static const struct dns_answer *
+ask(struct rig *r, const char *name, enum dns_type type)
+{
+    static const struct dns_answer none = {.status = DNS_TEMPORARY, .ttl = 999999};
+    uint64_t until = clock_mono() + 15 * NS_PER_S;
+    const struct dns_answer *a;
+    struct loop_timer tick;
+    struct dns_ask q;
+
+    answered = false;
+    loop_timer_init(&tick, r->loop, nothing, NULL);
+    if (dns_client_ask(r->client, str_c(name), type, &q, on_answer, NULL) < 0)
+        return &none;
+    while (!answered && clock_mono() < until) {
+        loop_timer_set(&tick, 100 * NS_PER_MS);
+        loop_once(r->loop, true);
+    }
+    loop_timer_stop(&tick);
+    dns_ask_cancel(&q);
+    a = dns_client_cached(r->client, str_c(name), type);
+    return a ? a : &none;
+}
+
+static bool
+has_mx(const struct dns_answer *a, uint16_t preference, const char *name)
+{
+    for (size_t i = 0; i < a->n; i++) {
+        if (a->records[i].preference == preference && str_eq(a->records[i].name, str_c(name)))
+            return true;
+    }
+    return false;
+}
+
+static void
+test_records(struct rig *r)
+{
+    const struct dns_answer *a = ask(r, "example.test", DNS_MX);
+    char text[48];
+
+    IS(a->status, DNS_OK, "MX");
+    IS(a->n, 2, "two of them");
+    OK(has_mx(a, 10, "mx.example.test") && has_mx(a, 20, "backup.example.test"),
+       "in lower case, with preferences");
+    OK(!a->secure && !a->cname, "neither signed nor an alias");
+    IS(a->ttl, 300, "TTL");
+    a = ask(r, "mx.example.test", DNS_A);
+    IS(a->n, 2, "two addresses");
+    a = ask(r, "mx.example.test", DNS_AAAA);
+    IS(a->n, 1, "one of IPv6");
+    TEXT(str_c(addr_show(&a->records[0].addr, text)), "2001:db8::1", "this one");
+    a = ask(r, "example.test", DNS_TXT);
+    IS(a->n, 2, "two texts");
+    OK(str_eq(a->records[0].data, STR("v=spf1 include:a.test -all")) ||
+           str_eq(a->records[1].data, STR("v=spf1 include:a.test -all")),
+       "their strings are joined");
+    IS(a->ttl, 60, "with their TTL");
+    a = ask(r, "one.example.test", DNS_A);
+    IS(a->n, 2, "two aliases deep");
+    OK(a->cname, "known as an alias");
+    TEXT(a->name, "one.example.test", "under its own name");
+    a = ask(r, "one.example.test", DNS_MX);
+    IS(a->status, DNS_NODATA, "an alias to a name without MX");
+    a = ask(r, "broken.example.test", DNS_A);
+    IS(a->status, DNS_NXDOMAIN, "an alias to nowhere");
+    a = ask(r, "ring.example.test", DNS_A);
+    OK(a->status == DNS_TEMPORARY, "a ring of aliases ends");
+    a = ask(r, "null.example.test", DNS_MX);
+    OK(a->n == 1 && a->records[0].name.n == 0, "null MX");
+    a = ask(r, "_25._tcp.mx.example.test", DNS_TLSA);
+    IS(a->n, 1, "TLSA");
+    OK(a->n && a->records[0].data.n == 35 && a->records[0].data.p[0] == 3 &&
+           a->records[0].data.p[3] == 0 && a->records[0].data.p[4] == 0x11,
+       "raw");
+    a = ask(r, "odd.example.test", DNS_MX);
+    OK(a->n == 1 && has_mx(a, 6, "mx.example.test"), "a name with a dot in a label is left out");
+    a = ask(r, "1.2.0.192.in-addr.arpa", DNS_PTR);
+    OK(a->n == 1 && str_eq(a->records[0].name, STR("mx.example.test")), "PTR");
+    a = ask(r, "9.0.0.127.in-addr.arpa", DNS_PTR);
+    OK(a->n == 1 && str_eq(a->records[0].name, STR("lab.example.test")),
+       "the forwarder knows names of 127.0.0.0/8");
+    a = ask(r, "example.test", DNS_AAAA);
+    IS(a->status, DNS_NODATA, "no such type");
+    IS(a->ttl, 77, "for the SOA's minimum");
+    a = ask(r, "nobody.example.test", DNS_A);
+    IS(a->status, DNS_NXDOMAIN, "no such name");
+    IS(a->ttl, 77, "for as long");
+}
+
+static void
+test_many(struct rig *r)
+{
+    enum { N = 400 };
+    static struct dns_ask asks[N];
+    static const char *const names[] = {"mx.example.test", "one.example.test", "example.test"};
+    unsigned fine = 0;
+    char name[64];
+
+    for (unsigned i = 0; i < N; i++) {
+        str_fmt(name, sizeof(name), "n%u.example.test", i);
+        fine += dns_client_ask(r->client, str_c(name), DNS_A, &asks[i], on_answer, NULL) == 0;
+    }
+    IS(fine, N, "400 questions at once");
+    for (uint64_t until = clock_mono() + 10 * NS_PER_S; clock_mono() < until;) {
+        unsigned open = 0;
+
+        for (unsigned i = 0; i < N; i++)
+            open += asks[i].prev != NULL;
+        if (!open)
+            break;
+        loop_once(r->loop, true);
+    }
+    fine = 0;
+    for (unsigned i = 0; i < N; i++) {
+        const struct dns_answer *a;
+
+        str_fmt(name, sizeof(name), "n%u.example.test", i);
+        a = dns_client_cached(r->client, str_c(name), DNS_A);
+        fine += a && a->status == DNS_NXDOMAIN;
+    }
+    IS(fine, N, "all answered");
+    for (size_t i = 0; i < ARRAY_LEN(names); i++)
+        IS(ask(r, names[i], DNS_A)->status, i == 2 ? DNS_NODATA : DNS_OK, "%s after them",
+           names[i]);
+}
+
+static void
+test_local_data(void)
+{
+    struct rig r = {0};
+    struct endpoint nobody;
+    struct dns_server_conf conf = {
+        .forward = &nobody,
+        .nforward = 1,
+        .hosts_zone = STR("# for the lab\nlab.test. 120 IN A 192.0.2.99\n\n"
+                          "lab.test. 120 IN MX 10 mx.lab.test.\n"),
+        .timeout_ns = 300 * NS_PER_MS,
+    };
+    struct why why;
+    uint64_t start;
+
+    endpoint_parse(STR("127.0.0.1:1"), 53, &nobody);
+    OK(rig_up(&r, &conf), "a resolver with local data");
+    IS(ask(&r, "lab.test", DNS_A)->n, 1, "an address of its own");
+    OK(has_mx(ask(&r, "lab.test", DNS_MX), 10, "mx.lab.test"), "an MX of its own");
+    start = clock_mono();
+    IS(ask(&r, "elsewhere.example", DNS_A)->status, DNS_TEMPORARY,
+       "a forwarder that is not there: temporary");
+    OK(clock_mono() - start < 5 * NS_PER_S, "in the time that is set");
+    rig_down(&r);
+    r.loop = loop_create();
+    conf.hosts_zone = STR("this is no record at all");
+    IS(dns_server_create(&r.server, r.loop, &conf, &why), ERR_SYNTAX, "%s", why.text);
+    conf.hosts_zone = STR("");
+    conf.trust_anchor_file = STR("/nonexistent/anchor");
+    OK(dns_server_create(&r.server, r.loop, &conf, &why) < 0, "%s", why.text);
+    loop_free(r.loop);
+    dns_server_free(NULL);
+}
+
+static bool
+write_secure(const struct zone_server *z, const struct zone_key *k)
+{
+    struct buf b = {.max = 16384}, soa = {.max = 256}, ns = {.max = 64}, anchor = {.max = 1024};
+    static const uint8_t a1[4] = {192, 0, 2, 50}, a2[4] = {192, 0, 2, 51};
+    static const char origin[] = "secure.test";
+    bool good;
+
+    zone_wire_name(&soa, "ns.secure.test");
+    zone_wire_name(&soa, "h.secure.test");
+    for (unsigned i = 0; i < 5; i++)
+        zone_be(&soa, 300, 4);
+    zone_wire_name(&ns, "ns.secure.test");
+    good = zone_sign(&b, k, origin, origin, 6, soa.p, soa.n, false) &&
+           zone_sign(&b, k, origin, origin, 2, ns.p, ns.n, false) &&
+           zone_sign(&b, k, origin, origin, 48, k->rdata, sizeof(k->rdata), false) &&
+           zone_sign(&b, k, origin, "good.secure.test", 1, a1, 4, false) &&
+           zone_sign(&b, k, origin, "forged.secure.test", 1, a2, 4, true);
+    buf_c(&b, "ns.secure.test. 300 IN A 127.0.0.1\n");
+    buf_char(&b, '\0');
+    buf_fmt(&anchor, "secure.test. 300 IN DNSKEY \\# %zu ", sizeof(k->rdata));
+    codec_hex(&anchor, str_of(k->rdata, sizeof(k->rdata)));
+    buf_add(&anchor, "\n", 2);
+    good = good && zone_write(z, "secure.test.zone", b.p) && zone_write(z, "anchor", anchor.p);
+    buf_done(&b);
+    buf_done(&soa);
+    buf_done(&ns);
+    buf_done(&anchor);
+    return good;
+}
+
+static void
+test_dnssec(const struct zone_server *z, struct endpoint forward)
+{
+    struct rig r = {0};
+    char anchor[128];
+    struct dns_server_conf conf = {.forward = &forward, .nforward = 1};
+    const struct dns_answer *a;
+
+    str_fmt(anchor, sizeof(anchor), "%s/anchor", z->dir);
+    conf.trust_anchor_file = str_c(anchor);
+    if (!rig_up(&r, &conf)) {
+        OK(false, "a validating resolver");
+        return;
+    }
+    a = ask(&r, "good.secure.test", DNS_A);
+    IS(a->status, DNS_OK, "a signed name");
+    OK(a->secure, "is proved");
+    a = ask(&r, "forged.secure.test", DNS_A);
+    IS(a->status, DNS_BOGUS, "a forged signature is told as forged");
+    IS(a->n, 0, "without its data");
+    a = ask(&r, "mx.example.test", DNS_A);
+    OK(a->status == DNS_OK && !a->secure, "a zone outside the anchor is not proved");
+    rig_down(&r);
+}
+
+int
+main(void)
+{
+    static const char *const zones[] = {"example.test", "2.0.192.in-addr.arpa", "127.in-addr.arpa",
+                                        "secure.test", NULL};
+    struct zone_server z = {.dir = "/tmp/gapura-nsd-XXXXXX"};
+    struct zone_key key = {0};
+    struct endpoint forward = {0};
+    struct dns_server_conf conf = {.forward = &forward, .nforward = 1};
+    struct rig r = {0};
+    pid_t rm;
+    int status;
+
+    test_local_data();
+    if (access("/usr/sbin/nsd", X_OK) < 0) {
+        tap_skip("the resolver against a name server", "nsd is not installed");
+        return tap_done();
+    }
+    OK(mkdtemp(z.dir) != NULL && zone_key_make(&key) && write_secure(&z, &key) &&
+           zone_write(&z, "example.test.zone", zone_example) &&
+           zone_write(&z, "2.0.192.in-addr.arpa.zone", zone_reverse) &&
+           zone_write(&z, "127.in-addr.arpa.zone", zone_loop),
+       "zones");
+    OK(zone_start(&z, zones), "a name server");
+    addr_parse(STR("127.0.0.1"), &forward.addr);
+    forward.port = z.port;
+    OK(rig_up(&r, &conf), "a resolver that forwards to it");
+    test_records(&r);
+    test_many(&r);
+    rig_down(&r);
+    test_dnssec(&z, forward);
+    zone_stop(&z);
+    EVP_PKEY_free(key.pkey);
+    rm = fork();
+    if (rm == 0) {
+        execlp("rm", "rm", "-r", z.dir, (char *)NULL);
+        _exit(127);
+    }
+    waitpid(rm, &status, 0);
+    return tap_done();
+}
