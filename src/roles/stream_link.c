@@ -10,6 +10,8 @@
 #include "store/asks.h"
 
 #define FULL_PAUSE NS_PER_S
+#define FAILED_PAUSE (25 * NS_PER_MS)
+#define FAILED_MOST (5 * NS_PER_S)
 
 static void
 ask_epoch(struct stream_link *l)
@@ -35,13 +37,17 @@ on_need(void *ctx)
 {
     struct stream_link *l = ctx;
     l->asked++;
-    ask_segment(l);
+    if (l->failures) /* a sick disk must not eat a segment a millisecond */
+        loop_timer_set(&l->again, MIN(FAILED_PAUSE << MIN(l->failures, 8u), FAILED_MOST));
+    else
+        ask_segment(l);
 }
 
 static void
 on_left(void *ctx, uint64_t number, bool failed)
 {
-    (void)ctx;
+    struct stream_link *l = ctx;
+    l->failures = failed ? l->failures + 1 : 0;
     if (failed)
         event_alarm("segment %llu failed to write or sync and is left as it was last durable; "
                     "clients of that batch got 451, what was accepted before is safe. Look at the "

@@ -15,6 +15,7 @@ struct stream_link {
     struct loop_waker *waker;
     struct loop_timer again; /* asks anew after "full" */
     unsigned asked;          /* segments wanted and not yet given */
+    unsigned failures;       /* segments left as failed, in a row: asks wait longer each time */
     /* The writer exists (epoch known): the role goes on with its start. */
     void (*opened)(struct role *);
 };
