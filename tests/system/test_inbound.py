@@ -178,7 +178,7 @@ def test_lmtp_to_a_sink(gapura, place, sink, net, kind):
 
 
 def test_maildir(gapura, place, net):
-    g = gapura(guard(net, inside=f"maildir:{place}/maildir/%u" if False else f"maildir:{place}/maildir"))
+    g = gapura(guard(net, inside=f"maildir:{place}/maildir"))
     with stranger(g) as c:
         assert c.mail("alice@example.com", "bob@inside.test", message("to a maildir")).code == 250
     found = until(lambda: list(place.glob("maildir/**/new/*")), what="a file in new/")
