@@ -118,14 +118,22 @@ send_request(struct end *ends, unsigned n, const char *wire, json_t *args)
 {
     json_t *request = json_pack("{s:s, s:O}", "verb", wire, "args", args);
     char *text = request ? json_dumps(request, JSON_COMPACT) : NULL;
+    struct buf line;
     int r = text ? 0 : ERR_NOMEM;
 
-    for (unsigned i = 0; i < n && r == 0; i++) {
-        r = send_all(ends[i].fd, text, strlen(text));
-        r = r < 0 ? r : send_all(ends[i].fd, "\n", 1);
-    }
+    buf_init(&line, LINE_MAX_IN);
+    buf_c(&line, text ? text : "");
+    buf_char(&line, '\n');
+    if (line.failed)
+        r = ERR_NOMEM;
+
+    for (unsigned i = 0; i < n && r == 0; i++)
+        r = send_all(ends[i].fd, line.p, line.n);
     if (text)
-        explicit_bzero(text, strlen(text));
+        explicit_bzero(text, strlen(text)); /* `user` verbs carry a password */
+    if (line.p)
+        explicit_bzero(line.p, line.cap);
+    buf_done(&line);
     free(text);
     json_decref(request);
     return r;

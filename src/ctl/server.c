@@ -20,6 +20,7 @@ struct ctl_call { /* one client; one verb at a time */
     struct ctl_server *server;
     struct stream *stream; /* NULL: the client is gone, the verb has not ended yet */
     bool active;
+    struct buf in; /* a request that is not whole yet */
     void (*drained)(void *ctx);
     void *drained_ctx;
     void (*gone)(void *ctx);
@@ -46,6 +47,7 @@ call_free(struct ctl_call *c)
         c->server->n--;
         break;
     }
+    buf_done(&c->in);
     free(c);
 }
 
@@ -90,20 +92,27 @@ static size_t
 on_data(void *ctx, const char *p, size_t n)
 {
     struct ctl_call *c = ctx;
-    struct str line, rest = str_of(p, n);
-    ssize_t end = str_chr(rest, '\n');
+    const char *end = memchr(p, '\n', n);
+    size_t used = end ? (size_t)(end - p) + 1 : n;
+    struct buf line = c->in;
 
     if (c->active)
         return 0; /* the next verb waits for the end of this one */
-    if (end < 0 && n > REQUEST_MAX) {
+    buf_add(&line, p, used);
+    buf_init(&c->in, REQUEST_MAX);
+    if (line.failed)
         send_end(c, 2, "the request is too long");
-        return n;
+    else if (end)
+        run_request(c, str_of(line.p, line.n - 1));
+    else
+        c->in = line;
+    if (line.failed || end) {
+        explicit_bzero(line.p, line.n);
+        buf_done(&line);
     }
-    if (end < 0)
-        return 0;
-    line = str_sub(rest, 0, (size_t)end);
-    run_request(c, line);
-    return (size_t)end + 1;
+    if (used < n && !c->active) /* one verb at a time; a verb that runs resumes at its end */
+        stream_resume(c->stream);
+    return used;
 }
 
 static void
@@ -122,6 +131,7 @@ on_closed(void *ctx, int status UNUSED, const char *why UNUSED)
     void (*gone)(void *) = c->active ? c->gone : NULL;
     void *gone_ctx = c->gone_ctx;
 
+    stream_close(c->stream, false);
     c->stream = NULL;
     if (c->active && !gone)
         return; /* whoever runs the verb does not listen: ctl_call_end frees it */
@@ -156,6 +166,7 @@ on_accept(void *ctx, int fd, const struct endpoint *peer UNUSED)
         free(c);
         return;
     }
+    buf_init(&c->in, REQUEST_MAX);
     c->server = s;
     c->next = s->calls;
     s->calls = c;
@@ -196,6 +207,7 @@ ctl_server_free(struct ctl_server *s)
         if (c->stream)
             stream_close(c->stream, true);
         c->stream = NULL;
+        buf_done(&c->in);
         if (gone || !c->active)
             free(c); /* else ctl_call_end does */
         if (gone)

@@ -34,8 +34,9 @@ struct dovecot {
     struct loop *loop;
     char *path;
     struct stream *stream;
-    bool ready; /* DONE has come */
-    bool plain; /* the server offers PLAIN */
+    struct buf in; /* a line that is not whole yet */
+    bool ready;    /* DONE has come */
+    bool plain;    /* the server offers PLAIN */
     uint32_t last_id;
     struct question *list, **tail; /* in order of asking */
     unsigned n;
@@ -62,6 +63,7 @@ dovecot_create(struct loop *loop, const char *path)
         return NULL;
     *d = (struct dovecot){.loop = loop, .path = strdup(path)};
     d->tail = &d->list;
+    buf_init(&d->in, LINE_MAX_BYTES);
     d->fail = (struct loop_call){.fn = on_fail, .ctx = d};
     loop_timer_init(&d->timer, loop, on_timer, d);
     if (!d->path) {
@@ -95,6 +97,7 @@ dovecot_free(struct dovecot *d)
     loop_call_cancel(d->loop, &d->fail);
     if (d->stream)
         stream_close(d->stream, false);
+    buf_done(&d->in);
     free(d->path);
     free(d);
 }
@@ -137,6 +140,8 @@ drop_connection(struct dovecot *d, const char *problem)
     if (d->stream)
         stream_close(d->stream, false);
     d->stream = NULL;
+    buf_done(&d->in);
+    buf_init(&d->in, LINE_MAX_BYTES);
     d->ready = d->plain = false;
     if (d->list)
         loop_defer(d->loop, &d->fail);
@@ -157,7 +162,6 @@ on_closed(void *ctx, int status, const char *why)
 {
     struct dovecot *d = ctx;
 
-    d->stream = NULL;
     drop_connection(d, why && *why ? why : status ? err_text(status) : "closed the connection");
 }
 
@@ -237,24 +241,31 @@ on_line(struct dovecot *d, struct str line)
     } /* SPID, CUID, COOKIE and what newer versions add say nothing to us */
 }
 
+/* Always takes all: a stream that is left with bytes would not be read on. */
 static size_t
 on_data(void *ctx, const char *p, size_t n)
 {
     struct dovecot *d = ctx;
     struct stream *stream = d->stream;
-    size_t used = 0;
+    struct str rest = str_of(p, n);
 
-    while (d->stream == stream) {
-        const char *end = memchr(p + used, '\n', n - used);
+    while (d->stream == stream && rest.n) {
+        const char *end = memchr(rest.p, '\n', rest.n);
+        size_t used = end ? (size_t)(end - rest.p) + 1 : rest.n;
 
-        if (!end)
-            break;
-        on_line(d, str_of(p + used, (size_t)(end - p) - used));
-        used = (size_t)(end - p) + 1;
+        buf_add(&d->in, rest.p, used);
+        rest = str_from(rest, used);
+        if (d->in.failed) {
+            drop_connection(d, "a line too long");
+        } else if (end) {
+            struct buf line = d->in;
+
+            buf_init(&d->in, LINE_MAX_BYTES);
+            on_line(d, str_of(line.p, line.n - 1));
+            buf_done(&line);
+        }
     }
-    if (d->stream == stream && n - used > LINE_MAX_BYTES)
-        drop_connection(d, "a line without end");
-    return d->stream == stream ? used : n;
+    return n;
 }
 
 static void

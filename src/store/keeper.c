@@ -145,7 +145,7 @@ reload(struct keeper *k)
         watch_path(k, d->recipient_table);
         watch_path(k, d->aliases);
     }
-    r = sources_load(k->sources, k->conf);
+    r = recipient_sources_load(k->sources, k->conf);
     if (r == 0)
         keeper_publish_soon(k);
     return r;

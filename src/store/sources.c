@@ -286,7 +286,7 @@ lists_all(struct str query)
 }
 
 int
-sources_load(struct sources *s, const struct conf *conf)
+recipient_sources_load(struct sources *s, const struct conf *conf)
 {
     struct source *list = NULL, **tail = &list;
     int r = 0;

@@ -23,7 +23,7 @@ struct sources;
 struct sources *sources_create(const struct sources_links *);
 void sources_free(struct sources *);
 /* Reads all that conf names. 0 or ERR_NOMEM; problems of files are told, not returned. */
-int sources_load(struct sources *, const struct conf *);
+int recipient_sources_load(struct sources *, const struct conf *);
 /* Served domains, recipients and aliases. conf: the one of the last load. */
 int sources_publish(const struct sources *, const struct conf *, struct snapshot_builder *);
 
