@@ -233,6 +233,7 @@ test_abandoned(void)
     send_mail(&c, "a@far.test", "a@any.test", "Subject: small\r\n\r\nsmall\r\n", "250");
     client_shut(&c);
     free(big);
+    UNTIL((spool_writer_stats(rig.writer, &stats), stats.records > 3));
     rig_stop();
     IS(rig.nmessages, 1, "the abandoned message is none");
     IS(rig.nvoid, 1, "and its chunks are void");
