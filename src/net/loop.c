@@ -13,7 +13,6 @@
 
 #include "core/err.h"
 #include "net/loop_inner.h"
-#include "net/stream_inner.h"
 
 #define LOOP_ROUNDS 8u /* deferred calls that defer calls: so deep in one turn */
 
@@ -68,7 +67,8 @@ loop_free(struct loop *loop)
 {
     if (!loop)
         return;
-    stream_free_orphans(loop);
+    if (loop->orphans_free)
+        loop->orphans_free(loop);
     while (loop->signals) {
         struct loop_signal *s = loop->signals;
 

@@ -68,8 +68,9 @@ struct loop {
      * stream in its callback has sent so far. */
     char *in, *plain;
     struct buf wire, cork;
-    struct stream *orphans; /* see stream_inner.h */
-    struct stream *corked;  /* whose callback runs */
+    struct stream *orphans; /* of streams that outlived their owners; see stream_inner.h */
+    void (*orphans_free)(struct loop *);
+    struct stream *corked; /* whose callback runs */
 };
 
 int loop_timers_init(struct loop *);

@@ -92,6 +92,13 @@ stream_adopt(struct stream *s)
     x->prev = NULL;
 }
 
+static void
+stream_free_orphans(struct loop *loop)
+{
+    while (loop->orphans)
+        stream_destroy(loop->orphans);
+}
+
 /* Nobody holds the stream any more but the loop, for five seconds. */
 static void
 stream_orphan(struct stream *s, enum stream_state state)
@@ -107,13 +114,7 @@ stream_orphan(struct stream *s, enum stream_state state)
         x->next->extra->prev = &x->next;
     x->prev = &s->loop->orphans;
     s->loop->orphans = s;
-}
-
-void
-stream_free_orphans(struct loop *loop)
-{
-    while (loop->orphans)
-        stream_destroy(loop->orphans);
+    s->loop->orphans_free = stream_free_orphans;
 }
 
 void

@@ -85,7 +85,6 @@ struct stream_extra *stream_extra(struct stream *s); /* NULL: no memory */
 struct stream *stream_alloc(struct loop *, const struct stream_ops *, void *ctx,
                             const struct stream_limits *);
 void stream_destroy(struct stream *s);
-void stream_free_orphans(struct loop *); /* when the loop ends */
 void stream_ready(void *ctx, unsigned ready);
 void stream_name_ends(struct stream *s); /* reads peer and local from the socket */
 

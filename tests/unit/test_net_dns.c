@@ -312,13 +312,91 @@ ask(struct fake *f, struct loop *loop, struct asker *k, const char *name)
 }
 
 static void
+test_client_known(struct loop *loop, struct fake *f)
+{
+    struct asker k[2] = {{.called = 0}};
+    const struct dns_answer *known;
+
+    ask(f, loop, &k[0], "Example.TEST.");
+    ask(f, loop, &k[1], "example.test");
+    IS(f->asked, 1, "the same question twice is asked once");
+    TEXT(str_c(f->name), "example.test", "in its normal form");
+    OK(dns_client_cached(f->client, STR("example.test"), DNS_MX) == NULL, "not known yet");
+    fake_answer(f, loop, DNS_OK, 300);
+    IS(k[0].called + k[1].called, 2, "both hear the answer");
+    TEXT(str_c(k[1].mx), "mx.example.test", "whole");
+    known = dns_client_cached(f->client, STR("EXAMPLE.test"), DNS_MX);
+    OK(known && known->n == 1, "it is known now");
+    k[0].called = 0;
+    dns_client_ask(f->client, STR("example.test"), DNS_MX, &k[0].ask, on_answer, &k[0]);
+    IS(k[0].called, 0, "a known answer comes after the call");
+    loop_once(loop, false);
+    IS(k[0].called, 1, "but in the same turn");
+    IS(f->asked, 1, "without a question");
+    clock_advance(301 * NS_PER_S);
+    OK(!dns_client_cached(f->client, STR("example.test"), DNS_MX), "its time is over");
+    ask(f, loop, &k[0], "example.test");
+    IS(f->asked, 2, "asked anew");
+    fake_answer(f, loop, DNS_TEMPORARY, 0);
+    IS(k[0].status, DNS_TEMPORARY, "a failure is told");
+    clock_advance(9 * NS_PER_S);
+    OK(dns_client_cached(f->client, STR("example.test"), DNS_MX), "and kept for ten seconds");
+    clock_advance(2 * NS_PER_S);
+    OK(!dns_client_cached(f->client, STR("example.test"), DNS_MX), "no longer");
+}
+
+/* Cancelling, and asking again from inside. */
+static void
+test_client_cancel(struct loop *loop, struct fake *f)
+{
+    struct asker k[3] = {{.called = 0}};
+
+    k[1].cancels = &k[0];
+    ask(f, loop, &k[0], "cancel.test");
+    ask(f, loop, &k[1], "cancel.test"); /* heard first */
+    ask(f, loop, &k[2], "cancel.test");
+    dns_ask_cancel(&k[2].ask);
+    dns_ask_cancel(&k[2].ask);
+    k[1].again = f->client;
+    fake_answer(f, loop, DNS_NXDOMAIN, 1);
+    IS(k[2].called, 0, "cancelled before");
+    IS(k[0].called, 0, "cancelled by another's callback");
+    loop_once(loop, false);
+    IS(k[1].called, 2, "asked again inside: called again");
+    clock_advance(3 * NS_PER_S);
+    OK(dns_client_cached(f->client, STR("cancel.test"), DNS_MX), "five seconds at least");
+}
+
+/* The resolver dies, or never answers. */
+static void
+test_client_lost(struct loop *loop, struct fake *f)
+{
+    struct asker k[3] = {{.called = 0}};
+
+    ask(f, loop, &k[0], "lost.test");
+    dns_client_lost(f->client);
+    IS(k[0].called, 0, "deferred");
+    loop_once(loop, false);
+    IS(k[0].status, DNS_TEMPORARY, "resolver gone");
+    OK(!dns_client_cached(f->client, STR("lost.test"), DNS_MX), "which is not kept");
+    fake_answer(f, loop, DNS_OK, 100);
+    OK(!dns_client_cached(f->client, STR("lost.test"), DNS_MX), "an answer to nobody is dropped");
+    ask(f, loop, &k[1], "slow.test");
+    clock_advance(16 * NS_PER_S);
+    loop_once(loop, false);
+    IS(k[1].called, 1, "a resolver that hangs");
+    IS(k[1].status, DNS_TEMPORARY, "is a temporary failure");
+    ask(f, loop, &k[2], "bad..name.test");
+    IS(k[2].called, 1, "a name that cannot be");
+    IS(k[2].status, DNS_NXDOMAIN, "does not exist, without a question");
+}
+
+static void
 test_client(void)
 {
     struct loop *loop;
     struct fake f = {0};
     struct chan *side;
-    struct asker k[4] = {{.called = 0}};
-    const struct dns_answer *known;
     int fds[2];
 
     clock_own(100 * NS_PER_S, 100 * NS_PER_S);
@@ -327,70 +405,9 @@ test_client(void)
     f.c = chan_create(loop, fds[0], &fake_ops, &f);
     side = chan_create(loop, fds[1], &client_ops, &f);
     f.client = dns_client_create(loop, side, 16);
-
-    ask(&f, loop, &k[0], "Example.TEST.");
-    ask(&f, loop, &k[1], "example.test");
-    IS(f.asked, 1, "the same question twice is asked once");
-    TEXT(str_c(f.name), "example.test", "in its normal form");
-    OK(dns_client_cached(f.client, STR("example.test"), DNS_MX) == NULL, "not known yet");
-    fake_answer(&f, loop, DNS_OK, 300);
-    IS(k[0].called + k[1].called, 2, "both hear the answer");
-    TEXT(str_c(k[1].mx), "mx.example.test", "whole");
-    known = dns_client_cached(f.client, STR("EXAMPLE.test"), DNS_MX);
-    OK(known && known->n == 1, "it is known now");
-    k[0].called = 0;
-    dns_client_ask(f.client, STR("example.test"), DNS_MX, &k[0].ask, on_answer, &k[0]);
-    IS(k[0].called, 0, "a known answer comes after the call");
-    loop_once(loop, false);
-    IS(k[0].called, 1, "but in the same turn");
-    IS(f.asked, 1, "without a question");
-    clock_advance(301 * NS_PER_S);
-    OK(!dns_client_cached(f.client, STR("example.test"), DNS_MX), "its time is over");
-    ask(&f, loop, &k[0], "example.test");
-    IS(f.asked, 2, "asked anew");
-    fake_answer(&f, loop, DNS_TEMPORARY, 0);
-    IS(k[0].status, DNS_TEMPORARY, "a failure is told");
-    clock_advance(9 * NS_PER_S);
-    OK(dns_client_cached(f.client, STR("example.test"), DNS_MX), "and kept for ten seconds");
-    clock_advance(2 * NS_PER_S);
-    OK(!dns_client_cached(f.client, STR("example.test"), DNS_MX), "no longer");
-
-    /* Cancelling, and asking again from inside. */
-    memset(k, 0, sizeof(k));
-    k[1].cancels = &k[0];
-    ask(&f, loop, &k[0], "cancel.test");
-    ask(&f, loop, &k[1], "cancel.test"); /* heard first */
-    ask(&f, loop, &k[2], "cancel.test");
-    dns_ask_cancel(&k[2].ask);
-    dns_ask_cancel(&k[2].ask);
-    k[1].again = f.client;
-    fake_answer(&f, loop, DNS_NXDOMAIN, 1);
-    IS(k[2].called, 0, "cancelled before");
-    IS(k[0].called, 0, "cancelled by another's callback");
-    loop_once(loop, false);
-    IS(k[1].called, 2, "asked again inside: called again");
-    clock_advance(3 * NS_PER_S);
-    OK(dns_client_cached(f.client, STR("cancel.test"), DNS_MX), "five seconds at least");
-
-    /* The resolver dies, or never answers. */
-    memset(k, 0, sizeof(k));
-    ask(&f, loop, &k[0], "lost.test");
-    dns_client_lost(f.client);
-    IS(k[0].called, 0, "deferred");
-    loop_once(loop, false);
-    IS(k[0].status, DNS_TEMPORARY, "resolver gone");
-    OK(!dns_client_cached(f.client, STR("lost.test"), DNS_MX), "which is not kept");
-    fake_answer(&f, loop, DNS_OK, 100);
-    OK(!dns_client_cached(f.client, STR("lost.test"), DNS_MX), "an answer to nobody is dropped");
-    ask(&f, loop, &k[1], "slow.test");
-    clock_advance(16 * NS_PER_S);
-    loop_once(loop, false);
-    IS(k[1].called, 1, "a resolver that hangs");
-    IS(k[1].status, DNS_TEMPORARY, "is a temporary failure");
-
-    ask(&f, loop, &k[2], "bad..name.test");
-    IS(k[2].called, 1, "a name that cannot be");
-    IS(k[2].status, DNS_NXDOMAIN, "does not exist, without a question");
+    test_client_known(loop, &f);
+    test_client_cancel(loop, &f);
+    test_client_lost(loop, &f);
     dns_client_free(f.client);
     chan_free(f.c);
     chan_free(side);
