@@ -32,6 +32,28 @@ BDAT = (b"EHLO x\r\nMAIL FROM:<a@b.example> SIZE=9 BODY=8BITMIME RET=HDRS ENVID=
         b"BDAT 6\r\nA: b\r\nBDAT 2 LAST\r\n\r\nAUTH LOGIN\r\n*\r\nQUIT\r\n")
 
 
+def responses(tlv):
+    """The server's bytes in an input of curl-fuzzer: type (2), length (4), value."""
+    out = b""
+    while len(tlv) >= 6:
+        kind, size = int.from_bytes(tlv[:2], "big"), int.from_bytes(tlv[2:6], "big")
+        if kind in (2, *range(17, 27)):
+            out += tlv[6:6 + size]
+        tlv = tlv[6 + size:]
+    return out
+
+
+GREET = b"220 mx ESMTP\r\n"
+CLIENT = [
+    GREET + b"250-mx\r\n250-SIZE 10000\r\n250 PIPELINING\r\n"
+    + (b"250 2.1.0 ok\r\n250 2.1.5 ok\r\n354 go\r\n\xfe\x00250 2.0.0 queued\r\n") * 3 + b"221 bye\r\n",
+    GREET + b"250-mx\r\n250-PIPELINING\r\n250 CHUNKING\r\n"
+    + (b"250 ok\r\n550-5.1.1 no\r\n550 5.1.1 no\r\n250 ok\r\n\xfe\x00552 5.3.4 big\r\n250 reset\r\n") * 2,
+    GREET + b"250-mx\r\n250 STARTTLS\r\n220 go\r\n\xfe\x04250-mx\r\n250 AUTH PLAIN LOGIN\r\n334 \r\n235 ok\r\n421 bye\r\n",
+    GREET + b"500 what\r\n250 mx\r\n250 ok\r\n450 no\r\n\xfe\x02",
+]
+
+
 def seeds(suites):
     addresses = load(suites / "address-isemail/tests.json") + load(suites / "address-eai/addresses.json")
     smuggling = load(suites / "smtp-smuggling/sequences.json")
@@ -40,6 +62,9 @@ def seeds(suites):
     yield "smtp_server", ([bytes([c]) + s for c in (0, 24, 47)
                            for s in [BDAT] + files(suites / "smtp-fuzz-profuzzbench")]
                           + [b"\0" + dialogue(bytes.fromhex(r["hex"])) for r in smuggling])
+    curl = [r for r in map(responses, files(suites / "smtp-fuzz-curl")) if r]
+    yield "smtp_client", [bytes([c, d]) + s for c in (0, 1, 2, 0xe8) for d in (31, 0x40) for s in CLIENT + curl]
+    yield "reply", CLIENT + curl
     yield "header", [m[:8192] for m in files(suites / "smtp-haraka") + files(suites / "smtp-robin/mime")]
 
 

@@ -9,7 +9,7 @@
 
 #define ADDRESS_LOCAL_MAX 64u
 #define ADDRESS_DOMAIN_MAX 255u
-#define ADDRESS_MAX 320u
+#define ADDRESS_MAX 320u /* room for a key: a path holds 254, A-labels may need more */
 
 struct address {            /* views into the parsed text */
     struct str text;        /* the mailbox without <> and without a source route */

@@ -135,7 +135,7 @@ append(struct mailboxes *m)
 {
     bool word = m->token == TOKEN_WORD;
 
-    if (word && m->after_word && m->spec[m->spec_n - 1] != '.' && m->text.p[0] != '.')
+    if (word && m->after_word && m->spec_n && m->spec[m->spec_n - 1] != '.' && m->text.p[0] != '.')
         m->gap = true;
     m->after_word = word;
     if (m->text.n > SPEC_MAX - m->spec_n) {

@@ -55,7 +55,7 @@ struct smtp_server_conf { /* lives at least as long as the sessions that use it 
     bool bare_refuse;         /* bare CR or LF in content: refuse rather than normalise */
     bool lax_lines;           /* commands may end in bare LF (trusted networks only) */
     bool submission;          /* message submission: RFC 6409 */
-    bool lmtp;                /* LHLO, a reply per recipient (for tests' inside servers too) */
+    bool lmtp;                /* LHLO, a reply per recipient */
 };
 
 struct smtp_mail_params {
@@ -121,7 +121,7 @@ bool smtp_server_waiting(const struct smtp_server *); /* a callback owes an answ
  * After it, if input is left with the caller, the caller feeds again. */
 void smtp_server_reply(struct smtp_server *, int code, const char *enh, const char *fmt, ...)
     PRINTF_LIKE(4, 5);
-/* LMTP: smtp_server_reply() comes once per accepted recipient, in order, for data_end. */
+/* LMTP: it comes once per accepted recipient, in order, for data_end. */
 enum smtp_auth_result { SMTP_AUTH_OK, SMTP_AUTH_CHALLENGE, SMTP_AUTH_FAIL, SMTP_AUTH_TEMP };
 /* data: challenge, or final server data with OK (sent as a last challenge), raw bytes. */
 void smtp_server_auth(struct smtp_server *, enum smtp_auth_result, struct str data);
@@ -144,8 +144,7 @@ bool smtp_server_is_tls(const struct smtp_server *);
 bool smtp_server_is_esmtp(const struct smtp_server *);
 unsigned smtp_server_errors(const struct smtp_server *);
 bool smtp_server_is_authed(const struct smtp_server *);
-/* The client spoke before its turn: input behind EHLO, DATA, STARTTLS ... in one piece (RFC 2920
- * 3.1). Nothing is refused for it; a finding for the gate. */
+/* Input came behind EHLO, DATA, STARTTLS ... (RFC 2920 3.1): nothing is refused for it. */
 bool smtp_server_early(const struct smtp_server *);
 
 #endif
