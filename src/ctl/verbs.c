@@ -84,10 +84,13 @@ static const struct ctl_column user_columns[] = {{"login", "LOGIN", CTL_COL_TEXT
                                                  {"tenant", "TENANT", CTL_COL_TEXT, 20},
                                                  {"senders", "SENDERS", CTL_COL_TEXT, 60},
                                                  {"created", "CREATED", CTL_COL_TIME, 0}};
-static const struct ctl_column status_columns[] = {
-    {"role", "ROLE", CTL_COL_TEXT, 0},           {"pid", "PID", CTL_COL_NUMBER, 0},
-    {"state", "STATE", CTL_COL_TEXT, 0},         {"uptime_s", "UPTIME", CTL_COL_AGE, 0},
-    {"restarts", "RESTARTS", CTL_COL_NUMBER, 0}, {"may", "MAY", CTL_COL_TEXT, 0}};
+static const struct ctl_column status_columns[] = {{"role", "ROLE", CTL_COL_TEXT, 0},
+                                                   {"pid", "PID", CTL_COL_NUMBER, 0},
+                                                   {"ready", "READY", CTL_COL_TEXT, 0},
+                                                   {"uptime_s", "UPTIME", CTL_COL_AGE, 0},
+                                                   {"restarts", "RESTARTS", CTL_COL_NUMBER, 0},
+                                                   {"generation", "SETTINGS", CTL_COL_NUMBER, 0},
+                                                   {"may", "MAY", CTL_COL_TEXT, 0}};
 
 #define OPTIONS(a) .options = a, .noptions = ARRAY_LEN(a)
 #define COLUMNS(a) .columns = a, .ncolumns = ARRAY_LEN(a)
