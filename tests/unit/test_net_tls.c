@@ -431,6 +431,60 @@ test_hostile(struct loop *loop)
 }
 
 static void
+resume_accept(void *ctx, int fd, const struct endpoint *peer)
+{
+    struct party *server = ctx;
+
+    (void)peer;
+    server->s = stream_create(server->loop, fd, &party_ops, server, NULL);
+    stream_start_tls(server->s, server->tls, true, STR(""));
+}
+
+/* The openssl command as a client that keeps its session. */
+static void
+test_resumption(struct loop *loop, const char *version)
+{
+    struct tls_context *sc = server_context(false);
+    struct endpoint e = {0};
+    struct sockaddr_in in;
+    socklen_t n = sizeof(in);
+    struct listener *l;
+    char where[64];
+    int fd, status;
+
+    endpoint_parse(STR("127.0.0.1:0"), 0, &e);
+    fd = listener_bind(&e, 16);
+    getsockname(fd, (struct sockaddr *)&in, &n);
+    str_fmt(where, sizeof(where), "127.0.0.1:%u", ntohs(in.sin_port));
+    for (int round = 0; round < 2; round++) {
+        struct party server = {.loop = loop, .tls = sc};
+        struct tls_info info = {0};
+        const char *const argv[] = {"openssl",     "s_client", version,
+                                    "-connect",    where,      "-servername",
+                                    "wild.test",   "-ign_eof", round ? "-sess_in" : "-sess_out",
+                                    at("session"), NULL};
+        posix_spawn_file_actions_t act;
+        pid_t pid, ended = 0;
+
+        l = listener_create(loop, dup(fd), resume_accept, &server);
+        posix_spawn_file_actions_init(&act);
+        for (int i = 0; i < 3; i++)
+            posix_spawn_file_actions_addopen(&act, i, "/dev/null", O_RDWR, 0);
+        IS(posix_spawnp(&pid, "openssl", &act, NULL, (char *const *)(uintptr_t)argv, environ), 0,
+           "openssl s_client %s", version);
+        posix_spawn_file_actions_destroy(&act);
+        UNTIL(loop, server.secured);
+        OK(stream_tls_info(server.s, &info), "a session: %s %s", info.version, info.cipher);
+        IS(info.resumed, round == 1, round ? "resumed by its ticket" : "new");
+        stream_close(server.s, true);
+        UNTIL(loop, ended == pid || (ended = waitpid(pid, &status, WNOHANG)) == pid);
+        listener_free(l);
+    }
+    close(fd);
+    tls_context_unref(sc);
+}
+
+static void
 test_memory(struct loop *loop)
 {
     enum { N = 50 };
@@ -496,6 +550,8 @@ main(void)
     test_header_then_tls(loop);
     test_bulk(loop);
     test_hostile(loop);
+    test_resumption(loop, "-tls1_2");
+    test_resumption(loop, "-tls1_3");
     test_memory(loop);
     test_bad_settings();
     loop_free(loop);
