@@ -21,7 +21,8 @@ struct mx_run {
     size_t n;
     char refused[48]; /* an address that may not be used */
     struct str refused_host;
-    bool unsure; /* some host's address could not be asked for */
+    bool permissible; /* a setting could permit that address */
+    bool unsure;      /* some host's address could not be asked for */
 };
 
 static const struct {
