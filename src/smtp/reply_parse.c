@@ -5,7 +5,7 @@
  * nothing behind it, bytes that are no text), strict where a mistake would change what was said:
  * the class of the code must be the same on every line. Never allocates.
  */
-#include "smtp/client.h"
+#include "smtp/reply_parse.h"
 
 void
 smtp_reply_parser_init(struct smtp_reply_parser *p, uint32_t max)

@@ -112,17 +112,6 @@ test_scram_wrong(void)
         "c=biws,r=" RFC_CLIENT_NONCE RFC_SERVER_NONCE ",p=dHzb",
         "c=biws,r=" RFC_CLIENT_NONCE RFC_SERVER_NONCE ",p=",
     };
-    static const char *const challenges[] = {
-        "e=unknown-user",
-        "r=other,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096",
-        "r=" RFC_CLIENT_NONCE ",s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096",
-        "r=" RFC_CLIENT_NONCE "x,s=,i=4096",
-        "r=" RFC_CLIENT_NONCE "x,s=W22Z,i=1",
-        "r=" RFC_CLIENT_NONCE "x,s=W22Z,i=99999999",
-        "r=" RFC_CLIENT_NONCE "x,s=W22Z,i=-5",
-        "r=" RFC_CLIENT_NONCE "x,s=!!!!,i=4096",
-        "r=" RFC_CLIENT_NONCE "x",
-    };
     struct buf out;
 
     buf_init(&out, 4096);
@@ -140,6 +129,26 @@ test_scram_wrong(void)
         IS(say(s, finals[i], strlen(finals[i]), &out), SASL_FAIL, "client-final %zu", i);
         sasl_server_free(s);
     }
+    buf_done(&out);
+}
+
+static void
+test_scram_wrong_server(void)
+{
+    static const char *const challenges[] = {
+        "e=unknown-user",
+        "r=other,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096",
+        "r=" RFC_CLIENT_NONCE ",s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096",
+        "r=" RFC_CLIENT_NONCE "x,s=,i=4096",
+        "r=" RFC_CLIENT_NONCE "x,s=W22Z,i=1",
+        "r=" RFC_CLIENT_NONCE "x,s=W22Z,i=99999999",
+        "r=" RFC_CLIENT_NONCE "x,s=W22Z,i=-5",
+        "r=" RFC_CLIENT_NONCE "x,s=!!!!,i=4096",
+        "r=" RFC_CLIENT_NONCE "x",
+    };
+    struct buf out;
+
+    buf_init(&out, 4096);
     for (size_t i = 0; i < ARRAY_LEN(challenges); i++) {
         struct sasl_client *c =
             sasl_client_create(STR("SCRAM-SHA-256"), STR("user"), STR("pencil"));
@@ -345,6 +354,7 @@ main(void)
 {
     test_rfc7677();
     test_scram_wrong();
+    test_scram_wrong_server();
     test_scram_server_proof();
     test_logins();
     test_verifier();
