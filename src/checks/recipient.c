@@ -32,7 +32,8 @@ recipient_unknown(struct check_run *run, const struct stage_facts *facts)
         str_fmt(text, sizeof(text),
                 "<%.*s>: there is no such recipient; check the spelling, or ask postmaster@%.*s",
                 STR_ARG(facts->rcpt->text), STR_ARG(facts->rcpt->domain));
-    recipient_refuse(run, "unknown", 50, 550, "5.1.1", text);
+    recipient_refuse(run, "unknown", 50, facts->rcpt_code / 100 == 5 ? facts->rcpt_code : 550,
+                     facts->rcpt_enhanced ? facts->rcpt_enhanced : "5.1.1", text);
 }
 
 static void

@@ -170,7 +170,8 @@ entry_keep(struct lookup_entry *e, const struct lookup_answer *a, uint64_t life)
             e->answer.result = LOOKUP_TEMPORARY;
         return;
     }
-    memcpy(texts, text.p, text.n);
+    if (text.n)
+        memcpy(texts, text.p, text.n);
     for (size_t i = 0; i < text.n; i++) {
         if ((unsigned char)texts[i] < ' ' || texts[i] == 127)
             texts[i] = ' ';

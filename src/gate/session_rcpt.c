@@ -129,6 +129,8 @@ rcpt_resolved(void *ctx)
 
     s->facts.rcpt_state = r->state;
     s->facts.rcpt_why = r->why;
+    s->facts.rcpt_code = r->code;
+    s->facts.rcpt_enhanced = r->enhanced;
     if (r->state == STAGE_RCPT_UNKNOWN && s->by_network)
         (void)bucket_take(&s->by_network->unknown_rcpts, &s->setup->smtp->unknown_rcpts_network,
                           clock_mono());

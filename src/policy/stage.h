@@ -67,7 +67,9 @@ struct stage_facts {
     uint8_t rcpt_state;  /* enum stage_rcpt */
     bool rcpt_flood;     /* this network has asked for too many unknown recipients */
     struct str rcpt_why; /* a sentence from whoever knows recipients; may be empty */
-    struct str header;   /* HEADER and BODY: the header block */
+    uint16_t rcpt_code;  /* and the reply that it asked for; 0: the usual one */
+    const char *rcpt_enhanced;
+    struct str header; /* HEADER and BODY: the header block */
 };
 
 struct check_run;
