@@ -5,6 +5,7 @@
  * Never lets a client that does not read grow our memory beyond the stream's ceiling.
  */
 #include <jansson.h>
+#include <sys/random.h>
 
 #include "ctl/ctl.h"
 
@@ -179,9 +180,14 @@ ctl_server_create(struct loop *loop, int fd,
                   void *ctx)
 {
     struct ctl_server *s = calloc(1, sizeof(*s));
+    size_t seed = 0;
 
     if (!s)
         return NULL;
+    /* left to itself the JSON library opens /dev/urandom at its first object: a role that may not
+     * open files would be ended for that */
+    if (getrandom(&seed, sizeof(seed), 0) == (ssize_t)sizeof(seed))
+        json_object_seed(seed);
     *s = (struct ctl_server){.loop = loop, .call = call, .ctx = ctx};
     s->listener = listener_create(loop, fd, on_accept, s);
     if (!s->listener) {
