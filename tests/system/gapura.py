@@ -64,7 +64,7 @@ class Net:
 
     def __init__(self, worker):
         Net.count += 1
-        self.prefix = f"127.{20 + worker * 40 + Net.count // 250}.{Net.count % 250}"
+        self.prefix = f"127.{20 + worker * 30 + Net.count // 250}.{Net.count % 250}"
 
     def ip(self, number):
         return f"{self.prefix}.{number}"
