@@ -105,7 +105,7 @@ original_read(struct courier *c, struct bounce *b, enum bounce_kind kind, uint32
     ssize_t end;
 
     buf_init(&b->original, max);
-    body_init(&body, c);
+    letter_body_init(&body, c);
     if (body_open(&body, message, l) == 0) {
         while (b->original.n < max && body_pull(&body, &piece) == 0 && piece.n) {
             buf_str(&b->original, str_sub(piece, 0, max - b->original.n));
@@ -228,8 +228,8 @@ bounce_make(struct courier *c, enum bounce_kind kind, uint32_t message, const st
         original_read(c, &b, kind, message, l);
         done = bounce_write(c, &b, l);
         buf_done(&b.original);
-    } else if (b.nrcpt > 0) {
-        done = false;
+    } else if (b.nrcpt > 0 && l->env.sender.n > 0) {
+        done = false; /* backscatter law; without a sender there is nobody to tell at all */
     }
     arena_done(&b.arena);
     return done;

@@ -128,7 +128,7 @@ conf_take(struct courier *c, const struct conf *conf, struct why *why)
     c->conf = conf;
     c->main = conf_get(conf, "");
     c->delivery = conf_get(conf, "delivery");
-    err = sources_load(&c->sources, conf);
+    err = source_load(&c->sources, conf);
     if (err < 0)
         return why_set(why, err, "sources and pools: %s", err_text(err));
     return sessions_tls(c, why);
@@ -152,6 +152,7 @@ courier_create(struct courier **ret, const struct courier_links *links, const st
     c->index.lane_changed = plan_lane_changed;
     c->index.ctx = c;
     segments_init(&c->segments);
+    reasons_init(&c->reasons);
     c->segments.free = tell_free;
     c->segments.ctx = c;
     map_init(&c->chunk_segments, 10000000, false);
@@ -234,7 +235,8 @@ courier_free(struct courier *c)
     intake_done(c);
     segments_done(&c->segments);
     index_done(&c->index);
-    sources_done(&c->sources);
+    source_done(&c->sources);
+    reasons_done(&c->reasons);
     spool_files_free(c->files);
     free(c);
 }

@@ -179,8 +179,6 @@ dest_join(struct courier *c, uint32_t dest, struct site *s, uint32_t fresh)
     d->site = s;
     d->state = DEST_ROUTED;
     d->fresh = fresh;
-    free(d->why);
-    d->why = NULL;
     d->parked = c->scopes->list && scopes_match(c, index_dest_domain(d), NULL, STR_NONE, NULL,
                                                 s->name) != NULL;
     dest_lanes(c, dest);

@@ -18,6 +18,10 @@ bool dest_site_set(struct courier *, struct site *, const struct settings_route 
 
 /* dest_mx.c */
 void dest_mx_ask(struct courier *, uint32_t dest, const struct dest_way *);
+struct result;
+/* All ready rows of the destination end this try with that result. */
+void dest_fail(struct courier *, uint32_t dest, const struct result *, const char *site,
+               bool no_domain);
 void dest_mx_cancel(struct index_dest *);
 
 #endif

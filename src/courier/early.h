@@ -17,7 +17,7 @@ struct early_note {
     uint32_t epoch;
     uint32_t ordinal;  /* UINT32_MAX: all that are open */
     uint32_t own;      /* slot of the own segment that said it */
-    uint32_t due;      /* tick */
+    uint32_t due;      /* tick; HELD: number of the reason */
     uint8_t kind, result, attempts, flags; /* flags: EARLY_F_* */
     uint32_t order;
 };

@@ -19,7 +19,8 @@ host_answered(struct site_host *h)
         h->addrs_until = clock_mono() + LIFE_FAIL;
         str_fmt(h->why, sizeof h->why,
                 h->temporary ? "DNS gives no answer for the addresses of %.120s"
-                             : "%.120s has no usable address",
+                : h->refused ? "%.120s has only private addresses, which DNS may not send us to"
+                             : "%.120s has no address",
                 h->name);
     }
     h->next_addr = 0;
@@ -36,8 +37,10 @@ host_take(struct site_host *h, const struct dns_answer *a)
     for (size_t i = 0; a->status == DNS_OK && i < a->n && h->naddrs < SITE_ADDRS; i++) {
         if (a->records[i].type != DNS_A && a->records[i].type != DNS_AAAA)
             continue;
-        if (!h->site->allow_private && addr_is_bogus(&a->records[i].addr))
+        if (!h->site->allow_private && addr_is_bogus(&a->records[i].addr)) {
+            h->refused = true;
             continue;
+        }
         h->addrs[h->naddrs++] = a->records[i].addr;
     }
     h->addrs_until = MIN(h->addrs_until, until);
@@ -80,7 +83,7 @@ host_addresses(struct site *s, struct site_host *h)
         return HOST_NONE;
     }
     h->naddrs = 0;
-    h->temporary = false;
+    h->temporary = h->refused = false;
     h->addrs_until = UINT64_MAX;
     if (dns_client_ask(c->links.dns, name, DNS_A, &h->ask[0], host_answer4, h) == 0)
         h->asking[0] = true;

@@ -36,7 +36,7 @@ enum row_state {
 
 struct index_row {
     uint32_t message, ordinal, dest;
-    uint32_t due;        /* tick; READY: number of its lane */
+    uint32_t due;        /* tick; READY: number of its lane; HELD: of the reason */
     uint32_t next, prev; /* in lane or wheel slot; prev of the first: WHEEL_HEAD | its number */
     uint32_t sibling;    /* next row of the same message */
     uint32_t state : 4, flags : 4, attempts : 8, source : 16; /* source: number + 1 it sticks to */

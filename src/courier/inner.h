@@ -12,6 +12,7 @@
 #include "courier/courier.h"
 #include "courier/early.h"
 #include "courier/index.h"
+#include "courier/reasons.h"
 #include "courier/segments.h"
 #include "courier/settings.h"
 #include "courier/source.h"
@@ -60,6 +61,7 @@ struct courier {
     struct index index;
     struct segments segments;
     struct early early;
+    struct reasons reasons;
     struct sources sources;
     struct sites *sites;
     struct sessions *sessions;

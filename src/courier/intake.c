@@ -75,7 +75,7 @@ message_fill(struct courier *c, struct index_message *m, const struct spool_enve
 {
     m->received = (uint32_t)(env->received / NS_PER_S);
     m->expires = (uint32_t)(env->expires / NS_PER_S);
-    m->tenant = sources_tenant(&c->sources, env->tenant);
+    m->tenant = source_tenant(&c->sources, env->tenant);
     m->flags = env->flags;
     m->class = env->class;
 }

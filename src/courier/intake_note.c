@@ -33,6 +33,7 @@ row_apply(struct courier *c, uint32_t row, const struct early_note *n)
         break;
     case SPOOL_HELD:
         index_set(&c->index, row, ROW_HELD);
+        r->due = n->due;
         break;
     case SPOOL_RELEASED:
         r->flags &= ~ROW_CRASHED & 15u;
@@ -109,7 +110,8 @@ intake_note(struct courier *c, uint32_t slot, const struct spool_record *r)
         note.seq = o.id.seq;
         note.result = o.result;
         note.attempts = (uint8_t)MIN(o.attempts, 255u);
-        note.due = courier_tick_of(c, o.due);
+        note.due = o.result == SPOOL_HELD ? reasons_number(&c->reasons, o.text)
+                                          : courier_tick_of(c, o.due);
         if (o.intent_open)
             note.flags |= EARLY_F_CLOSES;
         if (o.result == SPOOL_UNKNOWN && str_eq(o.text, STR(OUTCOME_CRASH_TEXT)))

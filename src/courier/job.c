@@ -512,6 +512,10 @@ job_done(struct session *s, enum smtp_client_stage stage, const struct smtp_repl
     if (s->nrows == 0)
         return;
     s->messages++;
+    if (s->body_err == ERR_STALE) { /* compaction moved it meanwhile: read anew */
+        job_forget(s);
+        return;
+    }
     if (s->body_err < 0) {
         uint32_t n = s->nrows;
         job_leave(s);

@@ -134,7 +134,7 @@ letter_rcpt(const struct letter *l, uint32_t ordinal, struct spool_rcpt *ret)
 }
 
 void
-body_init(struct body *b, struct courier *c)
+letter_body_init(struct body *b, struct courier *c)
 {
     *b = (struct body){.c = c};
     buf_init(&b->piece, PIECE_WHOLE);

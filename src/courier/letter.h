@@ -44,7 +44,7 @@ struct body {
     const struct spool_envelope *env; /* chunked: the letter's, which must outlive this */
     size_t chunk_at;
 };
-void body_init(struct body *, struct courier *);
+void letter_body_init(struct body *, struct courier *);
 void body_done(struct body *);
 /* Begins at the message's first byte. The letter must be loaded and stay so. */
 int body_open(struct body *, uint32_t message, const struct letter *);

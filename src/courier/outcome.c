@@ -210,6 +210,7 @@ rows_change(struct courier *c, const uint32_t *rows, uint32_t n, const struct at
             index_set(&c->index, rows[i], ROW_SETTLING);
         } else if (r->result == SPOOL_HELD) {
             index_set(&c->index, rows[i], ROW_HELD);
+            row->due = reasons_number(&c->reasons, r->text);
         } else if (r->result == SPOOL_RELEASED) {
             row->flags &= ~(ROW_CRASHED | ROW_ASIDE) & 15u;
             index_ready(&c->index, rows[i]);
@@ -225,6 +226,19 @@ rows_change(struct courier *c, const uint32_t *rows, uint32_t n, const struct at
     }
 }
 
+/* What the destination said last, for people who ask why its mail waits. */
+static void
+dest_said(struct courier *c, uint32_t row, const struct result *r)
+{
+    struct index_dest *d = index_dest(&c->index, index_row(&c->index, row)->dest);
+    struct str text = str_sub(r->text, 0, 160);
+
+    if (d->why && str_eq(str_c(d->why), text))
+        return;
+    free(d->why);
+    d->why = strndup(text.p ? text.p : "", text.n);
+}
+
 static void
 outcome_slice(struct courier *c, uint32_t message, const uint32_t *rows, uint32_t n,
               const struct attempt *a, struct result r)
@@ -237,8 +251,10 @@ outcome_slice(struct courier *c, uint32_t message, const uint32_t *rows, uint32_
             row->attempts++;
         attempts = MAX(attempts, row->attempts);
     }
-    if (r.result == SPOOL_RETRY || r.result == SPOOL_UNKNOWN)
+    if (r.result == SPOOL_RETRY || r.result == SPOOL_UNKNOWN) {
         outcome_schedule(c, index_message(&c->index, message), a, &r, attempts);
+        dest_said(c, rows[0], &r);
+    }
     report_event(c, outcome_count(c, &r, n), message, rows, n, a, &r);
     if (r.result == SPOOL_RETRY || r.result == SPOOL_UNKNOWN)
         outcome_warn(c, message, rows, n, a, &r);

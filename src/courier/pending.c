@@ -11,7 +11,3 @@ struct compaction *compaction_create(struct courier *c) { (void)c; return malloc
 void compaction_free(struct courier *c) { free(c->compaction); }
 void compaction_tick(struct courier *c) { (void)c; }
 void compaction_space(struct courier *c, struct wire *w) { (void)c; (void)w; }
-void dest_mx_ask(struct courier *c, uint32_t d, const struct dest_way *w) { (void)c; (void)d; (void)w; }
-void dest_mx_cancel(struct index_dest *d) { (void)d; }
-void maildir_run(struct site *s, uint32_t source, struct site_host *h) { (void)s; (void)source; (void)h; }
-bool courier_verb(struct courier *c, struct str v, struct str a, const struct courier_reply *r) { (void)c; (void)v; (void)a; (void)r; return false; }

@@ -19,6 +19,7 @@
 #define LOW_EVERY     16u  /* each so many picks begin with the lowest class */
 #define BLOCK_MAX     (600 * NS_PER_S)
 #define SWEEP_MAX     2000u
+#define MESSAGES_SEEN 64u  /* more connections than this are never on their way at once */
 
 void
 plan_soon(struct courier *c)
@@ -30,7 +31,7 @@ static uint32_t
 share_pool(const struct site *s, const struct share *sh)
 {
     if (s->pool && s->pool[0])
-        return sources_pool(&s->c->sources, str_c(s->pool));
+        return source_pool(&s->c->sources, str_c(s->pool));
     return s->c->sources.tenants[sh->tenant].pool;
 }
 
@@ -273,17 +274,29 @@ site_discard(struct site *s)
     site_queue(s);
 }
 
+/* Different messages that are ready in the share, counted no further than past `enough`. */
 static uint64_t
-share_rows(const struct courier *c, const struct share *sh, uint64_t enough)
+share_messages(const struct courier *c, const struct share *sh, uint64_t enough)
 {
-    uint32_t at = sh->lanes;
+    uint32_t at = sh->lanes, seen[MESSAGES_SEEN];
     uint64_t n = 0;
+    unsigned look = 0;
 
     do {
         const struct index_lane *l = index_lane(&c->index, at);
-        n += l->n;
+        for (uint32_t row = l->head; row != INDEX_NONE && look < 4 * MESSAGES_SEEN; look++) {
+            const struct index_row *r = index_row(&c->index, row);
+            unsigned i = 0;
+            while (i < n && seen[i] != r->message)
+                i++;
+            if (i == n)
+                seen[n++] = r->message;
+            if (n > enough || n == MESSAGES_SEEN)
+                return n;
+            row = r->next;
+        }
         at = l->share_next;
-    } while (at != sh->lanes && n <= enough);
+    } while (at != sh->lanes && look < 4 * MESSAGES_SEEN);
     return n;
 }
 
@@ -297,7 +310,7 @@ share_wants(const struct site *s, const struct share *sh)
         return true;
     for (const struct session *x = s->all; x; x = x->next)
         usable += x->state == SESSION_CONNECTING && share_allows(s, sh, x->source);
-    return share_rows(s->c, sh, usable) > usable;
+    return usable < MESSAGES_SEEN && share_messages(s->c, sh, usable) > usable;
 }
 
 /* The next host that is not known to be dead, of the best preference. */
@@ -321,7 +334,7 @@ host_next(struct site *s, bool *ret_asking)
                 *ret_asking = true;
                 break;
             case HOST_NONE:
-                h->dead_until = now + 60 * NS_PER_S;
+                h->dead_until = MAX(h->dead_until, MIN(h->addrs_until, now + 60 * NS_PER_S));
                 break;
             }
         }
@@ -360,7 +373,38 @@ open_one(struct site *s, struct share *sh, struct site_host *h)
         loop_timer_set(&s->timer, NS_PER_S);
         return false;
     }
-    return session_open(s, source, (uint32_t)(h - s->hosts), &a) != NULL;
+    return sessions_open(s, source, (uint32_t)(h - s->hosts), &a) != NULL;
+}
+
+/* No host of an MX set has an address that we may speak to: 1 for good, 0 for now, -1 it is not so. */
+static int
+site_is_unreachable(const struct site *s)
+{
+    bool for_good = true;
+
+    for (unsigned i = 0; i < s->nhosts; i++) {
+        const struct site_host *h = &s->hosts[i];
+        if (h->naddrs > 0 || h->literal)
+            return -1;
+        for_good = for_good && !h->temporary && (h->refused || s->implicit);
+    }
+    return s->by_mx ? for_good : -1;
+}
+
+/* All that is ready at a site that cannot exist, or cannot be found. */
+static void
+site_unreachable(struct site *s, bool for_good)
+{
+    struct result r = {.result = for_good ? SPOOL_FAILED : SPOOL_RETRY,
+                       .class = for_good ? REPLY_MAILBOX : REPLY_TEMPORARY,
+                       .enhanced = {for_good ? 5 : 4, 4, 4},
+                       .text = str_c(s->hosts[0].why)};
+    struct attempt a = {.site = s->name, .tried = true, .no_domain = true,
+                        .host = s->hosts[0].name};
+    uint32_t rows[1024], n, message = INDEX_NONE;
+
+    while ((n = plan_take(s, UINT32_MAX, rows, ARRAY_LEN(rows), &message)) > 0)
+        outcome_rows(s->c, message, rows, n, &a, &r);
 }
 
 /* Everything is dead or without addresses, and no session told it. */
@@ -368,6 +412,12 @@ static void
 site_without_host(struct site *s)
 {
     struct smtp_reply r = {.text = str_c(s->nhosts ? s->hosts[0].why : "no host is named")};
+    int lost = site_is_unreachable(s);
+
+    if (lost >= 0) {
+        site_unreachable(s, lost == 1);
+        return;
+    }
 
     if (s->blocked_until > clock_mono())
         return;

@@ -175,7 +175,13 @@ sender_is(const char *want, struct str sender)
     return word_is(want, sender);
 }
 
-/* A scope holds what meets all its fields; it is looked at through the field it leads with. */
+static bool
+scope_is_all(const struct scope *s)
+{
+    return !s->domain[0] && !s->tenant[0] && !s->sender[0] && !s->source[0] && !s->provider[0];
+}
+
+/* A scope has one field, or none and holds everything. */
 const struct scope *
 scopes_match(const struct courier *c, struct str domain, const char *tenant, struct str sender,
              const char *source, const char *site)
@@ -185,7 +191,7 @@ scopes_match(const struct courier *c, struct str domain, const char *tenant, str
     for (const struct scope *s = c->scopes->list; s; s = s->next) {
         if (s->ended || (s->until && s->until <= now))
             continue;
-        if (domain.p && s->domain[0] && domain_is(s->domain, domain))
+        if (domain.p && (scope_is_all(s) || (s->domain[0] && domain_is(s->domain, domain))))
             return s;
         if (tenant && s->tenant[0] && word_is(s->tenant, str_c(tenant)))
             return s;

@@ -494,7 +494,7 @@ static const struct stream_ops stream_ops = {
 /* --- from the plan --- */
 
 struct session *
-session_open(struct site *site, uint32_t source, uint32_t host, const struct addr *a)
+sessions_open(struct site *site, uint32_t source, uint32_t host, const struct addr *a)
 {
     struct courier *c = site->c;
     struct source *src = &c->sources.items[source];
@@ -513,7 +513,7 @@ session_open(struct site *site, uint32_t source, uint32_t host, const struct add
     s->since = clock_mono();
     s->peer = (struct endpoint){*a, h->port};
     letter_init(&s->letter);
-    body_init(&s->body, c);
+    letter_body_init(&s->body, c);
     buf_init(&s->texts, 4u << 20);
     buf_init(&s->names, 4u << 20);
     loop_timer_init(&s->timer, c->loop, session_timer, s);

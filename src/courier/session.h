@@ -68,7 +68,7 @@ int sessions_tls(struct courier *, struct why *); /* new settings */
 void sessions_free(struct courier *);
 
 /* NULL: no descriptor, no memory; the site is told through plan_site_failed(). */
-struct session *session_open(struct site *, uint32_t source, uint32_t host, const struct addr *);
+struct session *sessions_open(struct site *, uint32_t source, uint32_t host, const struct addr *);
 /* The session is idle or just became ready: true if it took a message. */
 bool session_offer(struct session *);
 void session_quit(struct session *);       /* idle: says QUIT and goes */

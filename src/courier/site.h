@@ -33,6 +33,7 @@ struct site_host {
     bool no_pipelining;
     struct dns_ask ask[2];
     bool asking[2], temporary;
+    bool refused;            /* it has addresses, none of which we may speak to */
     char why[200];           /* last trouble */
     struct site *site;
 };
@@ -51,6 +52,7 @@ struct site {
     char *name;
     uint8_t kind;            /* enum site_kind */
     bool by_mx;              /* hosts were found by DNS */
+    bool implicit;           /* the domain has no MX: it is its own host */
     bool retired;            /* of former settings: no new work */
     bool queued;             /* on the plan's list */
     struct site_host *hosts;

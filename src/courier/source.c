@@ -35,7 +35,7 @@ pools_done(struct sources *s)
 }
 
 void
-sources_done(struct sources *s)
+source_done(struct sources *s)
 {
     pools_done(s);
     for (size_t i = 0; i < s->n; i++) {
@@ -50,7 +50,7 @@ sources_done(struct sources *s)
 }
 
 uint32_t
-sources_find(const struct sources *s, struct str name)
+source_find(const struct sources *s, struct str name)
 {
     for (size_t i = 0; i < s->n; i++) {
         if (!s->items[i].gone && str_eq(str_c(s->items[i].name), name))
@@ -60,7 +60,7 @@ sources_find(const struct sources *s, struct str name)
 }
 
 uint32_t
-sources_pool(const struct sources *s, struct str name)
+source_pool(const struct sources *s, struct str name)
 {
     if (name.n == 0)
         name = STR("default");
@@ -72,7 +72,7 @@ sources_pool(const struct sources *s, struct str name)
 }
 
 uint16_t
-sources_tenant(struct sources *s, uint32_t number)
+source_tenant(struct sources *s, uint32_t number)
 {
     struct tenant *t;
 
@@ -93,7 +93,7 @@ sources_tenant(struct sources *s, uint32_t number)
     t = &s->tenants[s->ntenants];
     *t = (struct tenant){.number = number, .weight = 1, .pool = POOL_NONE};
     t->name = copy_text(number == TENANT_SYSTEM ? STR("system") : STR(""));
-    t->pool = sources_pool(s, STR("default"));
+    t->pool = source_pool(s, STR("default"));
     if (!t->name)
         return UINT16_MAX;
     return (uint16_t)s->ntenants++;
@@ -196,13 +196,13 @@ pools_load(struct sources *s, const struct conf *conf)
         for (size_t i = 0; i < from->sources.n && err == 0; i++) {
             struct str rest, name = str_cut(items[i], '*', &rest);
             uint64_t weight = 1;
-            uint32_t source = sources_find(s, name);
+            uint32_t source = source_find(s, name);
             (void)str_u64(rest, &weight);
             if (source != UINT32_MAX)
                 err = member_add(p, source, weight);
         }
     }
-    if (err < 0 || sources_pool(s, STR("default")) != POOL_NONE)
+    if (err < 0 || source_pool(s, STR("default")) != POOL_NONE)
         return err;
     err = pool_add(s, STR("default"), &p);
     for (size_t i = 0; i < s->n && err == 0; i++) {
@@ -217,7 +217,7 @@ tenants_load(struct sources *s, const struct conf *conf)
 {
     for (const struct conf_section *c = conf_first(conf, "tenant"); c; c = conf_next(c)) {
         const struct settings_tenant *from = c->data;
-        uint16_t at = sources_tenant(s, (uint32_t)from->number);
+        uint16_t at = source_tenant(s, (uint32_t)from->number);
         char *name = copy_text(c->label);
         if (at == UINT16_MAX || !name) {
             free(name);
@@ -226,13 +226,13 @@ tenants_load(struct sources *s, const struct conf *conf)
         free(s->tenants[at].name);
         s->tenants[at].name = name;
         s->tenants[at].weight = (uint32_t)MAX(1, MIN(from->weight, 1000000));
-        s->tenants[at].pool = sources_pool(s, from->pool);
+        s->tenants[at].pool = source_pool(s, from->pool);
     }
     return 0;
 }
 
 int
-sources_load(struct sources *s, const struct conf *conf)
+source_load(struct sources *s, const struct conf *conf)
 {
     static const struct settings_source plain = {.max_sessions = 100000};
     int err = 0;
@@ -250,8 +250,8 @@ sources_load(struct sources *s, const struct conf *conf)
     if (err < 0)
         return err;
     for (size_t i = 0; i < s->ntenants; i++)
-        s->tenants[i].pool = sources_pool(s, STR("default"));
-    (void)sources_tenant(s, TENANT_SYSTEM);
+        s->tenants[i].pool = source_pool(s, STR("default"));
+    (void)source_tenant(s, TENANT_SYSTEM);
     return tenants_load(s, conf);
 }
 

@@ -53,12 +53,12 @@ struct sources {
     size_t ntenants, tenants_cap;
 };
 
-int sources_load(struct sources *, const struct conf *); /* again: keeps numbers and counts */
-void sources_done(struct sources *);
+int source_load(struct sources *, const struct conf *); /* again: keeps numbers and counts */
+void source_done(struct sources *);
 /* Index of a tenant's row by its number in the log; made if unknown. UINT16_MAX: no room. */
-uint16_t sources_tenant(struct sources *, uint32_t number);
-uint32_t sources_pool(const struct sources *, struct str name); /* POOL_NONE */
-uint32_t sources_find(const struct sources *, struct str name); /* UINT32_MAX */
+uint16_t source_tenant(struct sources *, uint32_t number);
+uint32_t source_pool(const struct sources *, struct str name); /* POOL_NONE */
+uint32_t source_find(const struct sources *, struct str name); /* UINT32_MAX */
 /* May that source carry this tenant's mail at all? */
 bool source_allows(const struct source *, uint32_t tenant_number);
 bool pool_has(const struct sources *, uint32_t pool, uint32_t source);

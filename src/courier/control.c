@@ -1,0 +1,349 @@
+/*
+ * courier/control.c - the control verbs: arguments in, suspensions, numbers for `top`.
+ *
+ * Called by the role for each request of the control socket. Every verb ends before it returns.
+ * JSON comes in by Jansson, goes out by our own writer.
+ */
+#include "courier/control.h"
+
+#include <jansson.h>
+#include <stdarg.h>
+
+#include "core/event.h"
+#include "courier/outs.h"
+#include "courier/session.h"
+
+#define LINE_MAX_BYTES (1u << 20)
+#define LIMIT_DEFAULT  1000u
+
+void
+control_line(struct control_call *call)
+{
+    buf_char(&call->line, '}');
+    if (!call->line.failed)
+        call->reply->line(call->reply->ctx, buf_view(&call->line));
+    buf_clear(&call->line);
+}
+
+void
+control_end(struct control_call *call, int status, const char *fmt, ...)
+{
+    char text[1024];
+    va_list ap;
+
+    va_start(ap, fmt);
+    if (vsnprintf(text, sizeof text, fmt, ap) < 0)
+        text[0] = '\0';
+    va_end(ap);
+    call->reply->end(call->reply->ctx, status, text);
+}
+
+static void
+key(struct control_call *call, const char *name)
+{
+    buf_char(&call->line, call->line.n ? ',' : '{');
+    buf_json(&call->line, str_c(name));
+    buf_char(&call->line, ':');
+}
+
+void
+control_text(struct control_call *call, const char *name, struct str value)
+{
+    key(call, name);
+    buf_json(&call->line, value);
+}
+
+void
+control_number(struct control_call *call, const char *name, uint64_t value)
+{
+    key(call, name);
+    buf_u64(&call->line, value);
+}
+
+static struct str
+text_of(const json_t *args, const char *name)
+{
+    const json_t *v = json_object_get(args, name);
+
+    if (!json_is_string(v))
+        return STR_NONE;
+    return str_of(json_string_value(v), json_string_length(v));
+}
+
+static int
+filter_read(const json_t *args, struct control_filter *f, const char **ret_text)
+{
+    const json_t *limit = json_object_get(args, "limit");
+
+    *f = (struct control_filter){
+        .domain = text_of(args, "domain"),
+        .tenant = text_of(args, "tenant"),
+        .sender = text_of(args, "sender"),
+        .recipient = text_of(args, "recipient"),
+        .source = text_of(args, "source"),
+        .site = text_of(args, "site"),
+        .state = text_of(args, "state"),
+        .id = text_of(args, "id"),
+        .reason = text_of(args, "reason"),
+        .span = text_of(args, "for"),
+        .all = json_is_true(json_object_get(args, "all")),
+        .limit = LIMIT_DEFAULT,
+    };
+    if (!f->site.n)
+        f->site = text_of(args, "provider");
+    if (json_is_integer(limit) && json_integer_value(limit) > 0)
+        f->limit = (uint64_t)json_integer_value(limit);
+    if (f->id.n && spool_id_parse(f->id, &f->message) < 0) {
+        *ret_text = "that is not the id of a message: 26 letters and digits";
+        return ERR_SYNTAX;
+    }
+    return 0;
+}
+
+/* --- suspensions --- */
+
+static unsigned
+fields_given(const struct control_filter *f)
+{
+    return (f->domain.n > 0) + (f->tenant.n > 0) + (f->sender.n > 0) + (f->source.n > 0) +
+           (f->site.n > 0);
+}
+
+static void
+scope_fill(const struct control_filter *f, struct spool_scope *s)
+{
+    *s = (struct spool_scope){.domain = f->domain, .tenant = f->tenant, .sender = f->sender,
+                              .source = f->source, .provider = f->site, .reason = f->reason,
+                              .by = STR("control")};
+}
+
+static void
+control_suspend(struct control_call *call)
+{
+    const struct control_filter *f = &call->f;
+    char id[SPOOL_ID_TEXT], until[32] = "";
+    struct spool_scope s;
+    uint64_t span = 0;
+    int err;
+
+    if (f->recipient.n) {
+        control_end(call, 2, "recipients are held one by one: use `gapura queue hold`");
+        return;
+    }
+    if (fields_given(f) + f->all != 1) {
+        control_end(call, 2, "a suspension is by one of --domain, --tenant, --sender, --source, "
+                             "--site or --all; make several for more");
+        return;
+    }
+    if (!f->reason.n) {
+        control_end(call, 2, "a suspension wants --reason");
+        return;
+    }
+    if (f->span.n && str_duration(f->span, &span) < 0) {
+        control_end(call, 2, "--for is not a time span: write for example 30m, 2h or 1d");
+        return;
+    }
+    scope_fill(f, &s);
+    if (span) {
+        s.until = courier_wall(call->c) + span;
+        clock_iso(s.until, until);
+    }
+    err = scopes_suspend(call->c, &s, id);
+    if (err < 0)
+        control_end(call, 1, "not suspended: %s; nothing has changed", err_text(err));
+    else
+        control_end(call, 0, "suspended%s%s; `gapura resume %s` ends it",
+                    until[0] ? " until " : "", until, id);
+}
+
+static void
+control_resume(struct control_call *call)
+{
+    const struct control_filter *f = &call->f;
+    struct spool_scope s;
+    unsigned n;
+
+    if (fields_given(f) == 0 && !f->all && !f->id.n) {
+        control_end(call, 2, "which suspension? Name its id, what it holds, or --all");
+        return;
+    }
+    scope_fill(f, &s);
+    s.by = STR("control");
+    n = scopes_resume(call->c, &s, f->id);
+    if (n == 0)
+        control_end(call, 1, "no suspension is like that; see `gapura suspensions`");
+    else
+        control_end(call, 0, "%u suspension%s ended", n, n == 1 ? "" : "s");
+}
+
+static void
+control_suspensions(struct control_call *call)
+{
+    unsigned n = 0;
+    char id[SPOOL_ID_TEXT];
+
+    for (const struct scope *s = call->c->scopes->list; s; s = s->next) {
+        struct {
+            const char *name;
+            const char *value;
+        } fields[] = {{"domain", s->domain}, {"site", s->provider}, {"tenant", s->tenant},
+                      {"sender", s->sender}, {"source", s->source}};
+        if (s->ended)
+            continue;
+        control_text(call, "id", str_c(spool_id_show(&s->id, id)));
+        for (size_t i = 0; i < ARRAY_LEN(fields); i++) {
+            if (fields[i].value[0])
+                control_text(call, fields[i].name, str_c(fields[i].value));
+        }
+        control_number(call, "since", s->made / NS_PER_S);
+        if (s->until)
+            control_number(call, "until", s->until / NS_PER_S);
+        control_text(call, "reason", str_c(s->reason));
+        control_line(call);
+        n++;
+    }
+    control_end(call, 0, "%s", n ? "" : "nothing is suspended");
+}
+
+/* --- top --- */
+
+struct top_site {
+    const struct site *s;
+    uint64_t weight;
+};
+
+static uint64_t
+site_ready(const struct courier *c, const struct site *s)
+{
+    uint64_t n = 0;
+
+    for (unsigned class = 0; class < SITE_CLASSES; class++) {
+        const struct share *first = s->classes[class], *sh = first;
+        while (sh) {
+            uint32_t at = sh->lanes;
+            do {
+                n += index_lane(&c->index, at)->n;
+                at = index_lane(&c->index, at)->share_next;
+            } while (at != sh->lanes);
+            sh = sh->next == first ? NULL : sh->next;
+        }
+    }
+    return n;
+}
+
+static void
+top_line(struct control_call *call, const struct site *s)
+{
+    uint64_t now = clock_mono();
+
+    control_text(call, "site", str_c(s->name));
+    control_number(call, "ready", site_ready(call->c, s));
+    control_number(call, "sessions", s->sessions);
+    control_number(call, "busy", s->busy);
+    control_number(call, "domains", s->dests);
+    control_number(call, "delivered", s->delivered);
+    control_number(call, "deferred", s->deferred);
+    control_number(call, "per_second", s->rate_delivered);
+    if (s->blocked_until > now)
+        control_number(call, "blocked_s", (s->blocked_until - now) / NS_PER_S + 1);
+    if (s->why[0])
+        control_text(call, "reason", str_c(s->why));
+    control_line(call);
+}
+
+static int
+top_compare(const void *a, const void *b)
+{
+    const struct top_site *x = a, *y = b;
+
+    return (x->weight < y->weight) - (x->weight > y->weight);
+}
+
+static void
+control_top(struct control_call *call)
+{
+    struct courier *c = call->c;
+    struct top_site *sites = calloc(c->sites->names.n + 1, sizeof *sites);
+    struct str name;
+    size_t at = 0, n = 0;
+    struct site *s;
+
+    while (sites && n < c->sites->names.n && (s = map_next(&c->sites->names, &at, &name)) != NULL)
+        sites[n++] = (struct top_site){s, s->rate_delivered * 100 + site_ready(c, s) +
+                                              s->sessions * 10};
+    if (n > 1)
+        qsort(sites, n, sizeof *sites, top_compare);
+    for (size_t i = 0; i < MIN(n, (size_t)50); i++)
+        top_line(call, sites[i].s);
+    free(sites);
+    control_end(call, 0,
+                "delivered %llu/s, deferred %llu/s, bounced %llu/s, taken %llu/s; %u recipients "
+                "of %u messages wait; index %zu bytes; %zu outcomes wait for the log",
+                (unsigned long long)c->load.rate_delivered,
+                (unsigned long long)c->load.rate_deferred,
+                (unsigned long long)c->load.rate_bounced, (unsigned long long)c->load.rate_taken,
+                c->index.rows.count, c->index.messages.count, index_memory(&c->index),
+                outs_waiting(c));
+}
+
+static void
+control_changing(struct control_call *call, const char *verb)
+{
+    control_change(call, str_c(verb));
+}
+static void
+do_retry(struct control_call *call)
+{
+    control_changing(call, "retry");
+}
+static void
+do_hold(struct control_call *call)
+{
+    control_changing(call, "hold");
+}
+static void
+do_release(struct control_call *call)
+{
+    control_changing(call, "release");
+}
+static void
+do_remove(struct control_call *call)
+{
+    control_changing(call, "remove");
+}
+
+static const struct {
+    const char *name;
+    void (*fn)(struct control_call *);
+} verbs[] = {
+    {"queue.list", control_list},       {"queue.show", control_show},
+    {"queue.summary", control_summary}, {"queue.retry", do_retry},
+    {"queue.hold", do_hold},            {"queue.release", do_release},
+    {"queue.remove", do_remove},        {"suspend", control_suspend},
+    {"resume", control_resume},         {"suspensions", control_suspensions},
+    {"explain", control_explain},       {"top.courier", control_top},
+};
+
+bool
+courier_verb(struct courier *c, struct str verb, struct str args, const struct courier_reply *reply)
+{
+    struct control_call call = {.c = c, .reply = reply};
+    const char *text = "the arguments are not a JSON object";
+    json_error_t at;
+    json_t *json;
+
+    for (size_t i = 0; i < ARRAY_LEN(verbs); i++) {
+        if (!str_eq(verb, str_c(verbs[i].name)))
+            continue;
+        json = args.n ? json_loadb(args.p, args.n, 0, &at) : json_object();
+        buf_init(&call.line, LINE_MAX_BYTES);
+        if (!json_is_object(json) || filter_read(json, &call.f, &text) < 0)
+            control_end(&call, 2, "%s", text);
+        else
+            verbs[i].fn(&call);
+        buf_done(&call.line);
+        json_decref(json);
+        return true;
+    }
+    return false;
+}

@@ -1,0 +1,323 @@
+/*
+ * courier/dest_mx.c - destinations by DNS: feeds the MX law (courier/mx.h) with answers until it has
+ * hosts, and makes a site of them.
+ *
+ * Called by dest.c; answers come through the loop. Domains with the same hosts in the same order
+ * share a site. Cancelled by freeing.
+ */
+#include "core/crc32c.h"
+#include "core/event.h"
+#include "courier/dest.h"
+#include "courier/mx.h"
+#include "courier/outcome.h"
+
+#define FRESH_MIN   (60u << 4)   /* ticks, about a minute */
+#define FRESH_MAX   (3600u << 4) /* about an hour */
+#define ROUNDS_MAX  8u           /* the law asks again at most so often: aliases of aliases */
+#define ANSWERS_MAX 256u
+#define OWN_NAMES   64u
+#define SITE_NAME   600u
+
+struct mx_ask {
+    struct mx_asking *of;
+    struct dns_ask ask;
+    bool open;
+};
+struct mx_asking {
+    struct courier *c;
+    uint32_t dest;
+    const struct conf_section *route;
+    bool backup;
+    struct arena arena;
+    struct str domain;
+    const struct dns_answer *answers[ANSWERS_MAX];
+    size_t nanswers;
+    struct mx_ask asks[MX_QUESTIONS_MAX];
+    unsigned open, rounds;
+    struct loop_call step; /* runs the law; never inside dest_mx_ask() */
+};
+
+void
+dest_mx_cancel(struct index_dest *d)
+{
+    struct mx_asking *q = d->asking;
+
+    if (!q)
+        return;
+    for (size_t i = 0; i < ARRAY_LEN(q->asks); i++) {
+        if (q->asks[i].open)
+            dns_ask_cancel(&q->asks[i].ask);
+    }
+    loop_call_cancel(q->c->loop, &q->step);
+    arena_done(&q->arena);
+    free(q);
+    d->asking = NULL;
+}
+
+/* Rows of the same message at the front of the destination's first lane, ACTIVE then. */
+static uint32_t
+take_some(struct courier *c, uint32_t dest, uint32_t *rows, uint32_t max, uint32_t *ret_message)
+{
+    uint32_t row = index_lane(&c->index, index_dest(&c->index, dest)->lanes)->head, n = 0;
+
+    *ret_message = index_row(&c->index, row)->message;
+    while (n < max && row != INDEX_NONE && index_row(&c->index, row)->message == *ret_message) {
+        uint32_t next = index_row(&c->index, row)->next;
+        index_set(&c->index, row, ROW_ACTIVE);
+        rows[n++] = row;
+        row = next;
+    }
+    return n;
+}
+
+void
+dest_fail(struct courier *c, uint32_t dest, const struct result *r, const char *site,
+          bool no_domain)
+{
+    struct attempt a = {.site = site, .tried = true, .no_domain = no_domain};
+    uint32_t rows[256], n, message;
+
+    while (index_dest(&c->index, dest)->lanes != INDEX_NONE) {
+        n = take_some(c, dest, rows, ARRAY_LEN(rows), &message);
+        outcome_rows(c, message, rows, n, &a, r);
+    }
+}
+
+static void
+mx_failed(struct courier *c, uint32_t dest, const struct mx_result *v)
+{
+    bool temporary = v->failure == MX_FAIL_TEMPORARY;
+    struct result r = {.result = temporary ? SPOOL_RETRY : SPOOL_FAILED,
+                       .class = temporary ? REPLY_TEMPORARY : REPLY_MAILBOX,
+                       .text = str_c(v->text)};
+    struct str rest = str_c(v->enhanced);
+    uint64_t part;
+
+    for (int i = 0; i < 3; i++) {
+        struct str word = str_cut(rest, '.', &rest);
+        if (str_u64(word, &part) == 0)
+            r.enhanced[i] = (uint16_t)part;
+    }
+    index_dest(&c->index, dest)->state = DEST_FAILED;
+    index_dest(&c->index, dest)->fresh = 0;
+    dest_fail(c, dest, &r, NULL, temporary);
+}
+
+static uint32_t
+fresh_until(const struct courier *c, uint32_t ttl)
+{
+    uint64_t ticks = (uint64_t)ttl * NS_PER_S >> TICK_SHIFT;
+
+    return c->index.wheel.now + (uint32_t)MIN(MAX(ticks, FRESH_MIN), FRESH_MAX);
+}
+
+/* Sites are told apart by their hosts and the order among them; equals in the order of names. */
+static void
+site_name(const struct mx_asking *q, const struct mx_result *v, char name[SITE_NAME])
+{
+    uint32_t crc = 0;
+    size_t n = 0;
+    bool taken[MX_HOSTS_MAX] = {false};
+
+    if (q->route)
+        n = str_fmt(name, SITE_NAME, "%.*s/", STR_ARG(q->route->label));
+    for (unsigned i = 0; i < v->nhosts; i++) {
+        const struct mx_host *h = NULL;
+        unsigned at = 0;
+        for (unsigned j = 0; j < v->nhosts; j++) {
+            const struct mx_host *x = &v->hosts[j];
+            if (taken[j] || (h && (x->preference > h->preference ||
+                                   (x->preference == h->preference &&
+                                    str_cmp(x->name, h->name) >= 0))))
+                continue;
+            h = x;
+            at = j;
+        }
+        if (!h)
+            break;
+        taken[at] = true;
+        crc = crc32c(crc, h->name.p, h->name.n);
+        crc = crc32c(crc, &h->preference, sizeof h->preference);
+        if (n + h->name.n + 16 < SITE_NAME)
+            n += str_fmt(name + n, SITE_NAME - n, "%s%.*s", i ? "," : "", STR_ARG(h->name));
+    }
+    if (v->nhosts > 1) /* the same names with other preferences are another set */
+        str_fmt(name + n, SITE_NAME - n, "#%04x", crc & 0xffff);
+}
+
+static bool
+site_host_of(struct site *s, const struct mx_result *v, const struct mx_host *from, uint64_t until)
+{
+    struct site_host *h = NULL;
+
+    for (unsigned i = 0; i < s->nhosts && !h; i++) {
+        if (str_eq(str_c(s->hosts[i].name), from->name))
+            h = &s->hosts[i];
+    }
+    if (!h)
+        h = site_add_host(s, from->name, 25, from->preference, INSIDE_SMTP, STR_NONE);
+    if (!h)
+        return false;
+    h->naddrs = MIN(from->n, SITE_ADDRS);
+    memcpy(h->addrs, v->addrs + from->first, h->naddrs * sizeof h->addrs[0]);
+    h->addrs_until = until;
+    return true;
+}
+
+static void
+mx_join(struct courier *c, const struct mx_asking *q, const struct mx_result *v)
+{
+    uint64_t until = clock_mono() + MAX(v->ttl, 60u) * NS_PER_S;
+    char name[SITE_NAME];
+    bool fresh, good = true;
+    struct site *s;
+
+    site_name(q, v, name);
+    s = site_get(c, str_c(name), &fresh);
+    if (!s)
+        return;
+    if (fresh) {
+        good = dest_site_set(c, s, q->route ? q->route->data : NULL);
+        s->by_mx = true;
+        s->implicit = v->implicit;
+    }
+    for (unsigned i = 0; i < v->nhosts && good; i++)
+        good = site_host_of(s, v, &v->hosts[i], until);
+    if (good)
+        dest_join(c, q->dest, s, fresh_until(c, v->ttl)); /* q is gone now */
+    else
+        site_release(s);
+}
+
+static size_t
+own_names(const struct courier *c, struct str *names)
+{
+    size_t n = 0;
+
+    names[n++] = c->main->hostname;
+    for (size_t i = 0; i < c->sources.n && n < OWN_NAMES; i++) {
+        if (!c->sources.items[i].gone && c->sources.items[i].ehlo[0])
+            names[n++] = str_c(c->sources.items[i].ehlo);
+    }
+    return n;
+}
+
+/* A private copy: the client's cache may turn over before the law runs again. */
+static const struct dns_answer *
+answer_copy(struct arena *a, const struct dns_answer *from)
+{
+    struct dns_answer *to = ARENA_NEW(a, struct dns_answer);
+
+    if (!to)
+        return NULL;
+    *to = *from;
+    to->name = arena_str(a, from->name);
+    to->records = ARENA_ARRAY(a, struct dns_record, MAX(from->n, 1));
+    if (!to->name.p || !to->records)
+        return NULL;
+    for (size_t i = 0; i < from->n; i++) {
+        to->records[i] = from->records[i];
+        to->records[i].name = arena_str(a, from->records[i].name);
+        to->records[i].data = STR_NONE;
+        if (!to->records[i].name.p)
+            return NULL;
+    }
+    return to;
+}
+
+static void
+mx_answer(void *ctx, const struct dns_answer *from)
+{
+    struct mx_ask *ask = ctx;
+    struct mx_asking *q = ask->of;
+    const struct dns_answer *copy = answer_copy(&q->arena, from);
+
+    ask->open = false;
+    if (copy && q->nanswers < ANSWERS_MAX)
+        q->answers[q->nanswers++] = copy;
+    if (--q->open == 0)
+        loop_defer(q->c->loop, &q->step);
+}
+
+/* Asks what the law wants to know; false: nobody can be asked. */
+static bool
+mx_questions(struct mx_asking *q, const struct mx_result *v)
+{
+    if (++q->rounds > ROUNDS_MAX || !q->c->links.dns)
+        return false;
+    for (unsigned i = 0; i < v->nquestions; i++) {
+        struct mx_ask *ask = &q->asks[i];
+        struct str name = arena_str(&q->arena, v->questions[i].name);
+        if (!name.p)
+            continue;
+        ask->of = q;
+        ask->open = dns_client_ask(q->c->links.dns, name, v->questions[i].type, &ask->ask,
+                                   mx_answer, ask) == 0;
+        q->open += ask->open;
+    }
+    return q->open > 0;
+}
+
+static void
+mx_step(void *ctx)
+{
+    struct mx_asking *q = ctx;
+    struct courier *c = q->c;
+    const struct settings_route *route = q->route ? q->route->data : NULL;
+    uint32_t dest = q->dest;
+    struct index_dest *d = index_dest(&c->index, dest);
+    struct str names[OWN_NAMES];
+    struct mx_result *v = malloc(sizeof *v);
+    struct mx_input in = {
+        .domain = q->domain,
+        .own_names = names,
+        .nown_names = own_names(c, names),
+        .allow_private = route && route->allow_private,
+        .v4 = true,
+        .v6 = c->delivery->ipv6 != IPV6_NEVER,
+        .seed = c->wall0 ^ c->links.node,
+        .answers = q->answers,
+        .nanswers = q->nanswers,
+    };
+
+    if (v)
+        mx_run(&in, v);
+    if (v && v->status == MX_NEED && mx_questions(q, v)) {
+        free(v);
+        return;
+    }
+    d->state = DEST_NEW;
+    if (v && v->status == MX_NEED) {
+        v->status = MX_FAILED;
+        v->failure = MX_FAIL_TEMPORARY;
+        str_fmt(v->enhanced, sizeof v->enhanced, "4.4.3");
+        str_fmt(v->text, sizeof v->text, "no DNS answer for %.*s can be had now",
+                STR_ARG(str_sub(q->domain, 0, 200)));
+    }
+    if (v && v->status == MX_DONE)
+        mx_join(c, q, v); /* frees q by dest_leave() when it succeeds */
+    else if (v)
+        mx_failed(c, dest, v);
+    free(v);
+    dest_mx_cancel(d);
+}
+
+void
+dest_mx_ask(struct courier *c, uint32_t dest, const struct dest_way *way)
+{
+    struct index_dest *d = index_dest(&c->index, dest);
+    struct mx_asking *q = calloc(1, sizeof *q);
+
+    if (!q)
+        return; /* tried again with the next ready row */
+    q->c = c;
+    q->dest = dest;
+    q->route = way->inside ? NULL : way->route;
+    q->backup = way->backup;
+    arena_init(&q->arena, 1u << 20);
+    q->domain = arena_str(&q->arena, index_dest_domain(d));
+    q->step = (struct loop_call){.fn = mx_step, .ctx = q};
+    d->asking = q;
+    d->state = DEST_ASKING;
+    loop_defer(c->loop, &q->step);
+}
