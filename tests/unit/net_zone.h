@@ -46,7 +46,7 @@ zone_write(const struct zone_server *z, const char *name, const char *text)
     return good;
 }
 
-/* A port that is free for UDP and TCP at this moment. */
+/* A port that is free for UDP and TCP at this moment; 0 if the one tried was not free for both. */
 static uint16_t
 zone_free_port(void)
 {
@@ -67,7 +67,7 @@ zone_free_port(void)
 
 /* Asks for the SOA of `zone` until there is an authoritative answer; ten seconds. */
 static bool
-zone_wait(const struct zone_server *z, const char *zone)
+zone_wait(struct zone_server *z, const char *zone)
 {
     struct sockaddr_in in = {
         .sin_family = AF_INET, .sin_port = htons(z->port), .sin_addr = {htonl(INADDR_LOOPBACK)}};
@@ -91,10 +91,14 @@ zone_wait(const struct zone_server *z, const char *zone)
     n += 4;
     if (connect(fd, (struct sockaddr *)&in, sizeof(in)) < 0)
         return false;
-    while (!good && clock_mono() < until && waitpid(z->pid, NULL, WNOHANG) == 0) {
+    while (!good && clock_mono() < until) {
         struct pollfd p = {.fd = fd, .events = POLLIN};
         ssize_t got;
 
+        if (waitpid(z->pid, NULL, WNOHANG) == z->pid) {
+            z->pid = 0; /* it ended: somebody took the port, perhaps */
+            break;
+        }
         (void)send(fd, q, n, MSG_NOSIGNAL);
         if (poll(&p, 1, 50) <= 0)
             continue;
@@ -109,14 +113,41 @@ zone_wait(const struct zone_server *z, const char *zone)
     return good;
 }
 
-/* `zones`: names; their files are NAME.zone in z->dir, written by the caller before. */
-__attribute__((unused)) static bool
-zone_start(struct zone_server *z, const char *const zones[])
+static void
+zone_show_log(const struct zone_server *z)
+{
+    char path[128], text[4096];
+    ssize_t n;
+    int fd;
+
+    str_fmt(path, sizeof(path), "%s/log", z->dir);
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    n = fd < 0 ? 0 : read(fd, text, sizeof(text));
+    if (fd >= 0)
+        close(fd);
+    printf("# the name server's log:\n%.*s\n", n > 0 ? (int)n : 0, text);
+}
+
+__attribute__((unused)) static void
+zone_stop(struct zone_server *z)
+{
+    if (z->pid > 0) {
+        kill(z->pid, SIGTERM);
+        waitpid(z->pid, NULL, 0);
+    }
+    z->pid = 0;
+}
+
+static bool
+zone_start_once(struct zone_server *z, const char *const zones[])
 {
     struct buf conf = {.max = 8192};
     char path[128];
+    bool good;
 
-    z->port = zone_free_port();
+    z->port = 0;
+    for (int i = 0; i < 100 && z->port == 0; i++)
+        z->port = zone_free_port();
     buf_fmt(&conf,
             "server:\n server-count: 1\n ip-address: 127.0.0.1@%u\n username: \"\"\n"
             " chroot: \"\"\n database: \"\"\n zonesdir: \"%s\"\n pidfile: \"%s/pid\"\n"
@@ -127,11 +158,10 @@ zone_start(struct zone_server *z, const char *const zones[])
     for (size_t i = 0; zones[i]; i++)
         buf_fmt(&conf, "zone:\n name: \"%s\"\n zonefile: \"%s.zone\"\n", zones[i], zones[i]);
     buf_char(&conf, '\0');
-    if (!zone_write(z, "nsd.conf", conf.p))
-        return false;
+    good = zone_write(z, "nsd.conf", conf.p);
     buf_done(&conf);
     str_fmt(path, sizeof(path), "%s/nsd.conf", z->dir);
-    z->pid = fork();
+    z->pid = good ? fork() : -1;
     if (z->pid == 0) {
         int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 
@@ -144,14 +174,18 @@ zone_start(struct zone_server *z, const char *const zones[])
     return z->pid > 0 && zone_wait(z, zones[0]);
 }
 
-__attribute__((unused)) static void
-zone_stop(struct zone_server *z)
+/* `zones`: names; their files are NAME.zone in z->dir, written by the caller before. The port is
+ * only probably free, so a few are tried. */
+__attribute__((unused)) static bool
+zone_start(struct zone_server *z, const char *const zones[])
 {
-    if (z->pid > 0) {
-        kill(z->pid, SIGTERM);
-        waitpid(z->pid, NULL, 0);
+    for (int i = 0; i < 4; i++) {
+        if (zone_start_once(z, zones))
+            return true;
+        zone_show_log(z);
+        zone_stop(z);
     }
-    z->pid = 0;
+    return false;
 }
 
 /* --- signing, for RRsets of one record --- */
