@@ -11,7 +11,7 @@
 #include "courier/outs.h"
 #include "mail/dsn.h"
 
-#define HEADER_MAX (64u << 10)
+#define HEADER_MAX   (64u << 10)
 #define BOUNCE_RCPTS 1000u
 
 struct bounce {
@@ -106,14 +106,14 @@ original_read(struct courier *c, struct bounce *b, enum bounce_kind kind, uint32
 
     buf_init(&b->original, max);
     letter_body_init(&body, c);
-    if (body_open(&body, message, l) == 0) {
-        while (b->original.n < max && body_pull(&body, &piece) == 0 && piece.n) {
+    if (letter_body_open(&body, message, l) == 0) {
+        while (b->original.n < max && letter_body_pull(&body, &piece) == 0 && piece.n) {
             buf_str(&b->original, str_sub(piece, 0, max - b->original.n));
             if (!whole && str_find(buf_view(&b->original), STR("\r\n\r\n")) >= 0)
                 break;
         }
     }
-    body_done(&body);
+    letter_body_done(&body);
     if (!whole) {
         end = str_find(buf_view(&b->original), STR("\r\n\r\n"));
         if (end >= 0)
@@ -151,9 +151,12 @@ bounce_write(struct courier *c, struct bounce *b, const struct letter *l)
     struct spool_id id = {c->links.node, c->own_epoch, spool_writer_seq(c->links.writer)};
     struct out *o = out_take(c, SPOOL_MESSAGE);
     struct spool_rcpt to = {.address = l->env.sender};
-    struct spool_envelope env = {
-        .id = id, .class = SPOOL_CLASS_SYSTEM, .tenant = TENANT_SYSTEM,
-        .received = courier_wall(c), .nrcpt = 1, .settings = c->conf->generation};
+    struct spool_envelope env = {.id = id,
+                                 .class = SPOOL_CLASS_SYSTEM,
+                                 .tenant = TENANT_SYSTEM,
+                                 .received = courier_wall(c),
+                                 .nrcpt = 1,
+                                 .settings = c->conf->generation};
     char text[SPOOL_ID_TEXT], original[SPOOL_ID_TEXT];
 
     if (!o)
@@ -217,8 +220,8 @@ bounce_make(struct courier *c, enum bounce_kind kind, uint32_t message, const st
             uint64_t until)
 {
     struct bounce b = {0};
-    bool may = l->env.sender.n > 0 &&
-               (l->env.flags & (SPOOL_MAIL_DSN_OK | SPOOL_MAIL_SUBMITTED)) != 0;
+    bool may =
+        l->env.sender.n > 0 && (l->env.flags & (SPOOL_MAIL_DSN_OK | SPOOL_MAIL_SUBMITTED)) != 0;
     bool done = true;
 
     arena_init(&b.arena, 4u << 20);

@@ -6,26 +6,21 @@
 #include "courier/classify.h"
 
 const struct reply_class_row reply_classes[REPLY_CLASSES] = {
-    [REPLY_DELIVERED] = {"Delivered", false},
-    [REPLY_TEMPORARY] = {"TransientFailure", false},
-    [REPLY_GREYLIST] = {"Greylisted", false},
-    [REPLY_FULL] = {"QuotaIssues", false},
-    [REPLY_HOST] = {"BadConnection", false},
-    [REPLY_RATE] = {"RateLimited", false},
-    [REPLY_PERMANENT] = {"Uncategorized", true},
-    [REPLY_MAILBOX] = {"InvalidRecipient", true},
-    [REPLY_POLICY] = {"PolicyRelated", true},
-    [REPLY_UNSUPPORTED] = {"ProtocolErrors", true},
+    [REPLY_DELIVERED] = {"Delivered", false},    [REPLY_TEMPORARY] = {"TransientFailure", false},
+    [REPLY_GREYLIST] = {"Greylisted", false},    [REPLY_FULL] = {"QuotaIssues", false},
+    [REPLY_HOST] = {"BadConnection", false},     [REPLY_RATE] = {"RateLimited", false},
+    [REPLY_PERMANENT] = {"Uncategorized", true}, [REPLY_MAILBOX] = {"InvalidRecipient", true},
+    [REPLY_POLICY] = {"PolicyRelated", true},    [REPLY_UNSUPPORTED] = {"ProtocolErrors", true},
     [REPLY_UNKNOWN] = {"OutcomeUnknown", false},
 };
 
-#define ANY 0xffffu
+#define ANY       0xffffu
 #define AT(stage) (1u << (stage))
 #define EARLY                                                                                      \
     (AT(SMTP_AT_CONNECT) | AT(SMTP_AT_BANNER) | AT(SMTP_AT_EHLO) | AT(SMTP_AT_STARTTLS) |          \
      AT(SMTP_AT_AUTH) | AT(SMTP_AT_RSET) | AT(SMTP_AT_QUIT))
 #define ENVELOPE (AT(SMTP_AT_MAIL) | AT(SMTP_AT_RCPT) | AT(SMTP_AT_DATA))
-#define ALL 0xffffffffu
+#define ALL      0xffffffffu
 
 /* `text`: lower-case part of the reply, for receivers whose codes lie; NULL any. */
 static const struct {
@@ -88,8 +83,7 @@ classify(enum smtp_client_stage stage, const struct smtp_reply *r)
     for (size_t i = 0; i < ARRAY_LEN(rules); i++) {
         if (!(rules[i].stages & AT(stage)) || r->code < rules[i].code_from ||
             r->code > rules[i].code_to || !part_is(rules[i].class, r->enhanced[0]) ||
-            !part_is(rules[i].subject, r->enhanced[1]) ||
-            !part_is(rules[i].detail, r->enhanced[2]))
+            !part_is(rules[i].subject, r->enhanced[1]) || !part_is(rules[i].detail, r->enhanced[2]))
             continue;
         if (rules[i].text && !text_has(r->text, rules[i].text))
             continue;

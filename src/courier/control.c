@@ -112,8 +112,12 @@ fields_given(const struct control_filter *f)
 static void
 scope_fill(const struct control_filter *f, struct spool_scope *s)
 {
-    *s = (struct spool_scope){.domain = f->domain, .tenant = f->tenant, .sender = f->sender,
-                              .source = f->source, .provider = f->site, .reason = f->reason,
+    *s = (struct spool_scope){.domain = f->domain,
+                              .tenant = f->tenant,
+                              .sender = f->sender,
+                              .source = f->source,
+                              .provider = f->site,
+                              .reason = f->reason,
                               .by = STR("control")};
 }
 
@@ -131,8 +135,9 @@ control_suspend(struct control_call *call)
         return;
     }
     if (fields_given(f) + f->all != 1) {
-        control_end(call, 2, "a suspension is by one of --domain, --tenant, --sender, --source, "
-                             "--site or --all; make several for more");
+        control_end(call, 2,
+                    "a suspension is by one of --domain, --tenant, --sender, --source, "
+                    "--site or --all; make several for more");
         return;
     }
     if (!f->reason.n) {
@@ -152,8 +157,8 @@ control_suspend(struct control_call *call)
     if (err < 0)
         control_end(call, 1, "not suspended: %s; nothing has changed", err_text(err));
     else
-        control_end(call, 0, "suspended%s%s; `gapura resume %s` ends it",
-                    until[0] ? " until " : "", until, id);
+        control_end(call, 0, "suspended%s%s; `gapura resume %s` ends it", until[0] ? " until " : "",
+                    until, id);
 }
 
 static void
@@ -186,8 +191,11 @@ control_suspensions(struct control_call *call)
         struct {
             const char *name;
             const char *value;
-        } fields[] = {{"domain", s->domain}, {"site", s->provider}, {"tenant", s->tenant},
-                      {"sender", s->sender}, {"source", s->source}};
+        } fields[] = {{"domain", s->domain},
+                      {"site", s->provider},
+                      {"tenant", s->tenant},
+                      {"sender", s->sender},
+                      {"source", s->source}};
         if (s->ended)
             continue;
         control_text(call, "id", str_c(spool_id_show(&s->id, id)));
@@ -217,7 +225,7 @@ site_ready(const struct courier *c, const struct site *s)
 {
     uint64_t n = 0;
 
-    for (unsigned class = 0; class < SITE_CLASSES; class++) {
+    for (unsigned class = 0; class < SITE_CLASSES; class ++) {
         const struct share *first = s->classes[class], *sh = first;
         while (sh) {
             uint32_t at = sh->lanes;
@@ -269,8 +277,8 @@ control_top(struct control_call *call)
     struct site *s;
 
     while (sites && n < c->sites->names.n && (s = map_next(&c->sites->names, &at, &name)) != NULL)
-        sites[n++] = (struct top_site){s, s->rate_delivered * 100 + site_ready(c, s) +
-                                              s->sessions * 10};
+        sites[n++] =
+            (struct top_site){s, s->rate_delivered * 100 + site_ready(c, s) + s->sessions * 10};
     if (n > 1)
         qsort(sites, n, sizeof *sites, top_compare);
     for (size_t i = 0; i < MIN(n, (size_t)50); i++)
@@ -280,10 +288,9 @@ control_top(struct control_call *call)
                 "delivered %llu/s, deferred %llu/s, bounced %llu/s, taken %llu/s; %u recipients "
                 "of %u messages wait; index %zu bytes; %zu outcomes wait for the log",
                 (unsigned long long)c->load.rate_delivered,
-                (unsigned long long)c->load.rate_deferred,
-                (unsigned long long)c->load.rate_bounced, (unsigned long long)c->load.rate_taken,
-                c->index.rows.count, c->index.messages.count, index_memory(&c->index),
-                outs_waiting(c));
+                (unsigned long long)c->load.rate_deferred, (unsigned long long)c->load.rate_bounced,
+                (unsigned long long)c->load.rate_taken, c->index.rows.count,
+                c->index.messages.count, index_memory(&c->index), outs_waiting(c));
 }
 
 static void
@@ -316,12 +323,18 @@ static const struct {
     const char *name;
     void (*fn)(struct control_call *);
 } verbs[] = {
-    {"queue.list", control_list},       {"queue.show", control_show},
-    {"queue.summary", control_summary}, {"queue.retry", do_retry},
-    {"queue.hold", do_hold},            {"queue.release", do_release},
-    {"queue.remove", do_remove},        {"suspend", control_suspend},
-    {"resume", control_resume},         {"suspensions", control_suspensions},
-    {"explain", control_explain},       {"top.courier", control_top},
+    {"queue.list", control_list},
+    {"queue.show", control_show},
+    {"queue.summary", control_summary},
+    {"queue.retry", do_retry},
+    {"queue.hold", do_hold},
+    {"queue.release", do_release},
+    {"queue.remove", do_remove},
+    {"suspend", control_suspend},
+    {"resume", control_resume},
+    {"suspensions", control_suspensions},
+    {"explain", control_explain},
+    {"top.courier", control_top},
 };
 
 bool

@@ -7,11 +7,11 @@
 #include "courier/letter.h"
 #include "courier/scope.h"
 
-struct control_filter {       /* views into the arguments */
+struct control_filter { /* views into the arguments */
     struct str domain, tenant, sender, recipient, source, site, state, id, reason, span;
     bool all;
     uint64_t limit;
-    struct spool_id message;  /* of `id` */
+    struct spool_id message; /* of `id` */
 };
 /* 0, or negative with *ret_text told to the caller. */
 struct control_call {
@@ -20,7 +20,7 @@ struct control_call {
     struct control_filter f;
     struct buf line;
 };
-void control_line(struct control_call *);  /* sends call->line and clears it */
+void control_line(struct control_call *); /* sends call->line and clears it */
 void control_end(struct control_call *, int status, const char *fmt, ...) PRINTF_LIKE(3, 4);
 /* "key":"text" and so on into the line, with a comma if it is not the first. */
 void control_text(struct control_call *, const char *key, struct str value);

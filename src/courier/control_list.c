@@ -63,8 +63,9 @@ control_why(const struct courier *c, const struct index_row *r, const struct let
         break;
     case ROW_WAITING:
         if (r->flags & ROW_ASIDE)
-            str_fmt(dst, cap, "set aside: it failed, and nobody may be told; removed when its time "
-                              "is over");
+            str_fmt(dst, cap,
+                    "set aside: it failed, and nobody may be told; removed when its time "
+                    "is over");
         else if (r->attempts)
             str_fmt(dst, cap, "next attempt after: %s", d->why ? d->why : "a temporary failure");
         else
@@ -122,8 +123,8 @@ row_matches(const struct control_call *call, const struct index_row *r)
         return false;
     if (f->source.n) {
         uint32_t src = source_find(&c->sources, f->source);
-        if (src == UINT32_MAX || (r->source ? r->source != src + 1
-                                            : !pool_has(&c->sources, t->pool, src)))
+        if (src == UINT32_MAX ||
+            (r->source ? r->source != src + 1 : !pool_has(&c->sources, t->pool, src)))
             return false;
     }
     return !f->state.n || str_eq(f->state, str_c(control_state(c, r)));
@@ -263,7 +264,7 @@ struct summary {
     struct control_call *call;
     struct {
         uint64_t rows[8], oldest, next;
-    } *by_dest;
+    } * by_dest;
 };
 
 static bool
@@ -428,8 +429,9 @@ control_change(struct control_call *call, struct str verb)
     }
     walk(call, false, change_collect, &ch, &cut);
     if (ch.failed || cut) {
-        control_end(call, 1, "too many rows to look at in one go: narrow the filter; nothing was "
-                             "changed");
+        control_end(call, 1,
+                    "too many rows to look at in one go: narrow the filter; nothing was "
+                    "changed");
         free(ch.rows);
         return;
     }

@@ -371,8 +371,7 @@ courier_attach(struct courier *c, uint16_t stream, uint32_t epoch, int share_fd,
 /* --- messages --- */
 
 bool
-courier_message(struct courier *c, struct chan *from, uint16_t type, uint64_t id,
-                struct wire *body)
+courier_message(struct courier *c, struct chan *from, uint16_t type, uint64_t id, struct wire *body)
 {
     uint64_t number, generation;
 

@@ -24,8 +24,8 @@ struct courier_links {
     const char *spool_dir;       /* segments are opened here, for reading only */
     struct spool_writer *writer; /* courier's own stream */
     struct dns_client *dns;
-    struct chan *spooler;        /* TELL_FREE goes here, TELL_FREED comes */
-    struct chan *gate;           /* TELL_INSIDE, TELL_LOAD, ASK_CALLOUT; may be NULL, may change */
+    struct chan *spooler; /* TELL_FREE goes here, TELL_FREED comes */
+    struct chan *gate;    /* TELL_INSIDE, TELL_LOAD, ASK_CALLOUT; may be NULL, may change */
     struct str (*file)(void *ctx, struct str path); /* files named in settings, read at start */
     void *file_ctx;
     uint32_t node;

@@ -179,8 +179,8 @@ dest_join(struct courier *c, uint32_t dest, struct site *s, uint32_t fresh)
     d->site = s;
     d->state = DEST_ROUTED;
     d->fresh = fresh;
-    d->parked = c->scopes->list && scopes_match(c, index_dest_domain(d), NULL, STR_NONE, NULL,
-                                                s->name) != NULL;
+    d->parked = c->scopes->list &&
+                scopes_match(c, index_dest_domain(d), NULL, STR_NONE, NULL, s->name) != NULL;
     dest_lanes(c, dest);
 }
 
@@ -323,8 +323,7 @@ dests_sweep(struct courier *c)
     size_t at = 0, n = 0;
     void *value;
 
-    while (n < ARRAY_LEN(victims) &&
-           (value = map_next(&c->index.dest_names, &at, &key)) != NULL) {
+    while (n < ARRAY_LEN(victims) && (value = map_next(&c->index.dest_names, &at, &key)) != NULL) {
         uint32_t i = (uint32_t)(uintptr_t)value - 1;
         const struct index_dest *d = index_dest(&c->index, i);
         if (d->rows == 0 && d->lanes == INDEX_NONE && now - d->idle_since > DEST_IDLE_TICKS)

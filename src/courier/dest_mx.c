@@ -1,6 +1,6 @@
 /*
- * courier/dest_mx.c - destinations by DNS: feeds the MX law (courier/mx.h) with answers until it has
- * hosts, and makes a site of them.
+ * courier/dest_mx.c - destinations by DNS: feeds the MX law (courier/mx.h) with answers until it
+ * has hosts, and makes a site of them.
  *
  * Called by dest.c; answers come through the loop. Domains with the same hosts in the same order
  * share a site. Cancelled by freeing.
@@ -126,9 +126,9 @@ site_name(const struct mx_asking *q, const struct mx_result *v, char name[SITE_N
         unsigned at = 0;
         for (unsigned j = 0; j < v->nhosts; j++) {
             const struct mx_host *x = &v->hosts[j];
-            if (taken[j] || (h && (x->preference > h->preference ||
-                                   (x->preference == h->preference &&
-                                    str_cmp(x->name, h->name) >= 0))))
+            if (taken[j] ||
+                (h && (x->preference > h->preference ||
+                       (x->preference == h->preference && str_cmp(x->name, h->name) >= 0))))
                 continue;
             h = x;
             at = j;

@@ -15,13 +15,13 @@ enum early_kind { EARLY_OUTCOME, EARLY_INTENT, EARLY_COPIED, EARLY_VOID };
 struct early_note {
     uint64_t seq;
     uint32_t epoch;
-    uint32_t ordinal;  /* UINT32_MAX: all that are open */
-    uint32_t own;      /* slot of the own segment that said it */
-    uint32_t due;      /* tick; HELD: number of the reason */
+    uint32_t ordinal;                      /* UINT32_MAX: all that are open */
+    uint32_t own;                          /* slot of the own segment that said it */
+    uint32_t due;                          /* tick; HELD: number of the reason */
     uint8_t kind, result, attempts, flags; /* flags: EARLY_F_* */
     uint32_t order;
 };
-#define EARLY_F_CRASH 1u
+#define EARLY_F_CRASH  1u
 #define EARLY_F_CLOSES 2u
 
 struct early {

@@ -14,8 +14,8 @@
 
 struct explain {
     struct control_call *call;
-    struct spool_id id;       /* of this telling */
-    struct str address;       /* when ids are looked for */
+    struct spool_id id; /* of this telling */
+    struct str address; /* when ids are looked for */
     struct spool_id ids[IDS_MAX];
     size_t nids;
     unsigned lines;
@@ -62,9 +62,9 @@ tell_envelope(struct explain *x, const struct letter *l)
     unsigned n = 0;
 
     stamp(&x->text, env->received);
-    buf_fmt(&x->text, "%s %s: from <%.*s>, %s, class %s, tenant %u", l->copy ? "copied" : "accepted",
-            spool_id_show(&env->id, id), STR_ARG(env->sender), str_show_size(env->size, size),
-            class_names[env->class], env->tenant);
+    buf_fmt(&x->text, "%s %s: from <%.*s>, %s, class %s, tenant %u",
+            l->copy ? "copied" : "accepted", spool_id_show(&env->id, id), STR_ARG(env->sender),
+            str_show_size(env->size, size), class_names[env->class], env->tenant);
     if (env->helo.n)
         buf_fmt(&x->text, ", by %.*s [%s]", STR_ARG(env->helo), addr_show(&env->client, client));
     if (env->user.n)
@@ -120,10 +120,11 @@ static void
 tell_outcome(struct explain *x, const struct spool_outcome *o)
 {
     static const char *const names[] = {
-        [SPOOL_DELIVERED] = "delivered", [SPOOL_FAILED] = "failed", [SPOOL_EXPIRED] = "expired",
-        [SPOOL_RETRY] = "put off",       [SPOOL_UNKNOWN] = "outcome unknown",
-        [SPOOL_HELD] = "held",           [SPOOL_RELEASED] = "released",
-        [SPOOL_REMOVED] = "removed",     [SPOOL_ASIDE] = "set aside"};
+        [SPOOL_DELIVERED] = "delivered",     [SPOOL_FAILED] = "failed",
+        [SPOOL_EXPIRED] = "expired",         [SPOOL_RETRY] = "put off",
+        [SPOOL_UNKNOWN] = "outcome unknown", [SPOOL_HELD] = "held",
+        [SPOOL_RELEASED] = "released",       [SPOOL_REMOVED] = "removed",
+        [SPOOL_ASIDE] = "set aside"};
     char peer[56], due[32];
 
     stamp(&x->text, o->wall);
@@ -157,7 +158,8 @@ tell_record(void *ctx, const struct spool_place *place, const struct spool_recor
     switch (r->type) {
     case SPOOL_MESSAGE:
     case SPOOL_COPY:
-        if (r->type == SPOOL_MESSAGE && (place->segment->epoch != x->id.epoch || r->seq != x->id.seq))
+        if (r->type == SPOOL_MESSAGE &&
+            (place->segment->epoch != x->id.epoch || r->seq != x->id.seq))
             break;
         if (letter_decode(&l, r, place->segment->node, place->segment->epoch) == 0 &&
             spool_id_eq(&l.env.id, &x->id)) {
@@ -210,8 +212,8 @@ find_record(void *ctx, const struct spool_place *place, const struct spool_recor
 }
 
 static int
-each_record(struct explain *x, int (*fn)(void *, const struct spool_place *,
-                                         const struct spool_record *))
+each_record(struct explain *x,
+            int (*fn)(void *, const struct spool_place *, const struct spool_record *))
 {
     const struct spool_reader_ops ops = {.record = fn};
     const char *dir = x->call->c->links.spool_dir;
@@ -314,8 +316,9 @@ control_explain(struct control_call *call)
         if (err < 0)
             control_end(call, 1, "the log cannot be read: %s", err_text(err));
         else if (!x.found)
-            control_end(call, 1, "no message of that id is in the log; if it was settled some time "
-                                 "ago, look in the events");
+            control_end(call, 1,
+                        "no message of that id is in the log; if it was settled some time "
+                        "ago, look in the events");
         else
             control_end(call, 0, "%u records", x.lines);
     }

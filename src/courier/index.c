@@ -142,9 +142,14 @@ lane_get(struct index *ix, uint32_t dest, uint8_t class, uint16_t tenant)
     if (i == INDEX_NONE)
         return i;
     l = index_lane(ix, i);
-    *l = (struct index_lane){.dest = dest, .head = INDEX_NONE, .tail = INDEX_NONE,
-                             .tenant = tenant, .class = class, .next = d->lanes,
-                             .share_next = INDEX_NONE, .share_prev = INDEX_NONE};
+    *l = (struct index_lane){.dest = dest,
+                             .head = INDEX_NONE,
+                             .tail = INDEX_NONE,
+                             .tenant = tenant,
+                             .class = class,
+                             .next = d->lanes,
+                             .share_next = INDEX_NONE,
+                             .share_prev = INDEX_NONE};
     d->lanes = i;
     return i;
 }
@@ -244,8 +249,12 @@ index_row_add(struct index *ix, uint32_t message, uint32_t ordinal, uint32_t des
     if (i == INDEX_NONE)
         return i;
     r = index_row(ix, i);
-    *r = (struct index_row){.message = message, .ordinal = ordinal, .dest = dest,
-                            .next = INDEX_NONE, .prev = INDEX_NONE, .sibling = INDEX_NONE};
+    *r = (struct index_row){.message = message,
+                            .ordinal = ordinal,
+                            .dest = dest,
+                            .next = INDEX_NONE,
+                            .prev = INDEX_NONE,
+                            .sibling = INDEX_NONE};
     row_enter(ix, r, ROW_HELD);
     if (hint != INDEX_NONE) {
         r->sibling = index_row(ix, hint)->sibling;

@@ -29,10 +29,10 @@ enum row_state {
     ROW_HELD,     /* until somebody releases it */
     ROW_SCOPED,   /* a suspension by sender holds it */
 };
-#define ROW_INTENT 1u  /* an intent is open: the outcome would be unknown after a crash */
+#define ROW_INTENT  1u /* an intent is open: the outcome would be unknown after a crash */
 #define ROW_CRASHED 2u /* one crash left its outcome unknown */
-#define ROW_WARNED 4u  /* the sender was told of the delay */
-#define ROW_ASIDE 8u   /* will not be delivered, and nobody may be told: removed when due */
+#define ROW_WARNED  4u /* the sender was told of the delay */
+#define ROW_ASIDE   8u /* will not be delivered, and nobody may be told: removed when due */
 
 struct index_row {
     uint32_t message, ordinal, dest;
@@ -54,33 +54,33 @@ struct index_message {
     uint16_t tenant;             /* number in courier/source.h's table */
     uint16_t flags;              /* SPOOL_MAIL_* */
     uint8_t class;
-    uint8_t pins;                /* sessions that read it */
-    uint8_t chunked;             /* segments of its chunks are counted in a side table */
+    uint8_t pins;    /* sessions that read it */
+    uint8_t chunked; /* segments of its chunks are counted in a side table */
     uint8_t unused;
 };
 
 enum dest_state { DEST_NEW, DEST_ASKING, DEST_ROUTED, DEST_FAILED };
-struct index_dest {        /* one recipient domain (and transport chosen by the gate) */
-    char *key;             /* "domain" or "domain\tvia" */
+struct index_dest { /* one recipient domain (and transport chosen by the gate) */
+    char *key;      /* "domain" or "domain\tvia" */
     uint16_t key_n, domain_n;
-    uint8_t state;         /* enum dest_state */
-    bool parked;           /* a suspension by domain */
+    uint8_t state; /* enum dest_state */
+    bool parked;   /* a suspension by domain */
     uint32_t rows, ready;
-    uint32_t lanes;        /* first of its lanes */
-    uint32_t fresh;        /* tick until which the routing holds */
-    uint32_t idle_since;   /* tick of the last row's end */
-    void *site;            /* struct site of courier/site.h */
-    void *asking;          /* a look-up under way */
-    char *why;             /* DEST_FAILED: reason, malloc'd */
+    uint32_t lanes;      /* first of its lanes */
+    uint32_t fresh;      /* tick until which the routing holds */
+    uint32_t idle_since; /* tick of the last row's end */
+    void *site;          /* struct site of courier/site.h */
+    void *asking;        /* a look-up under way */
+    char *why;           /* DEST_FAILED: reason, malloc'd */
 };
 
-struct index_lane {        /* ready rows of one (destination, class, tenant), oldest first */
+struct index_lane { /* ready rows of one (destination, class, tenant), oldest first */
     uint32_t dest;
     uint32_t head, tail, n;
-    uint32_t next;         /* of the destination's lanes */
+    uint32_t next; /* of the destination's lanes */
     uint16_t tenant;
     uint8_t class;
-    bool joined;           /* to a share of a site */
+    bool joined; /* to a share of a site */
     void *share;
     uint32_t share_next, share_prev;
 };
@@ -92,7 +92,7 @@ struct index {
     struct wheel wheel;
     struct index_epoch **epochs; /* sorted */
     size_t nepochs, epochs_cap;
-    uint64_t count[8];           /* rows by state */
+    uint64_t count[8]; /* rows by state */
     /* A lane got its first row, or lost its last one. */
     void (*lane_changed)(void *ctx, uint32_t lane, bool filled);
     void *ctx;

@@ -9,7 +9,7 @@
 #define LEAF_MAX 508u
 
 struct find_item {
-    uint32_t low;     /* sequence minus the leaf's base */
+    uint32_t low; /* sequence minus the leaf's base */
     uint32_t message;
 };
 struct find_leaf {

@@ -20,7 +20,7 @@
 #include "spool/id.h"
 #include "store/settings.h"
 
-#define COURIER_TAILS 64u
+#define COURIER_TAILS    64u
 #define COURIER_MAX_ROWS 200000000u
 
 struct scopes;
@@ -30,7 +30,7 @@ struct sessions;
 struct outs;
 struct compaction;
 
-struct courier_tail {   /* one live stream of another role */
+struct courier_tail { /* one live stream of another role */
     struct courier *c;
     struct spool_tail *tail;
     struct spool_share share; /* our own mapping, for bodies; the tail has another */
@@ -39,10 +39,10 @@ struct courier_tail {   /* one live stream of another role */
     struct loop_call again;
     uint32_t epoch;
     uint16_t stream;
-    bool caught_up;     /* once: early outcomes of this epoch may go */
+    bool caught_up; /* once: early outcomes of this epoch may go */
 };
 
-struct courier_load {   /* numbers for `top` and TELL_LOAD, over the last seconds */
+struct courier_load { /* numbers for `top` and TELL_LOAD, over the last seconds */
     uint64_t delivered, deferred, bounced, unknown, taken;
     uint64_t last_delivered, last_deferred, last_bounced, last_taken;
     uint64_t rate_delivered, rate_deferred, rate_bounced, rate_taken; /* of the last second */

@@ -257,8 +257,7 @@ intake_record(void *ctx, const struct spool_place *place, const struct spool_rec
 
     if (slot == SEGMENT_NONE)
         return ERR_LIMIT;
-    segments_at(&c->segments, slot)->start =
-        place->position - (place->batch.offset - SPOOL_UNIT);
+    segments_at(&c->segments, slot)->start = place->position - (place->batch.offset - SPOOL_UNIT);
     switch (r->type) {
     case SPOOL_MESSAGE:
     case SPOOL_COPY:
@@ -298,8 +297,8 @@ intake_damage(void *ctx, const struct spool_segment *s, uint64_t from, uint64_t 
 {
     struct courier *c = ctx;
     struct spool_id first = {s->node, s->epoch, after_seq + 1};
-    struct spool_id last = {s->node, s->epoch, before_seq == UINT64_MAX ? before_seq
-                                                                        : before_seq - 1};
+    struct spool_id last = {s->node, s->epoch,
+                            before_seq == UINT64_MAX ? before_seq : before_seq - 1};
     char a[SPOOL_ID_TEXT], b[SPOOL_ID_TEXT];
     uint32_t slot = segments_get(&c->segments, s, s->stream >> 8 == SPOOL_STREAM_COURIER);
 
@@ -331,8 +330,10 @@ uint32_t
 intake_own_segment(struct courier *c, const struct spool_loc *loc, uint64_t generation)
 {
     uint32_t slot = segments_find(&c->segments, loc->segment, generation);
-    struct spool_segment s = {.number = loc->segment, .generation = generation,
-                              .node = c->links.node, .epoch = c->own_epoch,
+    struct spool_segment s = {.number = loc->segment,
+                              .generation = generation,
+                              .node = c->links.node,
+                              .epoch = c->own_epoch,
                               .stream = c->own_stream};
     const struct spool_share_page *page = spool_writer_share(c->links.writer)->page;
     uint64_t n = atomic_load(&page->nsegments), start = SEGMENT_START_UNKNOWN;
@@ -361,8 +362,11 @@ intake_own_segment(struct courier *c, const struct spool_loc *loc, uint64_t gene
 void
 intake_own_message(struct courier *c, const struct intake_own *o)
 {
-    struct spool_record r = {.type = o->type, .seq = o->seq, .length = o->record_len,
-                             .body_len = o->body_len, .body_crc = o->body_crc,
+    struct spool_record r = {.type = o->type,
+                             .seq = o->seq,
+                             .length = o->record_len,
+                             .body_len = o->body_len,
+                             .body_crc = o->body_crc,
                              .payload = o->payload};
     uint32_t slot = intake_own_segment(c, &o->loc, o->generation);
     struct letter l = {0};

@@ -71,8 +71,8 @@ intake_note_apply(struct courier *c, uint32_t message, const struct early_note *
 
 /* Applies to the message if it is there, keeps it for later if it is still to come. */
 static void
-note_each(struct courier *c, const struct spool_id *id, struct early_note *note, struct str ordinals,
-          uint32_t n)
+note_each(struct courier *c, const struct spool_id *id, struct early_note *note,
+          struct str ordinals, uint32_t n)
 {
     uint32_t message = index_message_find(&c->index, id->epoch, id->seq);
     bool later = message == INDEX_NONE && intake_is_live(c, id->epoch);

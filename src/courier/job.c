@@ -79,8 +79,11 @@ static void
 job_unfit(struct session *s, uint16_t subject, uint16_t detail, const char *text)
 {
     struct attempt a;
-    struct result r = {.result = SPOOL_FAILED, .class = REPLY_UNSUPPORTED,
-                       .code = 554, .enhanced = {5, subject, detail}, .text = str_c(text)};
+    struct result r = {.result = SPOOL_FAILED,
+                       .class = REPLY_UNSUPPORTED,
+                       .code = 554,
+                       .enhanced = {5, subject, detail},
+                       .text = str_c(text)};
 
     job_attempt(s, &a, "MAIL");
     a.intent = false;
@@ -92,12 +95,16 @@ static bool
 job_expired(struct session *s)
 {
     const struct index_message *m = index_message(&s->c->index, s->message);
-    struct retry_message rm = {
-        .received = s->letter.env.received, .expires = s->letter.env.expires,
-        .route_expire = s->site->expire, .class = m->class,
-        .null_sender = s->letter.env.sender.n == 0};
-    struct result r = {.result = SPOOL_EXPIRED, .class = REPLY_TEMPORARY, .code = 0,
-                       .enhanced = {4, 4, 7}, .text = STR("the time for delivery is over")};
+    struct retry_message rm = {.received = s->letter.env.received,
+                               .expires = s->letter.env.expires,
+                               .route_expire = s->site->expire,
+                               .class = m->class,
+                               .null_sender = s->letter.env.sender.n == 0};
+    struct result r = {.result = SPOOL_EXPIRED,
+                       .class = REPLY_TEMPORARY,
+                       .code = 0,
+                       .enhanced = {4, 4, 7},
+                       .text = STR("the time for delivery is over")};
     struct attempt a;
 
     if (courier_wall(s->c) < retry_expiry(s->c->delivery, &rm))
@@ -115,8 +122,7 @@ job_suspended(struct session *s)
 {
     struct courier *c = s->c;
 
-    if (!c->scopes->by_sender ||
-        !scopes_match(c, STR_NONE, NULL, s->letter.env.sender, NULL, NULL))
+    if (!c->scopes->by_sender || !scopes_match(c, STR_NONE, NULL, s->letter.env.sender, NULL, NULL))
         return false;
     for (uint32_t i = 0; i < s->nrows; i++)
         index_set(&c->index, s->rows[i], ROW_SCOPED);
@@ -159,8 +165,8 @@ job_without_utf8(struct session *s, struct smtp_client_message *m)
     bool moved;
 
     if (m->utf8 && m->body_8bit) {
-        if (body_pull(&s->body, &piece) < 0 || !header_is_ascii(piece) ||
-            body_open(&s->body, s->message, &s->letter) < 0)
+        if (letter_body_pull(&s->body, &piece) < 0 || !header_is_ascii(piece) ||
+            letter_body_open(&s->body, s->message, &s->letter) < 0)
             return false;
     }
     buf_clear(&s->names);
@@ -176,8 +182,8 @@ job_without_utf8(struct session *s, struct smtp_client_message *m)
             return false;
         if (moved)
             m->sender.p = s->names.p + sender_at;
-        s->rcpts[i].text_at = str_is_ascii(before) ? SIZE_MAX
-                                                   : (size_t)(uintptr_t)s->wire_rcpts[i].address.p;
+        s->rcpts[i].text_at =
+            str_is_ascii(before) ? SIZE_MAX : (size_t)(uintptr_t)s->wire_rcpts[i].address.p;
     }
     for (uint32_t i = 0; i < m->nrcpt; i++) { /* the buffer does not move any more */
         if (s->rcpts[i].text_at != SIZE_MAX)
@@ -286,7 +292,7 @@ job_pull(void *ctx, struct str *ret)
 {
     struct session *s = ctx;
 
-    s->body_err = body_pull(&s->body, ret);
+    s->body_err = letter_body_pull(&s->body, ret);
     return s->body_err;
 }
 
@@ -364,7 +370,7 @@ job_take(struct session *s)
             return false;
         err = letter_load(c, s->message, &s->letter);
         if (err == 0)
-            err = body_open(&s->body, s->message, &s->letter);
+            err = letter_body_open(&s->body, s->message, &s->letter);
         if (err == 0 && !job_rcpts(s))
             err = ERR_CORRUPT;
         if (err < 0) {
@@ -445,7 +451,9 @@ static void
 job_postpone(struct session *s, const char *text)
 {
     struct attempt a;
-    struct result r = {.result = SPOOL_RETRY, .class = REPLY_TEMPORARY, .text = str_c(text),
+    struct result r = {.result = SPOOL_RETRY,
+                       .class = REPLY_TEMPORARY,
+                       .text = str_c(text),
                        .enhanced = {4, 3, 1}};
     uint32_t n = s->nrows;
 

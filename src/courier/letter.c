@@ -9,9 +9,9 @@
 #include "core/crc32c.h"
 #include "spool/share.h"
 
-#define LETTER_MAX   (64u << 20) /* a record with a hundred thousand recipients is far below */
-#define PIECE_WHOLE  (256u << 10)
-#define PIECE_PART   (64u << 10)
+#define LETTER_MAX  (64u << 20) /* a record with a hundred thousand recipients is far below */
+#define PIECE_WHOLE (256u << 10)
+#define PIECE_PART  (64u << 10)
 
 void
 letter_init(struct letter *l)
@@ -141,7 +141,7 @@ letter_body_init(struct body *b, struct courier *c)
 }
 
 void
-body_done(struct body *b)
+letter_body_done(struct body *b)
 {
     buf_done(&b->piece);
 }
@@ -167,7 +167,7 @@ body_part(struct body *b, uint64_t segment, uint64_t generation, uint64_t offset
 }
 
 int
-body_open(struct body *b, uint32_t message, const struct letter *l)
+letter_body_open(struct body *b, uint32_t message, const struct letter *l)
 {
     const struct index_message *m = index_message(&b->c->index, message);
     const struct segment *g = segments_at(&b->c->segments, m->segment);
@@ -225,7 +225,7 @@ body_read(struct body *b, uint32_t n)
 }
 
 int
-body_pull(void *body, struct str *ret)
+letter_body_pull(void *body, struct str *ret)
 {
     struct body *b = body;
     int err;

@@ -11,11 +11,11 @@
 #include "courier/inner.h"
 #include "spool/record.h"
 
-struct letter {             /* views are valid until letter_load or letter_done */
+struct letter { /* views are valid until letter_load or letter_done */
     struct buf bytes;
     struct spool_record record;
     struct spool_envelope env;
-    struct str states;      /* of a copy */
+    struct str states; /* of a copy */
     bool copy;
 };
 void letter_init(struct letter *);
@@ -39,16 +39,16 @@ struct body {
     uint64_t segment, generation; /* present part: the body itself or one chunk */
     uint64_t offset;
     uint32_t left, crc, want_crc;
-    bool check;                   /* came from a file: checksum counts */
-    bool one;                     /* part is read in one piece */
+    bool check;                       /* came from a file: checksum counts */
+    bool one;                         /* part is read in one piece */
     const struct spool_envelope *env; /* chunked: the letter's, which must outlive this */
     size_t chunk_at;
 };
 void letter_body_init(struct body *, struct courier *);
-void body_done(struct body *);
+void letter_body_done(struct body *);
 /* Begins at the message's first byte. The letter must be loaded and stay so. */
-int body_open(struct body *, uint32_t message, const struct letter *);
+int letter_body_open(struct body *, uint32_t message, const struct letter *);
 /* The next piece: n == 0 at the end; ERR_CORRUPT, ERR_STALE, -errno. */
-int body_pull(void *body, struct str *ret);
+int letter_body_pull(void *body, struct str *ret);
 
 #endif

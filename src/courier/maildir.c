@@ -71,15 +71,16 @@ write_mail(struct courier *c, int fd, uint32_t message, const struct letter *l,
     struct str piece = {"", 1};
     bool cr = false;
     int err;
-    size_t n = str_fmt(head, sizeof head, "Return-Path: <%.*s>\nDelivered-To: %.*s\n",
-                       STR_ARG(str_sub(l->env.sender, 0, 600)), STR_ARG(str_sub(r->address, 0, 600)));
+    size_t n =
+        str_fmt(head, sizeof head, "Return-Path: <%.*s>\nDelivered-To: %.*s\n",
+                STR_ARG(str_sub(l->env.sender, 0, 600)), STR_ARG(str_sub(r->address, 0, 600)));
 
-    body_init(&body, c);
+    letter_body_init(&body, c);
     err = write_all(fd, head, n);
     if (err == 0)
-        err = body_open(&body, message, l);
+        err = letter_body_open(&body, message, l);
     while (err == 0 && piece.n > 0) {
-        err = body_pull(&body, &piece);
+        err = letter_body_pull(&body, &piece);
         if (err == 0)
             err = write_lines(fd, piece, &cr);
     }
@@ -87,7 +88,7 @@ write_mail(struct courier *c, int fd, uint32_t message, const struct letter *l,
         err = write_all(fd, "\r", 1);
     if (err == 0 && fsync(fd) < 0)
         err = -errno;
-    body_done(&body);
+    letter_body_done(&body);
     return err;
 }
 
@@ -125,15 +126,19 @@ deliver_rows(struct site *s, struct attempt *a, const char *dir, uint32_t messag
              const uint32_t *rows, uint32_t n, const struct letter *l)
 {
     for (uint32_t i = 0; i < n; i++) {
-        struct result r = {.result = SPOOL_DELIVERED, .class = REPLY_DELIVERED, .code = 250,
-                           .enhanced = {2, 0, 0}, .text = STR("written to the Maildir")};
+        struct result r = {.result = SPOOL_DELIVERED,
+                           .class = REPLY_DELIVERED,
+                           .code = 250,
+                           .enhanced = {2, 0, 0},
+                           .text = STR("written to the Maildir")};
         int err = deliver(s->c, dir, message, l, index_row(&s->c->index, rows[i])->ordinal);
         char text[200];
         if (err < 0) {
             r = (struct result){.result = SPOOL_RETRY, .class = REPLY_HOST, .enhanced = {4, 3, 0}};
             r.text = str_of(text, str_fmt(text, sizeof text,
                                           "the Maildir cannot be written: %s; the mail is kept and "
-                                          "tried again", err_text(err)));
+                                          "tried again",
+                                          err_text(err)));
             s->deferred++;
         } else {
             s->delivered++;
@@ -148,8 +153,13 @@ maildir_run(struct site *s, uint32_t source, struct site_host *h)
     struct courier *c = s->c;
     struct letter l;
     uint32_t rows[256], n, message = INDEX_NONE;
-    struct attempt a = {.letter = &l, .host = h->path, .site = s->name, .command = "maildir",
-                        .source = &c->sources.items[source], .tried = true, .final = true,
+    struct attempt a = {.letter = &l,
+                        .host = h->path,
+                        .site = s->name,
+                        .command = "maildir",
+                        .source = &c->sources.items[source],
+                        .tried = true,
+                        .final = true,
                         .route_expire = s->expire};
 
     letter_init(&l);

@@ -13,13 +13,13 @@
 #include "courier/retry.h"
 
 #define OUTCOME_TEXT_MAX 512u
-#define SLICE 1024u /* rows of one record */
+#define SLICE            1024u /* rows of one record */
 
 void
 outcome_from_reply(struct result *ret, enum smtp_client_stage stage, const struct smtp_reply *r)
 {
-    *ret = (struct result){.class = (uint8_t)classify(stage, r), .code = (uint16_t)r->code,
-                           .text = r->text};
+    *ret = (struct result){
+        .class = (uint8_t)classify(stage, r), .code = (uint16_t)r->code, .text = r->text};
     memcpy(ret->enhanced, r->enhanced, sizeof ret->enhanced);
     ret->sticky = ret->class == REPLY_GREYLIST;
     if (ret->class == REPLY_DELIVERED)
@@ -131,7 +131,8 @@ outcome_warn(struct courier *c, uint32_t message, const uint32_t *rows, uint32_t
     uint64_t age = courier_wall(c) - m->received * NS_PER_S;
     struct retry_message rm = {.received = m->received * NS_PER_S,
                                .expires = m->expires * NS_PER_S,
-                               .route_expire = a->route_expire, .class = m->class};
+                               .route_expire = a->route_expire,
+                               .class = m->class};
     bool due = false;
 
     if (!c->delivery->warn_after || age < c->delivery->warn_after || age > INT64_MAX ||
@@ -142,8 +143,7 @@ outcome_warn(struct courier *c, uint32_t message, const uint32_t *rows, uint32_t
         index_row(&c->index, rows[i])->flags |= ROW_WARNED;
     }
     if (due)
-        bounce_rows(c, BOUNCE_DELAYED, message, rows, n, a, r,
-                    retry_expiry(c->delivery, &rm));
+        bounce_rows(c, BOUNCE_DELAYED, message, rows, n, a, r, retry_expiry(c->delivery, &rm));
 }
 
 /* Counters and the event's type. */
@@ -217,9 +217,8 @@ rows_change(struct courier *c, const uint32_t *rows, uint32_t n, const struct at
         } else {
             if (r->result == SPOOL_ASIDE)
                 row->flags |= ROW_ASIDE;
-            row->source = r->sticky && a->source
-                              ? (uint32_t)(a->source - c->sources.items + 1) & 0xffff
-                              : 0;
+            row->source =
+                r->sticky && a->source ? (uint32_t)(a->source - c->sources.items + 1) & 0xffff : 0;
             index_wait(&c->index, rows[i], due);
             courier_wheel_soon(c);
         }
@@ -279,11 +278,12 @@ outcome_after_crash(struct courier *c, uint32_t row)
 {
     struct index_row *r = index_row(&c->index, row);
     struct attempt a = {.intent = true, .tried = true};
-    struct result held = {.result = SPOOL_HELD, .class = REPLY_UNKNOWN,
+    struct result held = {.result = SPOOL_HELD,
+                          .class = REPLY_UNKNOWN,
                           .text = STR("outcome unknown after two crashes in a row: look whether "
                                       "it arrived, then release or remove it")};
-    struct result again = {.result = SPOOL_UNKNOWN, .class = REPLY_UNKNOWN,
-                           .text = STR(OUTCOME_CRASH_TEXT)};
+    struct result again = {
+        .result = SPOOL_UNKNOWN, .class = REPLY_UNKNOWN, .text = STR(OUTCOME_CRASH_TEXT)};
 
     if (r->flags & ROW_CRASHED) {
         metric_add(METRIC_UNKNOWN, 1);
@@ -329,8 +329,8 @@ outcome_unreadable(struct courier *c, uint32_t message, const uint32_t *rows, ui
     char text[SPOOL_ID_TEXT], why[200];
     struct result r = {.result = SPOOL_HELD};
 
-    r.text = str_of(why, str_fmt(why, sizeof why, "its bytes in the log cannot be read: %s",
-                                 err_text(err)));
+    r.text = str_of(
+        why, str_fmt(why, sizeof why, "its bytes in the log cannot be read: %s", err_text(err)));
     event_alarm("message %s is held: %s. Nothing of it was sent; keep the segment file, look at "
                 "the disk, then `gapura queue release` or `remove`",
                 spool_id_show(&id, text), why);

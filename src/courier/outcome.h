@@ -17,28 +17,28 @@
  * connection. Never change it: it is compared with what older logs hold. */
 #define OUTCOME_CRASH_TEXT "the courier ended between the message and its outcome"
 
-struct attempt {                  /* facts of a try, for record, event and report */
-    const struct letter *letter;  /* NULL: read when needed */
+struct attempt {                 /* facts of a try, for record, event and report */
+    const struct letter *letter; /* NULL: read when needed */
     const struct endpoint *peer;
     const char *host, *site, *pool, *command;
     const struct source *source;
     const struct endpoint *local;
-    const struct tls_info *tls;   /* NULL: no TLS */
-    uint64_t session;             /* number of the connection; 0: none */
+    const struct tls_info *tls; /* NULL: no TLS */
+    uint64_t session;           /* number of the connection; 0: none */
     uint64_t route_expire;
-    bool intent;                  /* an intent is open for these rows */
-    bool tried;                   /* counts as an attempt */
-    bool no_domain;               /* DNS trouble: the shorter expiry */
-    bool next_has_dsn;            /* the next hop took over the duty to report */
-    bool final;                   /* the next hop is the mailbox itself (LMTP, Maildir) */
+    bool intent;       /* an intent is open for these rows */
+    bool tried;        /* counts as an attempt */
+    bool no_domain;    /* DNS trouble: the shorter expiry */
+    bool next_has_dsn; /* the next hop took over the duty to report */
+    bool final;        /* the next hop is the mailbox itself (LMTP, Maildir) */
 };
 struct result {
-    uint8_t result;               /* enum spool_result; RETRY may become EXPIRED */
-    uint8_t class;                /* enum reply_class */
+    uint8_t result; /* enum spool_result; RETRY may become EXPIRED */
+    uint8_t class;  /* enum reply_class */
     uint16_t code, enhanced[3];
     struct str text;
-    uint64_t due;                 /* wall ns: not before (RETRY); 0: by the law */
-    bool sticky;                  /* retry from the same source */
+    uint64_t due; /* wall ns: not before (RETRY); 0: by the law */
+    bool sticky;  /* retry from the same source */
 };
 void outcome_rows(struct courier *, uint32_t message, const uint32_t *rows, uint32_t n,
                   const struct attempt *, const struct result *);
@@ -61,7 +61,8 @@ void report_event(struct courier *, const char *type, uint32_t message, const ui
                   uint32_t n, const struct attempt *, const struct result *);
 /* bounce.c: a report to the sender. */
 enum bounce_kind { BOUNCE_FAILED, BOUNCE_DELAYED, BOUNCE_SUCCESS };
-/* True: it was made, or none was asked for. False: nobody may be told (backscatter, null sender). */
+/* True: it was made, or none was asked for. False: nobody may be told (backscatter, null sender).
+ */
 bool bounce_rows(struct courier *, enum bounce_kind, uint32_t message, const uint32_t *rows,
                  uint32_t n, const struct attempt *, const struct result *, uint64_t until);
 

@@ -23,13 +23,13 @@ struct out {
     struct iovec body_piece;
     /* The record is durable (0), or was given up (only when the writer ends). */
     void (*durable)(struct out *, int status);
-    bool can_wait;         /* waits for the writer instead of being refused */
+    bool can_wait; /* waits for the writer instead of being refused */
     bool adding;
-    uint32_t epoch;        /* of the message it speaks of */
+    uint32_t epoch; /* of the message it speaks of */
     uint64_t seq;
     uint32_t message;
     uint32_t nrows, cap;
-    uint32_t *rows;        /* room, or heap */
+    uint32_t *rows; /* room, or heap */
     uint32_t room[OUT_ROWS];
     struct session *session;
     void *ctx;
@@ -45,8 +45,8 @@ bool out_rows(struct out *, const uint32_t *rows, uint32_t n);
 int out_add(struct out *);
 /* The message is still the one that the record speaks of. */
 bool out_message_is(const struct out *);
-void outs_again(struct courier *); /* adds what waits */
-void outs_orphan(struct courier *);      /* the courier goes, records may still be under way */
+void outs_again(struct courier *);  /* adds what waits */
+void outs_orphan(struct courier *); /* the courier goes, records may still be under way */
 size_t outs_waiting(const struct courier *);
 size_t outs_open(const struct courier *); /* taken and not given back */
 

@@ -12,14 +12,14 @@
 #include "courier/retry.h"
 #include "courier/session.h"
 
-#define QUANTUM       16   /* messages of a turn, times the tenant's weight */
-#define STICKY_LOOK   16u  /* rows looked at for one that this source may take */
+#define QUANTUM       16  /* messages of a turn, times the tenant's weight */
+#define STICKY_LOOK   16u /* rows looked at for one that this source may take */
 #define SIBLING_LOOK  4096u
-#define OPEN_PER_TURN 64u  /* connections that one site opens in a turn */
-#define LOW_EVERY     16u  /* each so many picks begin with the lowest class */
+#define OPEN_PER_TURN 64u /* connections that one site opens in a turn */
+#define LOW_EVERY     16u /* each so many picks begin with the lowest class */
 #define BLOCK_MAX     (600 * NS_PER_S)
 #define SWEEP_MAX     2000u
-#define MESSAGES_SEEN 64u  /* more connections than this are never on their way at once */
+#define MESSAGES_SEEN 64u /* more connections than this are never on their way at once */
 
 void
 plan_soon(struct courier *c)
@@ -191,7 +191,7 @@ sweep_overdue(struct site *s, const struct attempt *a, const struct result *r)
     uint32_t found[64], n = 0, look = 0;
     uint64_t now = courier_wall(c);
 
-    for (unsigned class = 0; class < SITE_CLASSES; class++) {
+    for (unsigned class = 0; class < SITE_CLASSES; class ++) {
         struct share *first = s->classes[class], *sh = first;
         for (; sh; sh = sh->next == first ? NULL : sh->next) {
             uint32_t lane = sh->lanes, start = lane;
@@ -202,7 +202,8 @@ sweep_overdue(struct site *s, const struct attempt *a, const struct result *r)
                     const struct index_message *m = index_message(&c->index, ir->message);
                     struct retry_message rm = {.received = m->received * NS_PER_S,
                                                .expires = m->expires * NS_PER_S,
-                                               .route_expire = s->expire, .class = m->class};
+                                               .route_expire = s->expire,
+                                               .class = m->class};
                     bool warn = c->delivery->warn_after && !(ir->flags & ROW_WARNED) &&
                                 (m->flags & SPOOL_MAIL_SUBMITTED) &&
                                 now > rm.received + c->delivery->warn_after;
@@ -228,9 +229,13 @@ plan_site_failed(struct site *s, uint32_t source, const char *host, const struct
     struct courier *c = s->c;
     uint32_t rows[1024], n, message = INDEX_NONE;
     uint32_t max = (uint32_t)MIN(c->delivery->rcpts_per_message, ARRAY_LEN(rows));
-    struct attempt a = {.peer = peer, .host = host, .site = s->name, .tried = true,
+    struct attempt a = {.peer = peer,
+                        .host = host,
+                        .site = s->name,
+                        .tried = true,
                         .source = source == UINT32_MAX ? NULL : &c->sources.items[source],
-                        .command = smtp_client_stage_name(stage), .route_expire = s->expire};
+                        .command = smtp_client_stage_name(stage),
+                        .route_expire = s->expire};
     struct result r;
     uint64_t gap;
     char text[160];
@@ -262,8 +267,8 @@ site_discard(struct site *s)
 {
     uint32_t rows[1024], n, message = INDEX_NONE;
     struct attempt a = {.site = s->name, .tried = true};
-    struct result r = {.result = SPOOL_DELIVERED, .code = 250,
-                       .text = STR("discarded, as the route says")};
+    struct result r = {
+        .result = SPOOL_DELIVERED, .code = 250, .text = STR("discarded, as the route says")};
 
     for (unsigned i = 0; i < 256; i++) {
         n = plan_take(s, UINT32_MAX, rows, ARRAY_LEN(rows), &message);
@@ -376,7 +381,8 @@ open_one(struct site *s, struct share *sh, struct site_host *h)
     return sessions_open(s, source, (uint32_t)(h - s->hosts), &a) != NULL;
 }
 
-/* No host of an MX set has an address that we may speak to: 1 for good, 0 for now, -1 it is not so. */
+/* No host of an MX set has an address that we may speak to: 1 for good, 0 for now, -1 it is not so.
+ */
 static int
 site_is_unreachable(const struct site *s)
 {
@@ -399,8 +405,8 @@ site_unreachable(struct site *s, bool for_good)
                        .class = for_good ? REPLY_MAILBOX : REPLY_TEMPORARY,
                        .enhanced = {for_good ? 5 : 4, 4, 4},
                        .text = str_c(s->hosts[0].why)};
-    struct attempt a = {.site = s->name, .tried = true, .no_domain = true,
-                        .host = s->hosts[0].name};
+    struct attempt a = {
+        .site = s->name, .tried = true, .no_domain = true, .host = s->hosts[0].name};
     uint32_t rows[1024], n, message = INDEX_NONE;
 
     while ((n = plan_take(s, UINT32_MAX, rows, ARRAY_LEN(rows), &message)) > 0)
@@ -455,7 +461,7 @@ site_open(struct site *s)
 {
     unsigned opened = 0;
 
-    for (unsigned class = 0; class < SITE_CLASSES; class++) {
+    for (unsigned class = 0; class < SITE_CLASSES; class ++) {
         struct share *sh = s->classes[class], *first = sh, *next;
         while (sh && opened < OPEN_PER_TURN) {
             bool asking = false, last = sh->next == first;

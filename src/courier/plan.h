@@ -19,9 +19,8 @@ void plan_close_idle(struct site *);
 uint32_t plan_take(struct site *, uint32_t source, uint32_t *rows, uint32_t max,
                    uint32_t *ret_message);
 /* No host of the site can be reached: what waits gets its name, one message its failed try. */
-void plan_site_failed(struct site *, uint32_t source, const char *host,
-                      const struct endpoint *peer, enum smtp_client_stage,
-                      const struct smtp_reply *);
+void plan_site_failed(struct site *, uint32_t source, const char *host, const struct endpoint *peer,
+                      enum smtp_client_stage, const struct smtp_reply *);
 void plan_site_works(struct site *); /* a session became ready */
 
 #endif

@@ -21,8 +21,8 @@ report_letter(struct courier *c, uint32_t message, const struct attempt *a, stru
 }
 
 static void
-report_rcpts(struct event *e, const struct courier *c, const struct letter *l,
-             const uint32_t *rows, uint32_t n)
+report_rcpts(struct event *e, const struct courier *c, const struct letter *l, const uint32_t *rows,
+             uint32_t n)
 {
     struct letter_walk w = {0};
     struct spool_rcpt r;

@@ -14,7 +14,7 @@ struct retry_message {
     uint64_t route_expire;      /* ns; 0: none */
     uint8_t class;
     bool null_sender;
-    bool no_domain;             /* DNS gives no usable answer */
+    bool no_domain; /* DNS gives no usable answer */
 };
 /* Wall time at which the sender is told that it failed. */
 uint64_t retry_expiry(const struct settings_delivery *, const struct retry_message *);

@@ -211,8 +211,8 @@ apply_dest(struct courier *c, uint32_t dest)
     struct index_dest *d = index_dest(&c->index, dest);
     const struct site *s = d->site;
 
-    d->parked = scopes_match(c, index_dest_domain(d), NULL, STR_NONE, NULL,
-                             s ? s->name : NULL) != NULL;
+    d->parked =
+        scopes_match(c, index_dest_domain(d), NULL, STR_NONE, NULL, s ? s->name : NULL) != NULL;
     dest_lanes(c, dest);
 }
 

@@ -12,24 +12,24 @@
 
 struct scope {
     struct spool_id id;
-    uint64_t made, until;   /* wall ns; until 0: no end */
+    uint64_t made, until;                               /* wall ns; until 0: no end */
     char *domain, *tenant, *sender, *source, *provider; /* "" any */
     char *reason, *by;
-    uint32_t slot;          /* own segment that holds its record */
+    uint32_t slot; /* own segment that holds its record */
     bool ended;
     struct scope *next;
 };
 struct scopes {
     struct scope *list;
     size_t n;
-    bool by_sender;         /* some scope looks at senders */
+    bool by_sender; /* some scope looks at senders */
 };
 
 struct scopes *scopes_create(void);
 void scopes_free(struct scopes *);
 void scopes_record(struct courier *, uint32_t slot, const struct spool_record *);
-void scopes_settle(struct courier *);      /* after recovery: applies what is in force */
-void scopes_tick(struct courier *);        /* ends what is over */
+void scopes_settle(struct courier *); /* after recovery: applies what is in force */
+void scopes_tick(struct courier *);   /* ends what is over */
 /* What holds mail with these marks now; NULL fields are not looked at. */
 const struct scope *scopes_match(const struct courier *, struct str domain, const char *tenant,
                                  struct str sender, const char *source, const char *site);

@@ -133,7 +133,10 @@ segments_get(struct segments *s, const struct spool_segment *seg, bool own)
     if (slot == s->n)
         s->n++;
     g = &s->items[slot];
-    *g = (struct segment){.s = *seg, .used = true, .own = own, .start = SEGMENT_START_UNKNOWN,
+    *g = (struct segment){.s = *seg,
+                          .used = true,
+                          .own = own,
+                          .start = SEGMENT_START_UNKNOWN,
                           .next = *bucket_of(s, seg->number)};
     *bucket_of(s, seg->number) = slot;
     return slot;

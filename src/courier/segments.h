@@ -12,24 +12,24 @@
 
 #include "spool/format.h"
 
-#define SEGMENT_NONE UINT32_MAX
-#define SEGMENTS_MAX 65536u
+#define SEGMENT_NONE          UINT32_MAX
+#define SEGMENTS_MAX          65536u
 #define SEGMENT_START_UNKNOWN UINT64_MAX
 
 struct segment {
     struct spool_segment s;
-    uint64_t start;       /* linear position of the first batch, for the ring */
-    uint64_t bytes;       /* of messages, copies and chunks that were read from here */
-    uint64_t live_bytes;  /* of those still needed */
-    uint64_t told;        /* mono ns of the last TELL_FREE; 0: not told */
-    uint32_t live;        /* messages and chunk holders */
-    uint32_t pins;        /* things that must not lose it now */
-    uint32_t next;        /* of the hash chain */
+    uint64_t start;      /* linear position of the first batch, for the ring */
+    uint64_t bytes;      /* of messages, copies and chunks that were read from here */
+    uint64_t live_bytes; /* of those still needed */
+    uint64_t told;       /* mono ns of the last TELL_FREE; 0: not told */
+    uint32_t live;       /* messages and chunk holders */
+    uint32_t pins;       /* things that must not lose it now */
+    uint32_t next;       /* of the hash chain */
     bool used, left;
-    bool own;             /* of the courier's stream */
+    bool own; /* of the courier's stream */
     bool compacting;
-    uint64_t *refs;       /* own: bit per slot that its records speak of */
-    uint32_t nrefs;       /* bits set */
+    uint64_t *refs; /* own: bit per slot that its records speak of */
+    uint32_t nrefs; /* bits set */
 };
 struct segments {
     struct segment *items; /* by slot */

@@ -10,10 +10,10 @@
 #include "core/metric.h"
 #include "courier/retry.h"
 
-#define NO_TLS_FOR   (3600 * NS_PER_S)
-#define HOST_DEAD    (300 * NS_PER_S)
-#define SOFT_FOR     (30 * NS_PER_S)
-#define TLS_TIMEOUT  (60 * NS_PER_S)
+#define NO_TLS_FOR  (3600 * NS_PER_S)
+#define HOST_DEAD   (300 * NS_PER_S)
+#define SOFT_FOR    (30 * NS_PER_S)
+#define TLS_TIMEOUT (60 * NS_PER_S)
 
 static struct site_host *
 session_host(const struct session *s)
@@ -137,7 +137,7 @@ session_free(void *ctx)
 
     smtp_client_free(s->client);
     letter_done(&s->letter);
-    body_done(&s->body);
+    letter_body_done(&s->body);
     buf_done(&s->texts);
     buf_done(&s->names);
     free(s->rows);
@@ -436,8 +436,8 @@ static void
 on_connected(void *ctx)
 {
     struct session *s = ctx;
-    struct tls_context *t = s->site->tls == ROUTE_TLS_VERIFY ? s->c->sessions->tls_verify
-                                                             : s->c->sessions->tls_any;
+    struct tls_context *t =
+        s->site->tls == ROUTE_TLS_VERIFY ? s->c->sessions->tls_verify : s->c->sessions->tls_any;
     const struct site_host *h = session_host(s);
 
     if (!s->site->tls_wrapped || h->kind == INSIDE_LMTP_UNIX) {

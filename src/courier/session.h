@@ -19,11 +19,11 @@
 enum session_state {
     SESSION_CONNECTING, /* not ready yet */
     SESSION_IDLE,
-    SESSION_BUSY,       /* has a message */
-    SESSION_ENDING,     /* QUIT said, or lost: freed from the deferred queue */
+    SESSION_BUSY,   /* has a message */
+    SESSION_ENDING, /* QUIT said, or lost: freed from the deferred queue */
 };
 
-struct session_rcpt {   /* beside rows[i] */
+struct session_rcpt { /* beside rows[i] */
     struct result result;
     size_t text_at, text_n; /* in session.texts */
     bool told;
@@ -32,10 +32,10 @@ struct session {
     struct courier *c;
     struct site *site;
     uint32_t source, host;
-    uint8_t state;      /* enum session_state */
+    uint8_t state; /* enum session_state */
     bool lmtp, mail_lost, was_ready, is_tls, tls_tried, intent_done, wants_allow, in_offer;
     uint64_t number, since, messages;
-    uint64_t deadline;  /* mono ns; 0: none */
+    uint64_t deadline; /* mono ns; 0: none */
     struct endpoint peer;
     struct stream *stream;
     struct smtp_client *client;
@@ -49,8 +49,8 @@ struct session {
     struct smtp_client_rcpt *wire_rcpts;
     struct letter letter;
     struct body body;
-    struct buf texts;   /* replies to recipients */
-    struct buf names;   /* addresses in another form than the log's */
+    struct buf texts; /* replies to recipients */
+    struct buf names; /* addresses in another form than the log's */
     struct out *intent;
     int body_err;
     struct session *next, *prev;           /* of the site */
@@ -71,7 +71,7 @@ void sessions_free(struct courier *);
 struct session *sessions_open(struct site *, uint32_t source, uint32_t host, const struct addr *);
 /* The session is idle or just became ready: true if it took a message. */
 bool session_offer(struct session *);
-void session_quit(struct session *);       /* idle: says QUIT and goes */
+void session_quit(struct session *);            /* idle: says QUIT and goes */
 void session_end(struct session *, bool flush); /* now; frees later in this turn */
 /* Lists. */
 void session_idle(struct session *);
@@ -79,11 +79,11 @@ void session_unidle(struct session *);
 bool sessions_close_one_idle(struct courier *, const struct site *not_of);
 
 /* job.c: the message in hand. */
-bool job_take(struct session *);           /* loads one, hands it to the client, writes the intent */
+bool job_take(struct session *); /* loads one, hands it to the client, writes the intent */
 void job_rcpt(struct session *, unsigned i, enum smtp_client_stage, const struct smtp_reply *);
 void job_done(struct session *, enum smtp_client_stage, const struct smtp_reply *);
 void job_may_send(struct session *);
-void job_forget(struct session *);         /* the session goes: rows are ready again */
+void job_forget(struct session *); /* the session goes: rows are ready again */
 void job_attempt(const struct session *, struct attempt *ret, const char *command);
 
 /* maildir.c: delivers the next messages of a site's Maildir host. */

@@ -44,8 +44,8 @@ check_pool(const struct conf_section *s, struct conf_errors *errs)
     for (size_t i = 0; i < p->sources.n; i++) {
         struct str rest, name = str_cut(items[i], '*', &rest);
         uint64_t weight = 1;
-        if (name.n == 0 || (rest.n > 0 && (str_u64(rest, &weight) < 0 || weight == 0 ||
-                                           weight > 1000)))
+        if (name.n == 0 ||
+            (rest.n > 0 && (str_u64(rest, &weight) < 0 || weight == 0 || weight > 1000)))
             conf_fail(errs, s->file, s->line,
                       "block `pool %.*s`: `%.*s` is not a source; write NAME or NAME*WEIGHT with "
                       "a weight of 1 to 1000",
@@ -187,7 +187,8 @@ static const struct conf_row delivery_rows[] = {
                      "route or a served domain keep theirs as long as there is mail.")},
     {.name = "rcpts_per_message",
      CONF_ROW(U64, struct settings_delivery, rcpts_per_message, .def = "100", .min = 1,
-              .max = 10000, .doc = "Recipients of one message sent together (RFC 5321 4.5.3.1.8).")},
+              .max = 10000,
+              .doc = "Recipients of one message sent together (RFC 5321 4.5.3.1.8).")},
     {.name = "rate_per_site",
      CONF_ROW(RATE, struct settings_delivery, rate_per_site, .def = "none",
               .doc = "Messages over time to one site, for example 100/s.")},

@@ -6,42 +6,42 @@
 
 #include "core/conf.h"
 
-struct settings_source {       /* block "source NAME": a local address and the name it says */
-    struct addr address;       /* unspecified (::): the kernel chooses */
-    struct str ehlo;           /* empty: hostname */
-    struct str exclusive;      /* tenant: never carries anybody else's mail */
-    uint64_t max_sessions;     /* in all */
+struct settings_source {   /* block "source NAME": a local address and the name it says */
+    struct addr address;   /* unspecified (::): the kernel chooses */
+    struct str ehlo;       /* empty: hostname */
+    struct str exclusive;  /* tenant: never carries anybody else's mail */
+    uint64_t max_sessions; /* in all */
 };
-struct settings_pool {         /* block "pool NAME" */
-    struct conf_list sources;  /* texts: NAME or NAME*WEIGHT */
+struct settings_pool {        /* block "pool NAME" */
+    struct conf_list sources; /* texts: NAME or NAME*WEIGHT */
 };
 enum route_tls { ROUTE_TLS_MAY, ROUTE_TLS_NEVER, ROUTE_TLS_REQUIRE, ROUTE_TLS_VERIFY };
-struct settings_route {        /* block "route NAME": where mail of some domains goes */
-    struct conf_list domains;  /* texts: example.org, .example.org, * */
-    struct conf_list via;      /* texts as settings_domain.inside, plus "mx", "hold", "discard" */
-    int tls;                   /* enum route_tls */
+struct settings_route {       /* block "route NAME": where mail of some domains goes */
+    struct conf_list domains; /* texts: example.org, .example.org, * */
+    struct conf_list via;     /* texts as settings_domain.inside, plus "mx", "hold", "discard" */
+    int tls;                  /* enum route_tls */
     bool tls_wrapped;
     struct str user, password_file;
-    struct str pool;           /* instead of the tenant's */
-    uint64_t max_sessions;     /* at this destination; 0: delivery.max_sessions_per_site */
+    struct str pool;       /* instead of the tenant's */
+    uint64_t max_sessions; /* at this destination; 0: delivery.max_sessions_per_site */
     uint64_t messages_per_session;
-    struct rate rate;          /* messages */
-    uint64_t expire;           /* ns; 0: delivery.expire */
-    bool allow_private;        /* MX hosts with private or loopback addresses are fine */
+    struct rate rate;   /* messages */
+    uint64_t expire;    /* ns; 0: delivery.expire */
+    bool allow_private; /* MX hosts with private or loopback addresses are fine */
 };
 enum delivery_ipv6 { IPV6_NEVER, IPV6_REVERSE, IPV6_ALWAYS };
-struct settings_delivery {     /* block "delivery" */
-    bool hold;                 /* everything waits (maintenance; also for benchmarks) */
-    uint64_t max_sessions;     /* in all */
+struct settings_delivery { /* block "delivery" */
+    bool hold;             /* everything waits (maintenance; also for benchmarks) */
+    uint64_t max_sessions; /* in all */
     uint64_t max_sessions_per_site, messages_per_session, rcpts_per_message;
     struct rate rate_per_site;
-    uint64_t idle_session;     /* keep an idle connection so long */
+    uint64_t idle_session; /* keep an idle connection so long */
     uint64_t connect_timeout;
-    struct conf_list retry;    /* durations: first gaps, the last one repeats with doubling to .. */
+    struct conf_list retry; /* durations: first gaps, the last one repeats with doubling to .. */
     uint64_t retry_max;
     uint64_t jitter_percent;
-    uint64_t expire;           /* default 5 d */
-    uint64_t expire_bulk;      /* 1 d */
+    uint64_t expire;      /* default 5 d */
+    uint64_t expire_bulk; /* 1 d */
     uint64_t expire_dsn;
     uint64_t expire_nodomain;  /* 1 h */
     uint64_t warn_after;       /* DELAY DSN; 0 never */

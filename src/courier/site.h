@@ -14,34 +14,34 @@
 #include "net/dns.h"
 #include "spool/record.h"
 
-#define SITE_ADDRS 16u
+#define SITE_ADDRS   16u
 #define SITE_CLASSES (SPOOL_CLASS_BULK + 1u)
 
 struct site;
 struct site_host {
-    char *name;              /* or address; empty for paths */
-    char *path;              /* LMTP over a Unix socket, Maildir */
-    uint8_t kind;            /* enum inside_kind */
-    bool literal;            /* name is an address */
+    char *name;   /* or address; empty for paths */
+    char *path;   /* LMTP over a Unix socket, Maildir */
+    uint8_t kind; /* enum inside_kind */
+    bool literal; /* name is an address */
     uint16_t port, preference;
     struct addr addrs[SITE_ADDRS];
     unsigned naddrs, next_addr;
-    uint64_t addrs_until;    /* mono ns; 0: not known */
-    uint64_t dead_until;     /* mono ns */
-    uint64_t no_tls_until;   /* its handshake failed: opportunistic TLS is left out */
+    uint64_t addrs_until;  /* mono ns; 0: not known */
+    uint64_t dead_until;   /* mono ns */
+    uint64_t no_tls_until; /* its handshake failed: opportunistic TLS is left out */
     unsigned failures;
     bool no_pipelining;
     struct dns_ask ask[2];
     bool asking[2], temporary;
-    bool refused;            /* it has addresses, none of which we may speak to */
-    char why[200];           /* last trouble */
+    bool refused;  /* it has addresses, none of which we may speak to */
+    char why[200]; /* last trouble */
     struct site *site;
 };
 
-struct share {               /* of one tenant in one class */
+struct share { /* of one tenant in one class */
     uint16_t tenant;
     uint8_t class;
-    uint32_t lanes;          /* ring; INDEX_NONE: none */
+    uint32_t lanes; /* ring; INDEX_NONE: none */
     int64_t deficit;
     struct share *next, *prev; /* ring of the class */
 };
@@ -50,14 +50,14 @@ enum site_kind { SITE_HOSTS, SITE_HOLD, SITE_DISCARD };
 struct site {
     struct courier *c;
     char *name;
-    uint8_t kind;            /* enum site_kind */
-    bool by_mx;              /* hosts were found by DNS */
-    bool implicit;           /* the domain has no MX: it is its own host */
-    bool retired;            /* of former settings: no new work */
-    bool queued;             /* on the plan's list */
+    uint8_t kind;  /* enum site_kind */
+    bool by_mx;    /* hosts were found by DNS */
+    bool implicit; /* the domain has no MX: it is its own host */
+    bool retired;  /* of former settings: no new work */
+    bool queued;   /* on the plan's list */
     struct site_host *hosts;
     unsigned nhosts;
-    int tls;                 /* enum route_tls */
+    int tls; /* enum route_tls */
     bool tls_wrapped, allow_private;
     char *user, *password, *pool;
     uint64_t max_sessions, messages_per_session, expire;
@@ -65,14 +65,14 @@ struct site {
     struct bucket bucket;
     struct share *classes[SITE_CLASSES];
     uint64_t picks;
-    uint32_t dests;          /* that point here */
+    uint32_t dests; /* that point here */
     uint32_t sessions, connecting, busy;
     struct session *all, *idle;
-    uint64_t blocked_until;  /* mono ns: no connections before */
+    uint64_t blocked_until;          /* mono ns: no connections before */
     uint64_t soft_limit, soft_until; /* the other side takes no more than so many */
-    unsigned failures;       /* in a row, of all hosts */
-    char why[200];           /* name of what it waits for; empty: nothing */
-    struct loop_timer timer; /* blocked_until, rate */
+    unsigned failures;               /* in a row, of all hosts */
+    char why[200];                   /* name of what it waits for; empty: nothing */
+    struct loop_timer timer;         /* blocked_until, rate */
     struct site *next_queued;
     uint64_t delivered, deferred, rate_delivered, last_delivered; /* for `top` */
 };
@@ -96,12 +96,12 @@ void site_lane_leave(struct site *, uint32_t lane);
 bool site_has_work(const struct site *);
 
 /* dest.c: where a destination's mail goes. */
-void dest_route(struct courier *, uint32_t dest);  /* asks or joins; lanes follow */
-void dest_leave(struct courier *, uint32_t dest);  /* forget the routing */
-void dest_lanes(struct courier *, uint32_t dest);  /* joins and parks its lanes as is right now */
-void dests_sweep(struct courier *);                /* drops what is idle */
-void dests_forget(struct courier *);               /* the courier goes */
-void dests_reroute(struct courier *);              /* new settings */
+void dest_route(struct courier *, uint32_t dest); /* asks or joins; lanes follow */
+void dest_leave(struct courier *, uint32_t dest); /* forget the routing */
+void dest_lanes(struct courier *, uint32_t dest); /* joins and parks its lanes as is right now */
+void dests_sweep(struct courier *);               /* drops what is idle */
+void dests_forget(struct courier *);              /* the courier goes */
+void dests_reroute(struct courier *);             /* new settings */
 void dest_why(const struct courier *, const struct index_dest *, char *dst, size_t cap);
 
 /* host.c: addresses. */

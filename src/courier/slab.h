@@ -9,9 +9,9 @@
 
 #include "core/base.h"
 
-#define SLAB_NONE UINT32_MAX
+#define SLAB_NONE  UINT32_MAX
 #define SLAB_SHIFT 12u
-#define SLAB_MASK ((1u << SLAB_SHIFT) - 1)
+#define SLAB_MASK  ((1u << SLAB_SHIFT) - 1)
 
 struct slab {
     char **chunks;

@@ -188,8 +188,7 @@ pools_load(struct sources *s, const struct conf *conf)
     struct pool *p;
     int err = 0;
 
-    for (const struct conf_section *c = conf_first(conf, "pool"); c && err == 0;
-         c = conf_next(c)) {
+    for (const struct conf_section *c = conf_first(conf, "pool"); c && err == 0; c = conf_next(c)) {
         const struct settings_pool *from = c->data;
         const struct str *items = from->sources.items;
         err = pool_add(s, c->label, &p);
@@ -240,8 +239,7 @@ source_load(struct sources *s, const struct conf *conf)
     for (size_t i = 0; i < s->n; i++)
         s->items[i].gone = true;
     pools_done(s);
-    for (const struct conf_section *c = conf_first(conf, "source"); c && err == 0;
-         c = conf_next(c))
+    for (const struct conf_section *c = conf_first(conf, "source"); c && err == 0; c = conf_next(c))
         err = source_set(s, c->label, c->data, conf);
     if (err == 0 && !conf_first(conf, "source"))
         err = source_set(s, STR("default"), &plain, conf);

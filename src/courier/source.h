@@ -10,23 +10,23 @@
 #include "core/conf.h"
 #include "core/map.h"
 
-#define SOURCES_MAX 65534u
+#define SOURCES_MAX   65534u
 #define TENANT_SYSTEM 0u
-#define POOL_NONE UINT32_MAX
+#define POOL_NONE     UINT32_MAX
 
 struct source {
     char *name;
-    char *ehlo;              /* empty: our host name */
+    char *ehlo; /* empty: our host name */
     struct addr address;
-    bool any;                /* unspecified: the kernel's choice */
-    uint32_t exclusive;      /* tenant's number in the log, if `owned` */
+    bool any;           /* unspecified: the kernel's choice */
+    uint32_t exclusive; /* tenant's number in the log, if `owned` */
     bool owned;
-    bool gone;               /* no longer in the settings; finishes what it has */
+    bool gone; /* no longer in the settings; finishes what it has */
     uint64_t max_sessions, sessions;
-    uint32_t crc;            /* of the name, for records */
-    uint8_t reverse;         /* IPv6: 0 not asked, 1 right, 2 wrong */
-    uint64_t reverse_until;  /* mono ns */
-    uint64_t suspended;      /* count of suspensions */
+    uint32_t crc;           /* of the name, for records */
+    uint8_t reverse;        /* IPv6: 0 not asked, 1 right, 2 wrong */
+    uint64_t reverse_until; /* mono ns */
+    uint64_t suspended;     /* count of suspensions */
 };
 struct pool_member {
     uint32_t source;
@@ -38,11 +38,11 @@ struct pool {
     size_t n;
 };
 struct tenant {
-    uint32_t number;         /* in the log */
+    uint32_t number; /* in the log */
     char *name;
     uint32_t pool;
     uint32_t weight;
-    uint64_t suspended;      /* count of suspensions */
+    uint64_t suspended; /* count of suspensions */
 };
 struct sources {
     struct source *items;

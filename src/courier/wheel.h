@@ -11,16 +11,16 @@
 #include "core/base.h"
 #include "courier/slab.h"
 
-#define WHEEL_BITS 8u
-#define WHEEL_SLOTS (1u << WHEEL_BITS)
+#define WHEEL_BITS   8u
+#define WHEEL_SLOTS  (1u << WHEEL_BITS)
 #define WHEEL_LEVELS 4u
-#define WHEEL_HEAD 0x80000000u /* in prev: the rest is the number of a list head */
+#define WHEEL_HEAD   0x80000000u /* in prev: the rest is the number of a list head */
 
 /* One tick is 2^26 ns, 67 ms: 32 bits last nine years. */
 #define TICK_SHIFT 26u
 
 struct wheel {
-    uint32_t now; /* all slots before this tick are empty */
+    uint32_t now;                               /* all slots before this tick are empty */
     uint32_t slots[WHEEL_LEVELS * WHEEL_SLOTS]; /* first row or SLAB_NONE */
     uint64_t used[WHEEL_LEVELS][WHEEL_SLOTS / 64];
     uint32_t count;

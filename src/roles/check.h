@@ -10,6 +10,7 @@
 
 struct check_files {
     struct bundle_file items[256];
+    struct str full[256]; /* where each was read from */
     size_t n;
     struct arena arena;
 };

@@ -10,6 +10,7 @@
 #include <grp.h>
 #include <pwd.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -24,6 +25,7 @@
 #define BACKOFF_FIRST (100 * NS_PER_MS)
 #define BACKOFF_MOST  (30 * NS_PER_S)
 #define STEADY        (10 * NS_PER_S) /* a life this long forgets earlier failures */
+#define DESCRIPTORS   (4u * 65536)
 #define UID_FALLBACK  61700u /* identities without a passwd entry, when no such user exists */
 
 static const enum role_id order[] = {ROLE_SPOOLER, ROLE_RESOLVER, ROLE_KEYRING, ROLE_KEEPER,
@@ -46,33 +48,49 @@ children_bundle(enum role_id id)
     }
 }
 
-void
-children_identity(struct children *c, const char *user)
+/* Members of the group `gapura` (or of the user's own) may use the control sockets. The roles are
+ * in another group: a role that is broken must not give orders to the others. */
+static void
+identity_groups(struct children *c, const struct passwd *pw)
 {
-    c->uid = geteuid();
-    c->gid = getegid();
-    if (c->uid)
-        return;
-    struct passwd *pw = getpwnam(user[0] ? user : "gapura");
-    c->uid = pw ? pw->pw_uid : UID_FALLBACK;
-    c->gid = pw ? pw->pw_gid : UID_FALLBACK;
-    if (!pw)
-        event_notice("no user \"%s\": roles run as uids %u and up. Any of them owns only its own "
-                     "files; make the user to have names instead.",
-                     user, UID_FALLBACK);
+    const struct group *gr = getgrnam("gapura-roles");
+    c->gid = gr ? gr->gr_gid : UID_FALLBACK;
+    gr = pw ? NULL : getgrnam("gapura");
+    c->admin_gid = pw ? pw->pw_gid : gr ? gr->gr_gid : 0;
+    if (c->admin_gid == c->gid)
+        c->admin_gid = 0;
 }
 
-unsigned
-children_uid(const struct children *c, const struct role_row *row)
+int
+children_identity(struct children *c, const char *user, struct why *why)
 {
-    char name[96];
-    if (geteuid())
-        return c->uid;
-    str_fmt(name, sizeof name, "gapura-%s", row->name);
-    struct passwd *pw = getpwnam(name);
-    if (pw)
-        return pw->pw_uid;
-    return c->uid >= UID_FALLBACK ? c->uid + row->id : c->uid;
+    c->uid = geteuid();
+    c->gid = c->admin_gid = getegid();
+    for (unsigned i = 0; i < ROLE_MAX_; i++)
+        c->uids[i] = c->uid;
+    if (c->uid)
+        return 0;
+    const struct passwd *pw = getpwnam(user);
+    if (pw && !pw->pw_uid)
+        return why_set(why, ERR_REFUSED,
+                       "user \"%s\" is root: roles that talk to strangers need a user without "
+                       "rights. Name another, or leave the setting out",
+                       user);
+    c->uid = pw ? pw->pw_uid : UID_FALLBACK;
+    identity_groups(c, pw);
+    bool named = true;
+    for (unsigned i = 1; i < ROLE_MAX_; i++) {
+        char name[96];
+        str_fmt(name, sizeof name, "gapura-%s", role_table[i].name);
+        pw = getpwnam(name);
+        named = named && pw && pw->pw_uid;
+        c->uids[i] = pw && pw->pw_uid ? pw->pw_uid : UID_FALLBACK + i;
+    }
+    if (!named)
+        event_notice("there are no users gapura-ROLE for all roles: uids from %u are used. Each "
+                     "role is as apart from the others; make the users to have names instead.",
+                     UID_FALLBACK + 1);
+    return 0;
 }
 
 static void
@@ -116,10 +134,39 @@ children_init(struct children *c, struct loop *loop, void *ctx)
     }
 }
 
+/* As many sessions as the machine allows; no core with keys or mail in it. */
+static void
+limits_set(void)
+{
+    struct rlimit files = {0, 0}, none = {0, 0};
+    if (!getrlimit(RLIMIT_NOFILE, &files)) {
+        struct rlimit most = {MAX(files.rlim_max, DESCRIPTORS), MAX(files.rlim_max, DESCRIPTORS)};
+        files.rlim_cur = files.rlim_max;
+        if (setrlimit(RLIMIT_NOFILE, &most))
+            setrlimit(RLIMIT_NOFILE, &files);
+    }
+    setrlimit(RLIMIT_CORE, &none);
+}
+
+/* In the new process. Output stays where it is: a sanitizer or the C library may have last words. */
+static int
+descriptors_set(int fd)
+{
+    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    int moved = fcntl(fd, F_DUPFD, 10); /* dup2 onto itself would keep close-on-exec */
+    if (null < 0 || moved < 0 || dup2(null, STDIN_FILENO) < 0)
+        return -errno;
+    for (int out = STDOUT_FILENO; out <= STDERR_FILENO; out++)
+        if (fcntl(out, F_GETFD) < 0 && dup2(null, out) < 0)
+            return -errno;
+    if (dup2(moved, ROLE_SUPERVISOR_FD) < 0)
+        return -errno;
+    return close_range(ROLE_SUPERVISOR_FD + 1, ~0u, 0) ? -errno : 0;
+}
+
 static pid_t
 spawn(struct child *ch, int fd)
 {
-    unsigned uid = children_uid(ch->all, ch->row);
     const char *argv[] = {"gapura", "--role", ch->row->name, NULL};
     pid_t pid = fork();
     if (pid)
@@ -127,11 +174,9 @@ spawn(struct child *ch, int fd)
     sigset_t none;
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
-    int moved = fcntl(fd, F_DUPFD, 10); /* dup2 onto itself would keep close-on-exec */
-    dup2(moved, ROLE_SUPERVISOR_FD);
-    close_range(ROLE_SUPERVISOR_FD + 1, ~0u, 0);
     umask(027);
-    if (sandbox_user(uid, ch->all->gid, NULL))
+    limits_set();
+    if (descriptors_set(fd) || sandbox_user(ch->all->uids[ch->row->id], ch->all->gid, NULL))
         _exit(127);
     execv("/proc/self/exe", (char *const *)(uintptr_t)argv);
     _exit(127);
@@ -220,6 +265,7 @@ children_start(struct children *c, enum role_id id)
     chan_free(ch->chan);
     ch->chan = chan_create(c->loop, pair[0], &ops, ch);
     ch->ready = false;
+    ch->generation = 0;
     ch->started = clock_mono();
     furnish(c, ch);
     return 0;
@@ -234,13 +280,16 @@ ended(struct children *c, struct child *ch, int status)
     ch->last_status = status;
     chan_free(ch->chan);
     ch->chan = NULL;
+    c->lost(c->ctx, ch);
     if (expected)
         return;
     ch->restarts++;
     metric_add(METRIC_RESTARTS, 1);
     if (clock_mono() - ch->started > STEADY)
         ch->failures = 0;
-    if (WIFSIGNALED(status))
+    if (!status)
+        event_notice("%s is started again, to take what only a start can take", ch->row->name);
+    else if (WIFSIGNALED(status))
         event_warning("%s was ended by signal %d%s and is started again; accepted mail is on disk",
                       ch->row->name, WTERMSIG(status),
                       WTERMSIG(status) == SIGSYS ? " (it asked for what its sandbox forbids)" : "");

@@ -16,7 +16,8 @@ struct child {
     pid_t pid; /* 0: not running */
     struct chan *chan;
     bool wanted, ready;
-    uint64_t started;  /* mono ns */
+    uint64_t generation; /* of the settings that it said it took; 0: none yet */
+    uint64_t started;    /* mono ns */
     unsigned failures; /* in a row: the back-off doubles with each */
     unsigned restarts;
     int last_status; /* of waitpid */
@@ -26,7 +27,9 @@ struct child {
 struct children {
     struct loop *loop;
     struct child of[ROLE_MAX_];
-    unsigned uid, gid; /* base identity; each role's own from children_uid */
+    unsigned uid, gid;  /* of the loader; the group of all roles */
+    unsigned admin_gid; /* who may use the control sockets: never the roles' own group */
+    unsigned uids[ROLE_MAX_];
     const struct plan *plan;
     int metrics_fd;
     bool stopping;
@@ -34,14 +37,16 @@ struct children {
     void (*greet)(void *ctx, struct child *);
     void (*message)(void *ctx, struct child *, uint16_t type, uint64_t id, struct wire *body,
                     int fd);
+    void (*lost)(void *ctx, struct child *); /* it has ended; it may be started again later */
     void (*all_gone)(void *ctx);
     void (*sink)(void *ctx, struct child *); /* hand it the event sink */
     void *ctx;
 };
 
 void children_init(struct children *, struct loop *, void *ctx);
-void children_identity(struct children *, const char *user);
-unsigned children_uid(const struct children *, const struct role_row *);
+/* Looks the identities up, once: nothing asks the name service while roles run. ERR_REFUSED: the
+ * roles would run as root. */
+int children_identity(struct children *, const char *user, struct why *);
 int children_start(struct children *, enum role_id); /* 0 or -errno: tried again later */
 void children_reap(struct children *);               /* on SIGCHLD */
 void children_stop(struct children *, enum role_id); /* TELL_STOP */

@@ -4,7 +4,7 @@
 #include <stdio.h>
 
 #include "ctl/ctl.h"
-#include "roles/plan.h"
+#include "roles/loader.h"
 #include "roles/role.h"
 #include "roles/sandbox.h"
 #include "roles/settings.h"

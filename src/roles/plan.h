@@ -10,9 +10,12 @@
 #include "core/addr.h"
 #include "core/conf.h"
 #include "core/err.h"
+#include "net/loop.h"
 
-#define PLAN_LISTENS 256u
-#define PLAN_FILES   256u
+#define PLAN_LISTENS     256u
+#define PLAN_FILES       256u
+#define PLAN_FIXED       64u
+#define PLAN_MESSAGE_MAX (192u << 10)
 
 struct plan_listen {
     char name[64];
@@ -30,20 +33,35 @@ struct plan {
     struct endpoint metrics; /* port 0: off */
     struct plan_listen listens[PLAN_LISTENS];
     unsigned nlistens;
-    char files[PLAN_FILES][256]; /* to watch: settings, certificates, keys */
+    char lacking[512];           /* names of listeners that the absent wing does not open */
+    char files[PLAN_FILES][512]; /* to watch: certificates, keys, tables */
     unsigned nfiles;
+    struct plan_fixed { /* settings that hold until the next start (roles/fixed.h) */
+        char name[64];
+        uint32_t digest;
+    } fixed[PLAN_FIXED];
+    unsigned nfixed;
     int bundles[PLAN_BUNDLES]; /* memfds */
 };
 
-/* Child side: reads and checks FILE, sends plan or errors over descriptor 3, exits. */
-int loader_main(const char *file, uint64_t generation);
 /* Starts the loader as uid/gid (if we are root) and waits for it, at most 30 s. On ERR_SYNTAX
  * *ret_errors (malloc'd text, a line each) says all that is wrong. */
 int plan_load(struct plan *ret, const char *file, uint64_t generation, unsigned uid, unsigned gid,
               char **ret_errors);
+/* The same beside other work. `done` comes once, from the loop: with 0 and a plan that is the
+ * callee's (plan_free); or a code, NULL and what is wrong (may be empty). */
+struct plan_ask {
+    struct loop *loop;
+    const char *file;
+    uint64_t generation;
+    unsigned uid, gid;
+    void (*done)(void *ctx, int rc, struct plan *, const char *errors);
+    void *ctx;
+};
+int plan_load_start(const struct plan_ask *);
+/* What differs of the settings that hold until a start: names into `ret`; true if there are any. */
+bool plan_fixed_differs(const struct plan *, const struct plan *, struct buf *ret);
 void plan_done(struct plan *);
-
-/* `gapura check`: prints every error to stderr, or one line to stdout. Exit status. */
-int check_main(const char *file);
+void plan_free(struct plan *); /* NULL is fine */
 
 #endif

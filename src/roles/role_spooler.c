@@ -126,6 +126,8 @@ answer_segment(struct spooler *s, struct chan *to, uint64_t id, struct wire *bod
     CLEANUP(fd_close) int fd = -1;
     struct spool_segment seg = {0};
     int rc = spool_pool_take(s->pool, stream, epoch, &fd, &seg);
+    if (rc && rc != ERR_FULL)
+        event_warning("no segment could be handed out: %s; the writer asks again", err_text(rc));
     buf_init(&b, 256);
     put_u32(&b, (uint32_t)rc);
     stream_link_put_segment(&b, &seg);

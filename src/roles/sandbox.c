@@ -9,9 +9,13 @@
 #include <grp.h>
 #include <linux/capability.h>
 #include <linux/landlock.h>
+#include <net/if.h>
 #include <sched.h>
 #include <seccomp.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -20,10 +24,10 @@
 /* clang-format off */
 static const char *const calls_base[] = {
     "read", "write", "readv", "writev", "pread64", "pwrite64", "preadv", "pwritev", "pwritev2",
-    "close", "fstat", "newfstatat", "lseek", "mmap", "munmap", "mprotect", "mremap", "madvise", "brk",
+    "close", "fstat", "newfstatat", "lseek", "munmap", "mremap", "madvise", "brk",
     "futex", "rt_sigaction", "rt_sigprocmask", "rt_sigreturn", "sigaltstack", "restart_syscall",
     "nanosleep", "clock_nanosleep", "clock_gettime", "clock_getres", "gettimeofday", "time",
-    "getrandom", "getpid", "getppid", "gettid", "tgkill", "exit", "exit_group", "getuid", "geteuid",
+    "getrandom", "getpid", "getppid", "gettid", "exit", "exit_group", "getuid", "geteuid",
     "getgid", "getegid", "epoll_wait", "epoll_pwait", "epoll_ctl", "epoll_create1", "eventfd2",
     "timerfd_create", "timerfd_settime", "poll", "ppoll", "select", "pselect6", "pipe2", "sched_yield",
     "sched_getaffinity", "set_robust_list", "rseq", "membarrier", "fdatasync", "fsync", "fcntl",
@@ -32,7 +36,7 @@ static const char *const calls_base[] = {
     "sysinfo", "memfd_create", "ftruncate", "signalfd4", "set_tid_address", "prctl", NULL};
 static const char *const calls_accept[] = {"accept4", "accept", NULL};
 /* A network of its own: sockets to strangers, or to a directory. */
-static const char *const calls_socket[] = {"socket", "connect", "bind", "socketpair", "ioctl", NULL};
+static const char *const calls_socket[] = {"connect", "bind", "socketpair", NULL};
 static const char *const calls_look[] = {"openat", "open", "stat", "lstat", "access", "faccessat",
     "faccessat2", "getdents64", "readlink", "readlinkat", "statx", "fadvise64", "readahead",
     "getcwd", NULL};
@@ -42,21 +46,32 @@ static const char *const calls_files[] = {"rename", "renameat", "renameat2", "un
     "inotify_init1", "inotify_add_watch", "inotify_rm_watch", "umask", "lchown", NULL};
 /* clang-format on */
 
+/* Families that socket() may be asked for. NETLINK and UNIX: getaddrinfo() of directory clients. */
+#define INET  1u
+#define LOCAL 2u
+
 struct profile {
     const char *name;
     const char *const *groups[6];
-    bool paths; /* Landlock with the paths given; else no path at all */
+    unsigned families;
+    bool paths; /* Landlock with the paths given; else no path at all, and no new code either */
 };
 static const struct profile profiles[] = {
-    {"scan", {calls_base}, false},
-    {"keyring", {calls_base}, false},
-    {"gate", {calls_base, calls_accept}, false},
-    {"desk", {calls_base, calls_accept}, false},
-    {"resolver", {calls_base, calls_socket, calls_look}, true},
-    {"courier", {calls_base, calls_accept, calls_socket, calls_look, calls_files}, true},
-    {"keeper", {calls_base, calls_accept, calls_socket, calls_look, calls_files}, true},
-    {"spooler", {calls_base, calls_look, calls_files}, true},
-    {"loader", {calls_base, calls_look}, true},
+    {"scan", {calls_base}, 0, false},
+    {"keyring", {calls_base}, 0, false},
+    {"gate", {calls_base, calls_accept}, 0, false},
+    {"desk", {calls_base, calls_accept}, 0, false},
+    {"resolver", {calls_base, calls_socket, calls_look}, INET, true},
+    {"courier",
+     {calls_base, calls_accept, calls_socket, calls_look, calls_files},
+     INET | LOCAL,
+     true},
+    {"keeper",
+     {calls_base, calls_accept, calls_socket, calls_look, calls_files},
+     INET | LOCAL,
+     true},
+    {"spooler", {calls_base, calls_look, calls_files}, 0, true},
+    {"loader", {calls_base, calls_look}, 0, true},
 };
 
 static const struct profile *
@@ -79,11 +94,12 @@ sandbox_user(unsigned uid, unsigned gid, struct why *why)
 {
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
         return why_set(why, -errno, "no_new_privs: %s", err_text(-errno));
+    /* Given by systemd to the supervisor alone (to bind port 25): roles inherit none. */
+    prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
     if (geteuid() == uid)
         return 0;
     if (setgroups(0, NULL) || setresgid(gid, gid, gid) || setresuid(uid, uid, uid))
         return why_set(why, -errno, "cannot become uid %u, gid %u: %s", uid, gid, err_text(-errno));
-    prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
     return 0;
 }
 
@@ -102,6 +118,12 @@ sandbox_reader(unsigned uid, unsigned gid, struct why *why)
     if (syscall(SYS_capset, &head, data))
         return why_set(why, -errno, "capset: %s", err_text(-errno));
     return 0;
+}
+
+bool
+sandbox_has_landlock(void)
+{
+    return syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION) >= 1;
 }
 
 static int
@@ -163,6 +185,45 @@ allow_group(scmp_filter_ctx ctx, const char *const *group)
     return 0;
 }
 
+static int
+allow_if(scmp_filter_ctx ctx, int nr, struct scmp_arg_cmp cmp)
+{
+    int rc = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, nr, 1, cmp);
+    return rc == -EEXIST ? 0 : rc;
+}
+
+/* Calls that are harmless with some arguments only. */
+static int
+allow_limited(scmp_filter_ctx ctx, const struct profile *p)
+{
+    static const struct {
+        int family;
+        unsigned in;
+    } families[] = {
+        {AF_INET, INET}, {AF_INET6, INET}, {AF_UNIX, LOCAL}, {AF_NETLINK, LOCAL}};
+    /* No TIOCSTI: a role that is broken must not type into the terminal it was started from. */
+    static const unsigned requests[] = {FIONREAD, FIONBIO, TCGETS, SIOCGIFINDEX};
+    int rc = 0;
+    for (size_t i = 0; i < ARRAY_LEN(families) && !rc; i++)
+        if (families[i].in & p->families)
+            rc = allow_if(ctx, SCMP_SYS(socket),
+                          SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)families[i].family));
+    for (size_t i = 0; i < ARRAY_LEN(requests) && !rc && p->families; i++)
+        rc = allow_if(ctx, SCMP_SYS(ioctl), SCMP_A1(SCMP_CMP_EQ, requests[i]));
+    if (!rc) /* abort() of ourselves; no signal to anybody else */
+        rc = allow_if(ctx, SCMP_SYS(tgkill), SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)getpid()));
+    scmp_datum_t code = p->paths ? 0 : PROT_EXEC;
+    if (!rc)
+        rc = allow_if(ctx, SCMP_SYS(mmap), SCMP_A2(SCMP_CMP_MASKED_EQ, code, 0));
+    if (!rc)
+        rc = allow_if(ctx, SCMP_SYS(mprotect), SCMP_A2(SCMP_CMP_MASKED_EQ, code, 0));
+    /* Threads yes, processes no. clone3 hides its flags in memory: glibc falls back to clone. */
+    if (!rc)
+        rc = allow_if(ctx, SCMP_SYS(clone),
+                      SCMP_A0(SCMP_CMP_MASKED_EQ, CLONE_THREAD, CLONE_THREAD));
+    return rc;
+}
+
 int
 sandbox_enter(const char *name, const struct sandbox_path *paths, unsigned npaths, struct why *why)
 {
@@ -170,6 +231,7 @@ sandbox_enter(const char *name, const struct sandbox_path *paths, unsigned npath
     if (!p)
         return why_set(why, ERR_NOTFOUND, "no sandbox profile \"%s\"", name);
     int rc = sandbox_user(geteuid(), getegid(), why);
+    prctl(PR_SET_DUMPABLE, 0, 0, 0, 0); /* here: exec gives it back */
     if (!rc)
         rc = landlock_enter(paths, p->paths ? npaths : 0, why);
     if (rc)
@@ -182,10 +244,8 @@ sandbox_enter(const char *name, const struct sandbox_path *paths, unsigned npath
         return why_set(why, ERR_NOMEM, "seccomp: no memory");
     for (size_t i = 0; i < ARRAY_LEN(p->groups) && p->groups[i] && !rc; i++)
         rc = allow_group(ctx, p->groups[i]);
-    /* Threads yes, processes no. clone3 hides its flags in memory: glibc falls back to clone. */
     if (!rc)
-        rc = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(clone), 1,
-                              SCMP_A0(SCMP_CMP_MASKED_EQ, CLONE_THREAD, CLONE_THREAD));
+        rc = allow_limited(ctx, p);
     if (!rc)
         rc = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0);
     /* Asked by malloc and by the C library at odd moments; harmless to refuse. */

@@ -15,13 +15,14 @@ struct sandbox_path {
     const char *path;
     unsigned rights;
 };
-/* Becomes uid and gid for good (no-op when they are already so), no new privileges, no dump. */
+/* Becomes uid and gid for good (no-op when they are already so), no new privileges. */
 int sandbox_user(unsigned uid, unsigned gid, struct why *);
 /* Keeps only the capability to read any file (the loader). */
 int sandbox_reader(unsigned uid, unsigned gid, struct why *);
-/* Closes the profile of that name. paths: at most 8, absent ones are skipped. */
+/* Closes the profile of that name, and forbids dumps. Paths that are absent are skipped. */
 int sandbox_enter(const char *profile, const struct sandbox_path *paths, unsigned npaths,
                   struct why *);
 bool sandbox_exists(const char *profile);
+bool sandbox_has_landlock(void);
 
 #endif
