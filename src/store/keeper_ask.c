@@ -6,6 +6,7 @@
  */
 #include "core/clock.h"
 #include "store/keeper_inner.h"
+#include "store/users.h"
 
 #define ASKS_MAX      2000u
 #define TTL_TEMPORARY 5u /* s: a sick directory is asked again soon, but not by every message */
@@ -16,7 +17,8 @@ struct keeper_ask {
     struct chan *from; /* NULL: nobody waits any more */
     uint64_t id;
     uint32_t ttl_s;
-    struct lookup *lookup; /* in a thread; NULL: Dovecot's */
+    struct lookup *lookup;    /* in a thread; NULL: Dovecot's */
+    char user[LOGIN_MAX + 1]; /* asked of Dovecot, as it was typed */
     struct keeper_ask *next;
 };
 
@@ -180,6 +182,25 @@ answer_password(struct chan *to, uint64_t id, enum auth_answer result, struct st
     buf_done(&body);
 }
 
+/*
+ * Who logged in. Dovecot's own name counts: it may have put other names down to it. Where it drops
+ * the domain (auth_username_format = %Ln), a typed name of one of our domains stays whole, so that
+ * it has an address and its `user` block is found; of any other domain it would be a false name.
+ */
+static struct str
+login_of(const struct keeper_ask *ask, struct str known)
+{
+    struct str typed = str_c(ask->user), domain;
+    char folded[LOGIN_MAX + 1];
+    struct str local = str_cut(typed, '@', &domain);
+
+    if (!domain.n || !str_ieq(local, known) || domain.n > LOGIN_MAX)
+        return known;
+    memcpy(folded, domain.p, domain.n);
+    str_lower(folded, domain.n);
+    return conf_find(ask->keeper->conf, "domain", str_of(folded, domain.n)) ? typed : known;
+}
+
 static void
 on_checked(void *ctx, enum auth_answer result, struct str user)
 {
@@ -189,7 +210,8 @@ on_checked(void *ctx, enum auth_answer result, struct str user)
         tell_directory_problem(ask->keeper, dovecot_problem(ask->keeper->dovecot),
                                "logins get a temporary failure");
     if (ask->from)
-        answer_password(ask->from, ask->id, result, user);
+        answer_password(ask->from, ask->id, result,
+                        result == AUTH_ANSWER_OK ? login_of(ask, user) : user);
     ask_free(ask);
 }
 
@@ -223,7 +245,8 @@ on_password(struct keeper *k, struct chan *from, uint64_t id, struct wire *body)
     struct dovecot *d = wire_end(body) ? find_dovecot(k) : NULL;
     struct keeper_ask *ask = d ? ask_new(k, from, id) : NULL;
 
-    if (!ask || dovecot_check(d, user, password, on_checked, ask) < 0) {
+    if (!ask || !str_copy(user, ask->user, sizeof(ask->user)) ||
+        dovecot_check(d, user, password, on_checked, ask) < 0) {
         if (ask)
             ask_free(ask);
         answer_password(from, id, AUTH_ANSWER_TEMP, STR_NONE);

@@ -317,7 +317,8 @@ static const struct conf_row auth_rows[] = {
     {.name = "passwords",
      CONF_ROW(WORD, struct settings_auth, passwords, .def = "store", .words = passwords_words,
               .doc = "Who knows the passwords: our store (`gapura user`), or a Dovecot server on "
-                     "this machine.")},
+                     "this machine. Rights go by the name that Dovecot gives back, or by the name "
+                     "as typed if Dovecot only dropped a domain that we serve.")},
     {.name = "dovecot",
      CONF_ROW(PATH, struct settings_auth, dovecot, .def = "/run/dovecot/auth-client",
               .doc = "Dovecot's auth client socket, for `passwords = dovecot`.")},
