@@ -147,6 +147,14 @@ start_lookup(struct keeper *k, struct chan *from, uint64_t id, const struct sett
     return r;
 }
 
+/* LDAP always; SQLite if the query has a parameter, else its list is in the snapshot. */
+static bool
+asks_directory(const struct settings_domain *d)
+{
+    return d->recipients == RECIPIENTS_LDAP ||
+           (d->recipients == RECIPIENTS_SQLITE && str_chr(d->recipient_query, '?') >= 0);
+}
+
 static void
 on_lookup(struct keeper *k, struct chan *from, uint64_t id, struct wire *body)
 {
@@ -157,12 +165,12 @@ on_lookup(struct keeper *k, struct chan *from, uint64_t id, struct wire *body)
 
     if (!wire_end(body))
         return;
-    /* what lists all recipients is in the snapshot: not there is unknown */
-    if (!d || address.n > 1024 ||
-        (d->recipients != RECIPIENTS_LDAP &&
-         !(d->recipients == RECIPIENTS_SQLITE && str_chr(d->recipient_query, '?') >= 0))) {
-        answer_lookup(from, id, LOOKUP_UNKNOWN, d ? (uint32_t)(d->lookup_ttl / NS_PER_S) : 0, NULL,
-                      0);
+    if (!d || address.n > 1024 || !asks_directory(d)) {
+        /* what lists all recipients is in the snapshot: not there is unknown */
+        bool known = !d || sources_good(k->sources, domain);
+
+        answer_lookup(from, id, known ? LOOKUP_UNKNOWN : LOOKUP_TEMPORARY,
+                      d && known ? (uint32_t)(d->lookup_ttl / NS_PER_S) : TTL_TEMPORARY, NULL, 0);
         return;
     }
     r = start_lookup(k, from, id, d, domain, address);

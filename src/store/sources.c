@@ -361,3 +361,12 @@ sources_publish(const struct sources *s, const struct conf *conf, struct snapsho
     }
     return r;
 }
+
+bool
+sources_good(const struct sources *s, struct str domain)
+{
+    for (const struct source *one = s->list; one; one = one->next)
+        if (!one->good && str_eq(str_c(one->domain), domain))
+            return false;
+    return true;
+}

@@ -26,6 +26,8 @@ void sources_free(struct sources *);
 int recipient_sources_load(struct sources *, const struct conf *);
 /* Served domains, recipients and aliases. conf: the one of the last load. */
 int sources_publish(const struct sources *, const struct conf *, struct snapshot_builder *);
+/* Are all files of that domain whole? If not, who is not listed may exist all the same. */
+bool sources_good(const struct sources *, struct str domain);
 
 /* store/watch.c: calls fn, a little later, when one of the files changes, comes or goes. */
 struct watch;

@@ -316,6 +316,8 @@ test_sqlite(void)
     OK(snapshot_get(&views[0], SNAPSHOT_DOMAIN, STR("example.com"), &value) &&
            str_eq(value, STR("!")),
        "its recipients are not known: %s", problem);
+    ask_lookup("ann@example.com");
+    IS(answer.result, LOOKUP_TEMPORARY, "and nobody is called unknown");
 }
 
 static void
