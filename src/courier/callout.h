@@ -13,6 +13,7 @@ struct site;
 struct smtp_client;
 struct callouts *callouts_create(struct courier *);
 void callouts_free(struct courier *);
+void callouts_reset(struct courier *);    /* new settings */
 void callouts_tick(struct courier *);     /* each second: probes that are due, load to the gate */
 void callouts_tell_all(struct courier *); /* a gate came (again): all that is known */
 void callout_ask(struct courier *, struct chan *from, uint64_t id, struct wire *body);

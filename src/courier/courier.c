@@ -248,6 +248,7 @@ courier_set_conf(struct courier *c, const struct conf *conf, struct why *why)
 
     if (err < 0)
         return err;
+    callouts_reset(c);
     sites_retire(c);
     dests_reroute(c);
     scopes_apply(c);

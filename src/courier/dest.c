@@ -169,6 +169,17 @@ site_static(struct courier *c, const char *kind, struct str label, const struct 
     return s;
 }
 
+struct site *
+dest_inside_site(struct courier *c, struct str domain)
+{
+    const struct conf_section *in = domain_find(c->conf, domain);
+    const struct settings_domain *d = in ? in->data : NULL;
+
+    if (!d || d->inside.n == 0)
+        return NULL;
+    return site_static(c, "inside", in->label, &d->inside, NULL);
+}
+
 void
 dest_join(struct courier *c, uint32_t dest, struct site *s, uint32_t fresh)
 {

@@ -38,6 +38,8 @@ uint32_t intake_dest(struct courier *, const struct spool_rcpt *);
 void intake_moved(struct courier *, uint32_t message, const struct intake_own *,
                   const struct spool_envelope *);
 
+/* Does a piece of that message's body lie in the segment? */
+bool intake_chunks_in(struct courier *, uint32_t epoch, uint64_t seq, uint32_t slot);
 void intake_done(struct courier *);
 
 #endif

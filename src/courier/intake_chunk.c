@@ -128,6 +128,19 @@ intake_chunks_drop(struct courier *c, uint32_t epoch, uint64_t seq)
     hold_free(c, hold_take(c, epoch, seq));
 }
 
+bool
+intake_chunks_in(struct courier *c, uint32_t epoch, uint64_t seq, uint32_t slot)
+{
+    uint8_t room[12];
+    const struct chunk_hold *h = map_get(&c->chunk_segments, hold_key(room, epoch, seq));
+
+    for (uint32_t i = 0; h && i < h->n; i++) {
+        if (h->items[i].slot == slot)
+            return true;
+    }
+    return false;
+}
+
 static void
 drop_matching(struct courier *c, uint32_t epoch, uint64_t first, uint64_t last, bool committed_too)
 {

@@ -310,6 +310,16 @@ outcome_due(struct courier *c, uint32_t row)
 }
 
 void
+outcome_again(struct courier *c, uint32_t row, uint8_t result, struct str text)
+{
+    struct attempt a = {0};
+    struct result r = {.result = result, .text = text};
+    const struct index_row *ir = index_row(&c->index, row);
+
+    outcome_record(c, ir->message, &row, 1, &a, &r, ir->attempts);
+}
+
+void
 outcome_operator(struct courier *c, uint32_t message, const uint32_t *rows, uint32_t n,
                  uint8_t result, struct str reason)
 {

@@ -289,6 +289,7 @@ scope_durable(struct out *o, int status)
         if (s->slot != SEGMENT_NONE)
             segments_release(&c->segments, s->slot, 0);
         s->slot = own;
+        s->moving = false;
         segments_hold(&c->segments, own, 0);
     }
     if (s && s->ended)
@@ -337,6 +338,29 @@ scopes_suspend(struct courier *c, const struct spool_scope *from, char ret_id[SP
     spool_id_show(&rec.scope, ret_id);
     scopes_apply(c);
     return 0;
+}
+
+void
+scopes_move(struct courier *c, uint32_t slot)
+{
+    for (struct scope *s = c->scopes->list; s; s = s->next) {
+        struct spool_scope rec = {
+            .scope = s->id,
+            .verb = SPOOL_SUSPEND,
+            .forever = 1,
+            .made = s->made,
+            .until = s->until,
+            .domain = str_c(s->domain),
+            .tenant = str_c(s->tenant),
+            .sender = str_c(s->sender),
+            .source = str_c(s->source),
+            .provider = str_c(s->provider),
+            .reason = str_c(s->reason),
+            .by = str_c(s->by),
+        };
+        if (s->slot == slot && !s->ended && !s->moving)
+            s->moving = scope_write(c, &rec, slot) == 0;
+    }
 }
 
 static bool

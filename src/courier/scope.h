@@ -16,7 +16,7 @@ struct scope {
     char *domain, *tenant, *sender, *source, *provider; /* "" any */
     char *reason, *by;
     uint32_t slot; /* own segment that holds its record */
-    bool ended;
+    bool ended, moving;
     struct scope *next;
 };
 struct scopes {
@@ -33,6 +33,8 @@ void scopes_tick(struct courier *);   /* ends what is over */
 /* What holds mail with these marks now; NULL fields are not looked at. */
 const struct scope *scopes_match(const struct courier *, struct str domain, const char *tenant,
                                  struct str sender, const char *source, const char *site);
+/* Writes records that lie in that segment of ours again: compaction. */
+void scopes_move(struct courier *, uint32_t slot);
 /* Looks at dests, tenants and sources anew. */
 void scopes_apply(struct courier *);
 int scopes_suspend(struct courier *, const struct spool_scope *, char ret_id[SPOOL_ID_TEXT]);

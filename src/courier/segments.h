@@ -23,6 +23,7 @@ struct segment {
     uint64_t live_bytes; /* of those still needed */
     uint64_t told;       /* mono ns of the last TELL_FREE; 0: not told */
     uint32_t live;       /* messages and chunk holders */
+    uint32_t seen_live;  /* `live` at compaction's last look */
     uint32_t pins;       /* things that must not lose it now */
     uint32_t next;       /* of the hash chain */
     bool used, left;

@@ -8,6 +8,7 @@
 
 #include "core/event.h"
 #include "core/metric.h"
+#include "courier/callout.h"
 #include "courier/retry.h"
 
 #define NO_TLS_FOR  (3600 * NS_PER_S)
@@ -315,6 +316,9 @@ on_ready(void *ctx)
         h->failures = 0;
         h->why[0] = '\0';
         plan_site_works(site);
+        if (str_starts(str_c(site->name), STR("inside:")))
+            callout_seen(s->c, str_from(str_c(site->name), 7), smtp_client_offers(s->client),
+                         smtp_client_max_size(s->client));
     }
     session_offer(s);
 }

@@ -104,6 +104,9 @@ void dests_forget(struct courier *);              /* the courier goes */
 void dests_reroute(struct courier *);             /* new settings */
 void dest_why(const struct courier *, const struct index_dest *, char *dst, size_t cap);
 
+/* The site of a served domain's inside servers; NULL if there is none. */
+struct site *dest_inside_site(struct courier *, struct str domain);
+
 /* host.c: addresses. */
 enum host_answer { HOST_READY, HOST_ASKING, HOST_NONE };
 enum host_answer host_addresses(struct site *, struct site_host *);

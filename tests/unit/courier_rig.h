@@ -123,8 +123,8 @@ static inline bool
 rig_stream_open(struct rig *r, struct rig_stream *s, uint16_t stream)
 {
     static const struct spool_writer_ops ops = {rig_need, rig_left, rig_wake};
-    struct spool_writer_conf conf = {.node = spool_pool_node(r->pool), .stream = stream,
-                                     .ring_size = 8u << 20, .standby = 1};
+    struct spool_writer_conf conf = {
+        .node = spool_pool_node(r->pool), .stream = stream, .ring_size = 8u << 20, .standby = 1};
     int64_t epoch = spool_pool_epoch(r->pool);
 
     s->rig = r;
@@ -366,9 +366,8 @@ static inline struct conf *
 rig_conf(struct rig *r, const char *text)
 {
     static const struct conf_block *const blocks[] = {
-        &settings_main_block,   &settings_domain_block,  &settings_tenant_block,
-        &courier_source_block,  &courier_pool_block,     &courier_route_block,
-        &courier_delivery_block};
+        &settings_main_block, &settings_domain_block, &settings_tenant_block, &courier_source_block,
+        &courier_pool_block,  &courier_route_block,   &courier_delivery_block};
     struct conf_texts *texts = calloc(1, sizeof *texts);
     struct conf_errors errs = {0};
     struct conf *conf = NULL;
@@ -392,8 +391,11 @@ rig_conf(struct rig *r, const char *text)
 static inline bool
 rig_courier(struct rig *r, bool gate_lives)
 {
-    struct courier_links links = {.loop = r->loop, .spool_dir = r->dir, .writer = r->own.writer,
-                                  .spooler = r->to_spooler, .gate = r->to_gate,
+    struct courier_links links = {.loop = r->loop,
+                                  .spool_dir = r->dir,
+                                  .writer = r->own.writer,
+                                  .spooler = r->to_spooler,
+                                  .gate = r->to_gate,
                                   .node = spool_pool_node(r->pool)};
     struct why why = {{0}};
     struct spool_share *share = r->gate.writer ? spool_writer_share(r->gate.writer) : NULL;
@@ -492,8 +494,11 @@ rig_mail(struct rig *r, const char *sender, const char *rcpts, const struct spoo
     buf_c(&m->body, body);
     spool_envelope_encode(&m->payload, &env, list, NULL);
     m->piece = (struct iovec){m->body.p, m->body.n};
-    m->out = (struct spool_out){.type = SPOOL_MESSAGE, .seq = m->seq,
-                                .payload = buf_view(&m->payload), .body = &m->piece, .nbody = 1,
+    m->out = (struct spool_out){.type = SPOOL_MESSAGE,
+                                .seq = m->seq,
+                                .payload = buf_view(&m->payload),
+                                .body = &m->piece,
+                                .nbody = 1,
                                 .done = mail_done};
     if (spool_writer_add(r->gate.writer, &m->out) < 0)
         m->done = true, m->status = -1;
@@ -522,12 +527,12 @@ rig_remove_dir(const char *dir)
 {
     DIR *d = opendir(dir);
     struct dirent *e;
-    char path[400];
+    char path[512];
 
     while (d && (e = readdir(d)) != NULL) {
         if (e->d_name[0] == '.')
             continue;
-        snprintf(path, sizeof path, "%s/%s", dir, e->d_name);
+        str_fmt(path, sizeof path, "%s/%s", dir, e->d_name);
         if (unlink(path) < 0)
             rig_remove_dir(path);
     }
