@@ -38,22 +38,43 @@ static void
 accept_missing(struct tx *tx, struct str id)
 {
     struct buf *out = &tx->body.front;
-    struct header_field f;
-    struct str host = tx->session->setup->main->hostname;
 
     if (!tx->may_relay)
         return;
-    if (!header_find(tx->header, STR("Date"), &f)) {
+    if (!tx->has_date) {
         buf_str(out, STR("Date: "));
         buf_str(out, gate_date(tx->gate, tx->received / NS_PER_S));
         buf_str(out, STR("\r\n"));
     }
-    if (!header_find(tx->header, STR("Message-ID"), &f)) {
-        tx->message_id = arena_fmt(&tx->arena, "<%.*s@%.*s>", STR_ARG(id), STR_ARG(host));
+    if (!tx->has_message_id) {
+        tx->message_id = arena_fmt(&tx->arena, "<%.*s@%.*s>", STR_ARG(id),
+                                   STR_ARG(tx->session->setup->main->hostname));
         buf_str(out, STR("Message-ID: "));
         buf_str(out, tx->message_id);
         buf_str(out, STR("\r\n"));
     }
+}
+
+/* The TLS of the session, kept for Received and for the event, which may come after the stream. */
+static void
+accept_tls(struct tx *tx)
+{
+    struct tls_info tls;
+
+    if (!session_tls(tx->session, &tls))
+        return;
+    tx->tls_version = arena_str(&tx->arena, str_c(tls.version));
+    tx->tls_cipher = arena_str(&tx->arena, str_c(tls.cipher));
+    tx->tls_peer = arena_str(&tx->arena, str_c(tls.peer_name));
+    tx->tls_peer_hash = arena_str(&tx->arena, str_c(tls.peer_hash));
+}
+
+bool
+accept_wants_header(const struct tx *tx)
+{
+    const struct stage_plan *plan = &tx->session->setup->plan;
+
+    return tx->session->facts.user.n || plan->first[STAGE_HEADER] != plan->first[STAGE_MAX_];
 }
 
 void
@@ -62,8 +83,6 @@ accept_front(struct tx *tx)
     struct session *s = tx->session;
     struct stage_facts *facts = &s->facts;
     char id[SPOOL_ID_TEXT];
-    struct tls_info tls;
-    bool has_tls = session_tls(s, &tls);
     struct received r = {
         .helo = facts->helo,
         .client_name = facts->client_name,
@@ -77,16 +96,13 @@ accept_front(struct tx *tx)
 
     if (tx->body.fronted || tx->body.chunked)
         return;
+    if (facts->tls)
+        accept_tls(tx);
     r.id = str_c(spool_id_show(&tx->variants[0].id, id));
     r.date = gate_date(tx->gate, tx->received / NS_PER_S);
-    if (has_tls) {
-        r.tls_version = tx->tls_version = arena_str(&tx->arena, str_c(tls.version));
-        r.tls_cipher = tx->tls_cipher = arena_str(&tx->arena, str_c(tls.cipher));
-        tx->tls_peer = arena_str(&tx->arena, str_c(tls.peer_name));
-        tx->tls_peer_hash = arena_str(&tx->arena, str_c(tls.peer_hash));
-    }
-    if (tx->may_relay ||
-        tx->session->setup->plan.first[STAGE_HEADER] != tx->session->setup->plan.first[STAGE_MAX_])
+    r.tls_version = tx->tls_version;
+    r.tls_cipher = tx->tls_cipher;
+    if (accept_wants_header(tx))
         tx->header = body_header(&tx->body, &tx->arena, s->setup->smtp->max_header);
     received_write(&tx->body.front, &r);
     accept_missing(tx, r.id);
@@ -202,7 +218,7 @@ accept_finish(struct tx *tx)
     report_refused(s, "DATA", failure.code, failure.enhanced, str_c(failure.text), STR_NONE);
     s->tx = NULL;
     tx_give(tx);
-    session_reply(s, failure.code, failure.enhanced, "%s", failure.text);
+    session_say(s, failure.code, failure.enhanced, failure.text);
 }
 
 static void

@@ -168,3 +168,9 @@ body_header(const struct body *b, struct arena *arena, size_t max)
     n = header_end(str_of(copy, at));
     return str_of(copy, n ? n : at);
 }
+
+bool
+body_has_header(const struct body *b)
+{
+    return b->first && header_end(str_of(b->first->bytes, b->first->n)) > 0;
+}

@@ -54,5 +54,6 @@ unsigned body_pieces(struct body *, bool with_front);
 /* The header block, blank line included, as far as it stands in the blocks held. In one view: of a
  * block, or of a copy in the arena (.p NULL at its ceiling). */
 struct str body_header(const struct body *, struct arena *, size_t max);
+bool body_has_header(const struct body *); /* the blank line is among the first block's bytes */
 
 #endif

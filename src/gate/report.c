@@ -8,21 +8,13 @@
 #include "gate/inner.h"
 #include "gate/received.h"
 
-void
-report_session_id(const struct session *s, char dst[32])
-{
-    str_fmt(dst, 32, "%x-%x-%llx", (unsigned)s->gate->node, (unsigned)s->gate->epoch,
-            (unsigned long long)s->number);
-}
-
 static void
 put_session(struct event *e, const struct session *s)
 {
     const struct stage_facts *f = &s->facts;
-    char id[32], peer[56];
+    char peer[56];
 
-    report_session_id(s, id);
-    event_c(e, "session_id", id);
+    event_c(e, "session_id", s->id);
     event_text(e, "listener", str_c(s->at->name));
     event_object(e, "peer_address");
     event_c(e, "addr", endpoint_show(&f->client, peer));

@@ -195,7 +195,7 @@ on_trace(void *ctx, char dir, struct str line)
 {
     struct session *s = ctx;
     struct gate *gate = s->gate;
-    char peer[56], id[32], arrow[2] = {dir, '\0'};
+    char peer[56], arrow[2] = {dir, '\0'};
     struct buf out;
 
     if (!gate->trace_fn || !prefix_has(&gate->trace_prefix, &s->facts.client.addr))
@@ -205,10 +205,9 @@ on_trace(void *ctx, char dir, struct str line)
 
         line = str_of(line.p, (size_t)(mech.p + mech.n - line.p)); /* no secret is shown */
     }
-    report_session_id(s, id);
     buf_init(&out, 32768);
     buf_c(&out, "{\"session\":");
-    buf_json(&out, str_c(id));
+    buf_json(&out, str_c(s->id));
     buf_c(&out, ",\"peer\":");
     buf_json(&out, str_c(endpoint_show(&s->facts.client, peer)));
     buf_c(&out, ",\"dir\":");
@@ -319,16 +318,22 @@ session_resume(struct session *s)
 void
 session_reply(struct session *s, int code, const char *enhanced, const char *fmt, ...)
 {
-    char text[1536];
+    char text[1536] __attribute__((uninitialized));
     va_list ap;
 
+    va_start(ap, fmt);
+    (void)vsnprintf(text, sizeof(text), fmt, ap);
+    va_end(ap);
+    session_say(s, code, enhanced, text);
+}
+
+void
+session_say(struct session *s, int code, const char *enhanced, const char *text)
+{
     if (!s->smtp) { /* the client left while its message was being written */
         session_free(s);
         return;
     }
-    va_start(ap, fmt);
-    (void)vsnprintf(text, sizeof(text), fmt, ap);
-    va_end(ap);
     smtp_server_reply(s->smtp, code, enhanced, "%s", text);
     session_resume(s);
 }
@@ -534,7 +539,8 @@ session_create(struct gate *gate, struct gate_listener *at, const struct setup_l
     s->setup = setup_ref(gate->setup);
     s->listen = listen;
     s->at = at;
-    s->number = ++gate->session_count;
+    str_fmt(s->id, sizeof(s->id), "%x-%x-%llx", (unsigned)gate->node, (unsigned)gate->epoch,
+            (unsigned long long)++gate->session_count);
     s->started = s->since = clock_mono();
     s->facts.conf = gate->setup->conf;
     s->facts.hostname = gate->setup->main->hostname;

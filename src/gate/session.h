@@ -34,7 +34,7 @@ struct session {
     struct smtp_server *smtp;
     struct tx *tx;
     struct limit *by_address, *by_network; /* counted there; NULL for trusted clients */
-    uint64_t number;
+    char id[32];                           /* in all events: node, epoch and a number, in hex */
     uint64_t started, since; /* mono ns: of the session; of the last thing we answered */
     uint64_t rate_at, rate_bytes;
     uint64_t auth_started;
@@ -63,6 +63,7 @@ void session_close(struct session *, const char *enhanced, const char *text); /*
 /* The engine's reply; resumes the stream if it holds input. */
 void session_reply(struct session *, int code, const char *enhanced, const char *fmt, ...)
     PRINTF_LIKE(4, 5);
+void session_say(struct session *, int code, const char *enhanced, const char *text);
 void session_resume(struct session *); /* after an answer that was given some other way */
 void session_finding(struct session *, const struct finding *); /* replies with it */
 bool session_between(const struct session *);                   /* no message under way */
@@ -102,6 +103,5 @@ void report_auth(struct session *, struct str user, bool good, const char *why);
 void report_reception(const struct tx *, const struct tx_variant *);
 void report_closed(struct session *, const char *why);
 void report_findings(struct event *, const struct session *, const struct tx *);
-void report_session_id(const struct session *, char dst[32]);
 
 #endif

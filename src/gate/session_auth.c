@@ -27,7 +27,7 @@ static void
 auth_later(struct session *s, const char *text)
 {
     s->auth_running = false;
-    session_reply(s, 454, "4.7.0", "%s", text);
+    session_say(s, 454, "4.7.0", text);
 }
 
 /* ns that this address and this network must still wait; 0: they may try. */

@@ -22,14 +22,17 @@ session_data(void *ctx)
                                                .epoch = s->gate->epoch,
                                                .seq = spool_writer_seq(s->gate->links.writer)};
     s->since = clock_mono();
-    session_reply(s, 354, NULL, "End data with <CRLF>.<CRLF>");
+    session_say(s, 354, NULL, "End data with <CRLF>.<CRLF>");
 }
 
-/* Bytes that may stand in memory before they go into the log. */
+/* Bytes that may stand in memory before they go into the log. The first piece holds the whole
+ * header (smtp.max_header is no more than BODY_WHOLE): what is missing there can be told then. */
 static uint32_t
-data_whole(const struct gate *gate)
+data_whole(const struct tx *tx)
 {
-    return block_pool_short(&gate->blocks) ? BLOCK_ROOM : BODY_WHOLE;
+    if (!block_pool_short(&tx->gate->blocks))
+        return BODY_WHOLE;
+    return tx->body.chunked || body_has_header(&tx->body) ? BLOCK_ROOM : BODY_WHOLE;
 }
 
 /* A piece of a large message leaves. The header is kept, for the judgement at the end. */
@@ -39,6 +42,11 @@ data_flush(struct session *s)
     struct tx *tx = s->tx;
 
     if (!tx->body.chunked) {
+        struct str header = body_header(&tx->body, &tx->arena, s->setup->smtp->max_header);
+        struct header_field f;
+
+        tx->has_date = header_find(header, STR("Date"), &f);
+        tx->has_message_id = header_find(header, STR("Message-ID"), &f);
         accept_front(tx);
         if (tx->header.n)
             tx->header = arena_str(&tx->arena, tx->header);
@@ -59,7 +67,7 @@ session_body(void *ctx, const char *p, size_t n)
     if (!tx)
         return;
     while (n && tx->status == 0) {
-        uint32_t whole = data_whole(s->gate);
+        uint32_t whole = data_whole(tx);
         size_t take = MIN(n, tx->body.held < whole ? whole - tx->body.held : 1u);
 
         if (!body_add(&tx->body, &s->gate->blocks, p, take)) {
@@ -154,8 +162,11 @@ session_data_end(void *ctx, const struct header_scan *scan)
     }
     if (!tx->message_id.n && header_scan_message_id(scan).n)
         tx->message_id = arena_str(&tx->arena, header_scan_message_id(scan));
-    if (tx->status == 0 && !tx->body.chunked)
+    if (tx->status == 0 && !tx->body.chunked) {
+        tx->has_date = scan->has_date;
+        tx->has_message_id = scan->has_message_id;
         accept_front(tx);
+    }
     if (tx->status == 0 && s->facts.user.n) {
         text = from_refusal(s, room, sizeof(room));
         if (text) {

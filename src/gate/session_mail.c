@@ -45,7 +45,7 @@ mail_refuse(struct session *s, int code, const char *enhanced, const char *text)
 {
     metric_add(code < 500 ? METRIC_TEMPFAIL : METRIC_REFUSED_MSG, 1);
     report_refused(s, "MAIL", code, enhanced, str_c(text), STR_NONE);
-    session_reply(s, code, enhanced, "%s", text);
+    session_say(s, code, enhanced, text);
 }
 
 static bool
@@ -182,7 +182,7 @@ session_mail_staged(struct session *s, const struct finding *f)
         session_finding(s, f);
         return;
     }
-    session_reply(s, 250, "2.1.0", "Sender ok");
+    session_say(s, 250, "2.1.0", "Sender ok");
 }
 
 void

@@ -98,7 +98,7 @@ session_rcpt(void *ctx, const struct smtp_rcpt_params *p)
     tx->rcpt.orcpt = p->orcpt.n ? arena_str(&tx->arena, p->orcpt) : STR_NONE;
     if (!session_copy_address(&tx->arena, &p->to, &tx->rcpt.to) ||
         (p->orcpt.n && !tx->rcpt.orcpt.p)) {
-        session_reply(s, 452, "4.5.3", "Too many recipients, send the rest in another message");
+        session_say(s, 452, "4.5.3", "Too many recipients, send the rest in another message");
         return;
     }
     s->facts.rcpt = &tx->rcpt.to;
@@ -234,12 +234,12 @@ session_rcpt_staged(struct session *s, const struct finding *f)
         return;
     }
     if (rcpt_add(s) < 0) {
-        session_reply(s, 452, "4.5.3", "Too many recipients, send the rest in another message");
+        session_say(s, 452, "4.5.3", "Too many recipients, send the rest in another message");
         return;
     }
     if (tx->nrcpt++ == 0)
         tx->first_rcpt = tx->rcpt.to.text;
-    session_reply(s, 250, "2.1.5", "Recipient ok");
+    session_say(s, 250, "2.1.5", "Recipient ok");
 }
 
 /* ---- VRFY ---- */
@@ -255,15 +255,15 @@ session_vrfy(void *ctx, struct str arg)
     unsigned flags = ADDRESS_ALLOW_UTF8 | ADDRESS_ALLOW_POSTMASTER;
 
     if (s->setup->smtp->vrfy == VRFY_OFF) {
-        session_reply(s, 502, "5.5.1", "VRFY is not available");
+        session_say(s, 502, "5.5.1", "VRFY is not available");
         return;
     }
     if (s->setup->smtp->vrfy == VRFY_VAGUE || !s->trusted) {
-        session_reply(s, 252, "2.0.0", "Cannot verify, send the mail and see");
+        session_say(s, 252, "2.0.0", "Cannot verify, send the mail and see");
         return;
     }
     if (address_path(arg, flags, &a, &rest) < 0 && address_parse(arg, flags, &a) < 0) {
-        session_reply(s, 501, "5.1.3", "An address is wanted: VRFY user@example.com");
+        session_say(s, 501, "5.1.3", "An address is wanted: VRFY user@example.com");
         return;
     }
     arena_init(&arena, 1u << 20);
@@ -271,7 +271,7 @@ session_vrfy(void *ctx, struct str arg)
     q.now_s = clock_wall_s();
     /* No lookup is given: only what is known without asking is told. */
     if (!rcpt_resolve(&q) || q.result.state == STAGE_RCPT_LATER)
-        session_reply(s, 252, "2.0.0", "Cannot verify now");
+        session_say(s, 252, "2.0.0", "Cannot verify now");
     else if (q.result.state == STAGE_RCPT_TAKEN)
         session_reply(s, 250, "2.1.5", "<%.*s>", STR_ARG(a.text));
     else

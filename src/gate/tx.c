@@ -43,27 +43,19 @@ tx_take(struct gate *gate, struct session *session)
 static void
 tx_clean(struct tx *tx)
 {
-    struct arena arena;
-    struct body body;
-    struct buf payloads[TX_VARIANTS];
+    unsigned n = tx->nvariants;
 
     rcpt_cancel(&tx->query);
     body_clear(&tx->body, &tx->gate->blocks);
     arena_reset(&tx->arena);
-    arena = tx->arena;
-    body = tx->body;
-    for (unsigned i = 0; i < TX_VARIANTS; i++) {
-        payloads[i] = tx->variants[i].payload;
-        buf_clear(&payloads[i]);
-        buf_shrink(&payloads[i], PAYLOAD_KEEP);
+    for (unsigned i = 0; i < n; i++) {
+        struct buf payload = tx->variants[i].payload;
+
+        buf_clear(&payload);
+        buf_shrink(&payload, PAYLOAD_KEEP);
+        tx->variants[i] = (struct tx_variant){.payload = payload};
     }
-    memset(tx, 0, offsetof(struct tx, variants));
-    memset(tx->variants, 0, tx->nvariants * sizeof(tx->variants[0]));
-    tx->nvariants = 0;
-    tx->arena = arena;
-    tx->body = body;
-    for (unsigned i = 0; i < TX_VARIANTS; i++)
-        tx->variants[i].payload = payloads[i];
+    memset(tx, 0, offsetof(struct tx, arena));
 }
 
 static void

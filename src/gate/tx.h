@@ -42,7 +42,6 @@ struct tx {
     struct gate *gate;
     struct session *session; /* NULL: gone before the message was whole */
     struct tx *next_free;
-    struct arena arena;
     struct verdict verdict;
     struct address sender; /* its texts are in the arena */
     struct str sender_key; /* A-labels, lower-case domain; empty for the null sender */
@@ -54,7 +53,8 @@ struct tx {
     bool body_8bit, utf8, requiretls;
     bool may_relay; /* a login or a trusted network: any recipient */
     bool eight_bit; /* seen in the content */
-    bool ended;     /* the whole body is here */
+    bool has_date, has_message_id;
+    bool ended; /* the whole body is here */
     bool committing;
     int status;       /* first failure of a record, negative */
     unsigned pending; /* records the writer has not told about yet */
@@ -67,9 +67,11 @@ struct tx {
     struct str header;            /* block as the client sent it; in a block or in the arena */
     struct rcpt_query query;      /* the recipient being resolved */
     struct smtp_rcpt_params rcpt; /* its parameters, copied */
-    struct tx_variant variants[TX_VARIANTS];
     unsigned nvariants;
+    /* From here on: kept for the next message, or cleaned by its own function. */
+    struct arena arena;
     struct body body;
+    struct tx_variant variants[TX_VARIANTS];
 };
 
 struct tx *tx_take(struct gate *, struct session *); /* NULL: no memory */
@@ -91,8 +93,10 @@ void chunk_void(struct tx *);
 void chunk_void_retry(void *gate);
 void chunk_void_free(struct gate *);
 
-/* accept.c: fields in front of the body; once, before the first piece leaves or at the end. */
+/* accept.c: what of the header is needed is found while its blocks are held; then our fields go in
+ * front of the body. Once, before the first piece leaves or at the end. */
 void accept_front(struct tx *);
+bool accept_wants_header(const struct tx *);
 /* Everything has been said: writes the record and answers when it is durable. */
 void accept_end(struct tx *);
 /* One record of the message is over. */
