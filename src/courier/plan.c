@@ -123,16 +123,17 @@ site_pick(struct site *s, uint32_t source)
     return row;
 }
 
-/* Other rows of the same message that go the same way. */
+/* Rows of the same message that go the same way, in the order of their ordinals. A very large
+ * message is only looked at from the chosen row on. */
 static uint32_t
 take_siblings(struct site *s, uint32_t row, uint32_t source, uint32_t *rows, uint32_t max)
 {
     struct index *ix = &s->c->index;
-    uint32_t n = 1, next = index_row(ix, row)->sibling;
+    const struct index_message *m = index_message(ix, index_row(ix, row)->message);
+    uint32_t n = 0, next = m->open > SIBLING_LOOK ? row : m->rows;
+    bool took = false;
 
-    rows[0] = row;
-    index_set(ix, row, ROW_ACTIVE);
-    for (unsigned look = 0; look < SIBLING_LOOK && n < max && next != INDEX_NONE; look++) {
+    for (unsigned look = 0; look < SIBLING_LOOK && next != INDEX_NONE; look++) {
         struct index_row *r = index_row(ix, next);
         uint32_t at = next;
         next = r->sibling;
@@ -141,8 +142,13 @@ take_siblings(struct site *s, uint32_t row, uint32_t source, uint32_t *rows, uin
             continue;
         if (r->source && source != UINT32_MAX && r->source != source + 1)
             continue;
+        if (at != row && n + !took >= max) /* the last place is the chosen row's */
+            continue;
+        took = took || at == row;
         rows[n++] = at;
         index_set(ix, at, ROW_ACTIVE);
+        if (n == max)
+            break;
     }
     return n;
 }

@@ -33,7 +33,8 @@ struct session {
     struct site *site;
     uint32_t source, host;
     uint8_t state; /* enum session_state */
-    bool lmtp, mail_lost, was_ready, is_tls, tls_tried, intent_done, wants_allow, in_offer;
+    bool lmtp, mail_lost, was_ready, is_tls, tls_tried, intent_done, wants_allow, in_offer,
+        asked_again, going_on;
     uint64_t number, since, messages;
     uint64_t deadline; /* mono ns; 0: none */
     struct endpoint peer;
