@@ -13,7 +13,7 @@ static const char *const listen_words[] = {"inbound", "submission", "submissions
 static const struct conf_row listen_rows[] = {
     {.name = "address",
      CONF_ROW(ENDPOINTS, struct settings_listen, address, .min = 25,
-              .flags = CONF_REQUIRED | CONF_RESTART,
+              .flags = CONF_REQUIRED,
               .doc = "Addresses and ports to listen on, for example 0.0.0.0:25, [::]:25.")},
     {.name = "kind",
      CONF_ROW(WORD, struct settings_listen, kind, .def = "inbound", .words = listen_words,

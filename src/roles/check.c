@@ -8,10 +8,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "checks/table.h"
 #include "courier/settings.h"
 #include "gate/settings.h"
+#include "gate/setup.h"
 #include "net/tls.h"
 #include "roles/check.h"
+#include "roles/plan.h"
 #include "roles/settings.h"
 #include "store/settings.h"
 
@@ -69,26 +72,36 @@ beside(struct checker *c, const struct conf_section *at, struct str path)
     return arena_fmt(&c->files->arena, "%.*s/%.*s", (int)slash, at->file.p, STR_ARG(path));
 }
 
+/* The bytes of a file that settings name. Roles find them by the name as it stands there, so one
+ * name must not mean two files. */
 static struct str
 load(struct checker *c, const struct conf_section *at, struct str path, uint8_t audience)
 {
     if (!path.n)
         return STR_NONE;
-    for (size_t i = 0; i < c->files->n; i++)
-        if (str_eq(c->files->items[i].path, path)) {
-            c->files->items[i].audience |= audience;
-            return c->files->items[i].text;
-        }
     struct str full = beside(c, at, path), text = STR_NONE;
+    for (size_t i = 0; i < c->files->n; i++) {
+        if (!str_eq(c->files->items[i].path, path))
+            continue;
+        if (!str_eq(c->files->full[i], full))
+            conf_fail(c->errs, at->file, at->line,
+                      "\"%.*s\" is %.*s here and %.*s elsewhere: write it as an absolute path",
+                      STR_ARG(path), STR_ARG(full), STR_ARG(c->files->full[i]));
+        c->files->items[i].audience |= audience;
+        return c->files->items[i].text;
+    }
     int rc = full.p ? read_whole(&c->files->arena, full.p, &text) : ERR_NOMEM;
     if (rc) {
         conf_fail(c->errs, at->file, at->line, "cannot read %.*s: %s", STR_ARG(full), err_text(rc));
         return STR_NONE;
     }
-    if (c->files->n == ARRAY_LEN(c->files->items)) {
-        conf_fail(c->errs, at->file, at->line, "more than %zu files are named", c->files->n);
+    if (c->files->n == ARRAY_LEN(c->files->items) || full.n >= CHECK_PATH_MAX) {
+        conf_fail(c->errs, at->file, at->line,
+                  "%.*s: a path has at most %u bytes, and at most %zu files may be named",
+                  STR_ARG(full), CHECK_PATH_MAX - 1, ARRAY_LEN(c->files->items));
         return STR_NONE;
     }
+    c->files->full[c->files->n] = full;
     c->files->items[c->files->n++] = (struct bundle_file){path, text, audience};
     return text;
 }
@@ -128,8 +141,18 @@ check_certificates(struct checker *c, const struct conf_section *s, const struct
 static void
 check_listens(struct checker *c)
 {
+    size_t n = 0;
     for (const struct conf_section *s = conf_first(c->conf, "listen"); s; s = conf_next(s)) {
         const struct settings_listen *l = s->data;
+        n += l->address.n;
+        if (s->label.n >= sizeof(((struct plan_listen *)0)->name) ||
+            str_eq(s->label, STR("metrics")))
+            conf_fail(c->errs, s->file, s->line,
+                      "listen \"%.*s\": the name is too long, or kept for the metrics page",
+                      STR_ARG(s->label));
+        if (n >= PLAN_LISTENS)
+            conf_fail(c->errs, s->file, s->line, "more than %u addresses to listen at",
+                      PLAN_LISTENS - 1);
         if (!l->address.n)
             conf_fail(c->errs, s->file, s->line,
                       "listen \"%.*s\" has no address: add `address = 0.0.0.0:25, [::]:25`",
@@ -176,12 +199,58 @@ check_routes(struct checker *c)
     load(c, s, ((const struct settings_dns *)s->data)->trust_anchor, BUNDLE_FOR_RESOLVER);
 }
 
+/* Files that a directory wants: the keeper's sandbox may not reach them. */
+static void
+check_domains(struct checker *c)
+{
+    for (const struct conf_section *s = conf_first(c->conf, "domain"); s; s = conf_next(s))
+        load(c, s, ((const struct settings_domain *)s->data)->ldap_password, BUNDLE_FOR_KEEPER);
+}
+
+static void
+check_main_block(struct checker *c)
+{
+    const struct settings_main *m = conf_get(c->conf, "");
+    const struct conf_section *s = conf_first(c->conf, "");
+    if (str_eq(m->user, STR("root")))
+        conf_fail(c->errs, s->file, s->line,
+                  "user root: roles that talk to strangers need a user without rights; name "
+                  "another, or leave the setting out");
+}
+
+static struct str
+file_for_gate(void *ctx, struct str path)
+{
+    struct checker *c = ctx;
+    for (size_t i = 0; i < c->files->n; i++)
+        if (str_eq(c->files->items[i].path, path))
+            return c->files->items[i].text;
+    return STR_NONE;
+}
+
+/* What the gate would refuse later is refused now, by the gate's own code. */
+static void
+check_gate(struct checker *c)
+{
+    struct why why = {{0}};
+    struct setup *setup = NULL;
+    const struct gate_links links = {
+        .file = file_for_gate, .file_ctx = c, .checks = checks_table, .nchecks = checks_count};
+    const struct conf_section *s = conf_first(c->conf, "");
+    if (!c->errs->n && setup_create(&setup, &links, c->conf, &why))
+        conf_fail(c->errs, s->file, s->line, "%s", why.text);
+    setup_unref(setup);
+}
+
 void
 check_conf(const struct conf *conf, struct check_files *files, struct conf_errors *errs)
 {
     struct checker c = {conf, files, errs};
     arena_init(&files->arena, 64u << 20);
+    check_main_block(&c);
     check_listens(&c);
     check_pools(&c);
+    check_domains(&c);
     check_routes(&c);
+    check_gate(&c);
 }

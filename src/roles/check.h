@@ -8,6 +8,8 @@
 #include "core/conf.h"
 #include "roles/bundle.h"
 
+#define CHECK_PATH_MAX 512u
+
 struct check_files {
     struct bundle_file items[256];
     struct str full[256]; /* where each was read from */

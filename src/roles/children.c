@@ -68,6 +68,7 @@ children_identity(struct children *c, const char *user, struct why *why)
     c->gid = c->admin_gid = getegid();
     for (unsigned i = 0; i < ROLE_MAX_; i++)
         c->uids[i] = c->uid;
+    c->named = true;
     if (c->uid)
         return 0;
     const struct passwd *pw = getpwnam(user);
@@ -78,18 +79,13 @@ children_identity(struct children *c, const char *user, struct why *why)
                        user);
     c->uid = pw ? pw->pw_uid : UID_FALLBACK;
     identity_groups(c, pw);
-    bool named = true;
     for (unsigned i = 1; i < ROLE_MAX_; i++) {
         char name[96];
         str_fmt(name, sizeof name, "gapura-%s", role_table[i].name);
         pw = getpwnam(name);
-        named = named && pw && pw->pw_uid;
+        c->named = c->named && pw && pw->pw_uid;
         c->uids[i] = pw && pw->pw_uid ? pw->pw_uid : UID_FALLBACK + i;
     }
-    if (!named)
-        event_notice("there are no users gapura-ROLE for all roles: uids from %u are used. Each "
-                     "role is as apart from the others; make the users to have names instead.",
-                     UID_FALLBACK + 1);
     return 0;
 }
 
@@ -148,7 +144,8 @@ limits_set(void)
     setrlimit(RLIMIT_CORE, &none);
 }
 
-/* In the new process. Output stays where it is: a sanitizer or the C library may have last words. */
+/* In the new process. Output stays where it is: a sanitizer or the C library may have last words.
+ */
 static int
 descriptors_set(int fd)
 {
@@ -253,17 +250,20 @@ children_start(struct children *c, enum role_id id)
         try_again(ch);
         return rc;
     }
-    ch->pid = spawn(ch, pair[1]);
+    chan_free(ch->chan);
+    ch->chan = chan_create(c->loop, pair[0], &ops, ch);
+    ch->pid = ch->chan ? spawn(ch, pair[1]) : -1;
+    rc = ch->chan ? -errno : ERR_NOMEM;
     close(pair[1]);
     if (ch->pid < 0) {
-        rc = -errno;
+        if (!ch->chan)
+            close(pair[0]);
+        chan_free(ch->chan);
+        ch->chan = NULL;
         ch->pid = 0;
-        close(pair[0]);
         try_again(ch);
         return rc;
     }
-    chan_free(ch->chan);
-    ch->chan = chan_create(c->loop, pair[0], &ops, ch);
     ch->ready = false;
     ch->generation = 0;
     ch->started = clock_mono();

@@ -18,7 +18,7 @@ struct child {
     bool wanted, ready;
     uint64_t generation; /* of the settings that it said it took; 0: none yet */
     uint64_t started;    /* mono ns */
-    unsigned failures; /* in a row: the back-off doubles with each */
+    unsigned failures;   /* in a row: the back-off doubles with each */
     unsigned restarts;
     int last_status; /* of waitpid */
     int control_fd;  /* its listening control socket */
@@ -30,6 +30,7 @@ struct children {
     unsigned uid, gid;  /* of the loader; the group of all roles */
     unsigned admin_gid; /* who may use the control sockets: never the roles' own group */
     unsigned uids[ROLE_MAX_];
+    bool named; /* each role has a user of its own in the passwd file */
     const struct plan *plan;
     int metrics_fd;
     bool stopping;

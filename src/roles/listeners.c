@@ -3,6 +3,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <unistd.h>
 
 #include "net/stream.h"
@@ -12,63 +13,88 @@
 #define LISTENERS_BACKLOG 4096
 
 static bool
-same(const struct plan_listen *a, const struct plan_listen *b)
+same_place(const struct plan_listen *a, const struct plan_listen *b)
 {
-    return addr_eq(&a->at.addr, &b->at.addr) && a->at.port == b->at.port &&
-           !strcmp(a->name, b->name);
+    return addr_eq(&a->at.addr, &b->at.addr) && a->at.port == b->at.port;
 }
 
-static struct listeners_row *
-find(struct listeners *l, const struct plan_listen *at)
+static const struct listeners_row *
+find(const struct listeners *l, const struct plan_listen *at)
 {
     for (unsigned i = 0; i < l->n; i++)
-        if (same(&l->rows[i].at, at))
+        if (same_place(&l->rows[i].at, at))
             return &l->rows[i];
     return NULL;
 }
 
 static bool
-planned(const struct plan *p, const struct plan_listen *at)
+has_fd(const struct listeners *l, int fd)
 {
-    for (unsigned i = 0; i < p->nlistens; i++)
-        if (same(&p->listens[i], at))
+    for (unsigned i = 0; i < l->n; i++)
+        if (l->rows[i].fd == fd)
             return true;
     return false;
 }
 
-int
-listeners_update(struct listeners *l, const struct plan *plan, struct why *why,
-                 void (*added)(void *, const char *, int), void (*gone)(void *, const char *),
-                 void *ctx)
+void
+listeners_abandon(const struct listeners *now, struct listeners *next)
 {
-    unsigned before = l->n;
+    for (unsigned i = 0; i < next->n; i++)
+        if (!has_fd(now, next->rows[i].fd))
+            close(next->rows[i].fd);
+    next->n = 0;
+}
+
+int
+listeners_prepare(const struct listeners *now, const struct plan *plan, struct listeners *next,
+                  struct why *why)
+{
+    next->n = 0;
     for (unsigned i = 0; i < plan->nlistens; i++) {
         const struct plan_listen *at = &plan->listens[i];
-        if (find(l, at) || l->n == PLAN_LISTENS)
-            continue;
-        int fd = listener_bind(&at->at, LISTENERS_BACKLOG);
+        const struct listeners_row *had = find(now, at);
+        char text[56];
+        int fd;
+        if (find(next, at)) {
+            listeners_abandon(now, next);
+            return why_set(why, ERR_EXISTS, "listen %s: another listener has %s already", at->name,
+                           endpoint_show(&at->at, text));
+        }
+        if (!had)
+            fd = listener_bind(&at->at, LISTENERS_BACKLOG);
+        else if (!strcmp(had->at.name, at->name))
+            fd = had->fd;
+        else if ((fd = fcntl(had->fd, F_DUPFD_CLOEXEC, 0)) < 0) /* the block has a new name */
+            fd = -errno;
         if (fd < 0) {
-            char text[56];
-            while (l->n > before)
-                close(l->rows[--l->n].fd);
+            listeners_abandon(now, next);
             return why_set(why, fd, "listen %s: cannot bind %s: %s", at->name,
                            endpoint_show(&at->at, text), err_text(fd));
         }
-        l->rows[l->n++] = (struct listeners_row){*at, fd};
+        next->rows[next->n++] = (struct listeners_row){*at, fd};
     }
-    for (unsigned i = before; added && i < l->n; i++)
-        added(ctx, l->rows[i].at.name, l->rows[i].fd);
-    for (unsigned i = 0; i < l->n;) {
-        if (planned(plan, &l->rows[i].at)) {
-            i++;
+    return 0;
+}
+
+void
+listeners_commit(struct listeners *l, const struct listeners *next,
+                 void (*added)(void *, const char *, int), void (*gone)(void *, const char *),
+                 void *ctx)
+{
+    bool lost[PLAN_LISTENS] = {false}; /* rows of next whose name lost an address */
+    for (unsigned i = 0; i < l->n; i++) {
+        if (has_fd(next, l->rows[i].fd))
             continue;
-        }
+        for (unsigned k = 0; k < next->n; k++)
+            lost[k] = lost[k] || !strcmp(next->rows[k].at.name, l->rows[i].at.name);
         close(l->rows[i].fd);
         if (gone)
             gone(ctx, l->rows[i].at.name);
-        l->rows[i] = l->rows[--l->n];
     }
-    return 0;
+    for (unsigned i = 0; added && i < next->n; i++)
+        if (lost[i] || !has_fd(l, next->rows[i].fd))
+            added(ctx, next->rows[i].at.name, next->rows[i].fd);
+    *l = *next;
 }
 
 void
@@ -98,18 +124,10 @@ listeners_import(struct listeners *l)
         struct listeners_row *r = &l->rows[l->n];
         uint64_t fd;
         if (!str_copy(name, r->at.name, sizeof r->at.name) || endpoint_parse(at, 0, &r->at.at) ||
-            str_u64(number, &fd) || fd > 65535)
+            str_u64(number, &fd) || fd > INT_MAX || fcntl((int)fd, F_SETFD, FD_CLOEXEC))
             continue;
         r->fd = (int)fd;
-        fcntl(r->fd, F_SETFD, FD_CLOEXEC);
         l->n++;
     }
     unsetenv(LISTENERS_ENV);
-}
-
-void
-listeners_close(struct listeners *l)
-{
-    while (l->n)
-        close(l->rows[--l->n].fd);
 }

@@ -13,15 +13,19 @@ struct listeners {
     } rows[PLAN_LISTENS];
     unsigned n;
 };
-/* Makes the set equal to the plan's: binds what is new (all or nothing: on failure nothing has
- * changed and why says which), closes what is gone, keeps what stays. `added` and `gone` may be
- * NULL; they are called after success. */
-int listeners_update(struct listeners *, const struct plan *, struct why *,
-                     void (*added)(void *ctx, const char *name, int fd),
-                     void (*gone)(void *ctx, const char *name), void *ctx);
+/* What the plan wants, as `next`: sockets that are there already, and new ones. All or nothing: on
+ * failure nothing has changed and why says which could not be bound. */
+int listeners_prepare(const struct listeners *now, const struct plan *, struct listeners *next,
+                      struct why *);
+void listeners_abandon(const struct listeners *now, struct listeners *next);
+/* Makes `next` the set: closes what is not in it. `gone` is called for each name that lost an
+ * address (whoever serves the name must close them all), then `added` for each socket that is new
+ * or whose name was gone. Both may be NULL. */
+void listeners_commit(struct listeners *, const struct listeners *next,
+                      void (*added)(void *ctx, const char *name, int fd),
+                      void (*gone)(void *ctx, const char *name), void *ctx);
 /* Environment for a new program in our place: "name|addr|fd;..." and back. */
 void listeners_export(const struct listeners *);
 void listeners_import(struct listeners *);
-void listeners_close(struct listeners *);
 
 #endif

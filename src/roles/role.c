@@ -9,11 +9,14 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include "core/clock.h"
 #include "core/event.h"
 #include "core/metric.h"
 #include "roles/role.h"
 #include "roles/settings.h"
 #include "store/asks.h"
+
+#define FORGET_PAUSE (5 * NS_PER_S)
 
 static void
 turn_done(void *ctx)
@@ -55,39 +58,118 @@ settings_parse(struct role *r, struct bundle *b, struct conf **ret)
     return rc;
 }
 
+static void
+former_free(struct role_former *f)
+{
+    conf_free(f->conf);
+    bundle_done(&f->bundle);
+    free(f);
+}
+
+static struct role_former *
+former_make(struct conf *conf, const struct bundle *bundle, struct role_former *next)
+{
+    struct role_former *f = calloc(1, sizeof *f);
+    ENSURE(f);
+    *f = (struct role_former){conf, *bundle, next};
+    return f;
+}
+
+/* Frees what no session holds any more. */
+static void
+forget(void *ctx)
+{
+    struct role *r = ctx;
+    for (struct role_former **at = &r->former; *at;) {
+        struct role_former *f = *at;
+        if (r->row->ops->uses && r->row->ops->uses(r, f->conf)) {
+            at = &f->next;
+            continue;
+        }
+        *at = f->next;
+        former_free(f);
+    }
+    if (r->former)
+        loop_timer_set(&r->forget, FORGET_PAUSE);
+}
+
+static void
+tell_taken(struct role *r, uint64_t generation, int rc, const char *why)
+{
+    CLEANUP(buf_done) struct buf b;
+    buf_init(&b, 1024);
+    put_u64(&b, generation);
+    put_u8(&b, !rc);
+    put_str(&b, str_c(rc ? why : ""));
+    chan_send(r->supervisor, TELL_TAKEN, 0, &b, -1);
+}
+
+static void
+stop(struct role *r)
+{
+    if (r->stopping)
+        return;
+    r->stopping = true;
+    if (r->started && r->row->ops->stop)
+        r->row->ops->stop(r);
+    else
+        role_exit(r, 0);
+}
+
+/* The role's word on settings that were parsed: taken, or the former ones stay. */
+static void
+offer_settings(struct role *r, struct bundle *b, struct conf *conf)
+{
+    struct bundle old = r->bundle;
+    struct why why = {{0}};
+    r->bundle = *b; /* links.file must see the new files while the role takes the settings */
+    int rc = r->row->ops->settings ? r->row->ops->settings(r, conf, &why) : 0;
+    tell_taken(r, b->generation, rc, why.text[0] ? why.text : err_text(rc));
+    if (rc) {
+        /* What it began to take it may still look at, until it takes others. */
+        r->bundle = old;
+        r->refused = former_make(conf, b, r->refused);
+        return;
+    }
+    r->former = former_make(r->conf, &old, r->former);
+    r->conf = conf;
+    while (r->refused) {
+        struct role_former *next = r->refused->next;
+        r->refused->next = r->former;
+        r->former = r->refused;
+        r->refused = next;
+    }
+    forget(r);
+    if (r->row->ops->outgrown && r->row->ops->outgrown(r))
+        stop(r);
+}
+
 /* First settings are kept; later ones go through ops->settings and replace the old on success. */
 static void
-take_settings(struct role *r, int fd)
+take_settings(struct role *r, uint64_t generation, int fd)
 {
     struct bundle b;
     struct conf *conf = NULL;
     int rc = bundle_read(&b, fd);
-    if (rc || settings_parse(r, &b, &conf)) {
-        if (!rc)
-            bundle_done(&b);
-        if (!r->conf)
-            role_exit(r, 1);
-        return;
-    }
-    if (!r->started) {
-        r->bundle = b;
-        r->conf = conf;
-        return;
-    }
-    /* links.file must see the new files while the role takes the settings. The former bundle and
-     * conf stay mapped: running sessions may hold views into them. */
-    struct bundle old = r->bundle;
-    struct why why = {{0}};
-    r->bundle = b;
-    rc = r->row->ops->settings ? r->row->ops->settings(r, conf, &why) : 0;
-    if (rc) {
-        event_alarm("%s keeps its former settings: %s", r->row->name, why.text);
-        r->bundle = old;
+    if (!rc && settings_parse(r, &b, &conf)) {
         bundle_done(&b);
-        conf_free(conf);
+        rc = ERR_SYNTAX;
+    }
+    if (rc && !r->conf)
+        role_exit(r, 1);
+    if (rc) {
+        tell_taken(r, generation, rc, err_text(rc));
         return;
     }
+    if (r->started) {
+        offer_settings(r, &b, conf);
+        return;
+    }
+    conf_free(r->conf);
+    bundle_done(&r->bundle);
+    r->bundle = b;
     r->conf = conf;
+    tell_taken(r, generation, 0, "");
 }
 
 static void
@@ -109,9 +191,18 @@ peer_closed(void *ctx)
 }
 
 static void
-take_peer(struct role *r, unsigned id, int fd)
+peer_open(struct role *r, unsigned id, int fd)
 {
     static const struct chan_ops ops = {.message = peer_message, .closed = peer_closed};
+    struct role_peer *p = &r->peers[id];
+    *p = (struct role_peer){r, (enum role_id)id, NULL};
+    p->chan = chan_create(r->loop, fd, &ops, p);
+    ENSURE(p->chan);
+}
+
+static void
+take_peer(struct role *r, unsigned id, int fd)
+{
     if (id >= ROLE_MAX_ || fd < 0) {
         fd_close(&fd);
         return;
@@ -121,15 +212,12 @@ take_peer(struct role *r, unsigned id, int fd)
         r->early[id] = fd;
         return;
     }
-    struct role_peer *p = &r->peers[id];
-    p->role = r;
-    p->id = (enum role_id)id;
-    if (p->chan)
-        chan_renew(p->chan, fd);
+    if (r->peers[id].chan)
+        chan_renew(r->peers[id].chan, fd);
     else
-        p->chan = chan_create(r->loop, fd, &ops, p);
+        peer_open(r, id, fd);
     if (r->started && r->row->ops->peer)
-        r->row->ops->peer(r, p->id);
+        r->row->ops->peer(r, (enum role_id)id);
 }
 
 static void
@@ -142,16 +230,9 @@ on_call(void *ctx, struct ctl_call *call, struct str verb, struct str args)
         ctl_call_end(call, 1, "this role answers no verbs");
 }
 
-static void
-take_listen(struct role *r, struct str name, int fd)
+void
+role_listen_later(struct role *r, struct str name, int fd)
 {
-    if (r->started) {
-        if (r->row->ops->listen)
-            r->row->ops->listen(r, name, fd);
-        else
-            fd_close(&fd);
-        return;
-    }
     struct role_listen *l = calloc(1, sizeof *l + name.n + 1);
     ENSURE(l);
     memcpy((char *)(l + 1), name.p, name.n);
@@ -162,6 +243,17 @@ take_listen(struct role *r, struct str name, int fd)
 }
 
 static void
+take_listen(struct role *r, struct str name, int fd)
+{
+    if (!r->started)
+        role_listen_later(r, name, fd);
+    else if (r->row->ops->listen)
+        r->row->ops->listen(r, name, fd);
+    else
+        fd_close(&fd);
+}
+
+static void
 start(struct role *r)
 {
     struct why why = {{0}};
@@ -169,8 +261,8 @@ start(struct role *r)
         role_exit(r, 1);
     r->starting = true;
     for (unsigned i = 0; i < ROLE_MAX_; i++)
-        if (r->early[i] >= 0)
-            take_peer(r, i, r->early[i]);
+        if (r->early[i] >= 0 || (r->row->peers & (1u << i)))
+            peer_open(r, i, r->early[i]);
     int rc = r->row->ops->start(r, &why);
     if (rc) {
         event_alarm("%s cannot start: %s%s%s. Accepted mail is safe on disk; the role is tried "
@@ -188,8 +280,7 @@ supervisor_message(void *ctx, uint16_t type, uint64_t id, struct wire *body, int
     (void)id;
     switch (type) {
     case TELL_SETTINGS:
-        wire_u64(body);
-        take_settings(r, fd);
+        take_settings(r, wire_u64(body), fd);
         return;
     case TELL_PEER: {
         uint8_t peer = wire_u8(body);
@@ -200,13 +291,17 @@ supervisor_message(void *ctx, uint16_t type, uint64_t id, struct wire *body, int
     case TELL_LISTEN:
         take_listen(r, wire_str(body), fd);
         return;
-    case TELL_UNLISTEN:
+    case TELL_UNLISTEN: {
+        struct str name = wire_str(body);
         if (r->started && r->row->ops->unlisten)
-            r->row->ops->unlisten(r, wire_str(body));
+            r->row->ops->unlisten(r, name);
         break;
+    }
     case TELL_SINK: {
         uint8_t kind = wire_u8(body);
+        int old = event_swap_fd(-1);
         event_setup((enum event_sink_kind)kind, fd, wire_str(body), r->row->name);
+        fd_close(&old);
         return;
     }
     case TELL_REOPEN: {
@@ -216,21 +311,19 @@ supervisor_message(void *ctx, uint16_t type, uint64_t id, struct wire *body, int
     }
     case TELL_METRICS:
         metric_attach(fd, wire_u8(body));
-        return;
+        break; /* mapped: the descriptor may go */
     case TELL_CONTROL:
+        ctl_server_free(r->control);
         r->control = ctl_server_create(r->loop, fd, on_call, r);
-        return;
+        if (r->control)
+            return;
+        event_warning("%s has no control socket: out of memory", r->row->name);
+        break;
     case TELL_START:
         start(r);
         break;
     case TELL_STOP:
-        if (r->stopping)
-            break;
-        r->stopping = true;
-        if (r->started && r->row->ops->stop)
-            r->row->ops->stop(r);
-        else
-            role_exit(r, 0);
+        stop(r);
         break;
     default:
         if (r->started && r->row->ops->message) {
@@ -268,6 +361,7 @@ role_main(const struct role_row *row, unsigned index)
     r->loop = loop_create();
     if (!r->loop)
         return 1;
+    loop_timer_init(&r->forget, r->loop, forget, r);
     event_setup(EVENT_SINK_NONE, -1, STR_NONE, row->name);
     r->supervisor = chan_create(r->loop, ROLE_SUPERVISOR_FD, &ops, r);
     if (!r->supervisor)

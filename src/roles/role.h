@@ -34,6 +34,12 @@ struct role_ops {
     int (*start)(struct role *, struct why *);
     /* New settings (already parsed, role->conf is still the old): take them or say why not. */
     int (*settings)(struct role *, struct conf *now, struct why *);
+    /* Does anything still use these former settings? Without it: nothing does once `settings` has
+     * returned 0. */
+    bool (*uses)(struct role *, const struct conf *);
+    /* Told after new settings: true if only a start can take them in full (paths of the sandbox).
+     * `stop` is called then, and the supervisor starts the role again. */
+    bool (*outgrown)(struct role *);
     /* A peer's channel is there or was renewed. */
     void (*peer)(struct role *, enum role_id);
     void (*peer_lost)(struct role *, enum role_id);
@@ -70,6 +76,12 @@ struct role {
     int early[ROLE_MAX_]; /* peers told before the start: their channels open with it */
     struct bundle bundle;
     struct conf *conf;
+    struct role_former { /* settings that sessions may still hold, newest first */
+        struct conf *conf;
+        struct bundle bundle;
+        struct role_former *next;
+    } * former, *refused; /* refused: kept until the role has taken others */
+    struct loop_timer forget;
     struct ctl_server *control;
     bool starting, started, stopping;
     void *self; /* the role's own state */
@@ -79,14 +91,23 @@ struct role {
         struct role_listen *next;
     } * listens; /* told before start */
 };
+/* From the start on there is a channel to every peer of the row, and it stays the same one; it is
+ * not open while that role is not there. */
 static inline struct chan *
 role_chan(struct role *r, enum role_id id)
 {
     return r->peers[id].chan;
 }
+static inline bool
+role_has(struct role *r, enum role_id id)
+{
+    return r->peers[id].chan && chan_open(r->peers[id].chan);
+}
 /* links.file of gate and courier. */
 struct str role_file(void *role, struct str path);
 void role_ready(struct role *); /* TELL_READY */
+/* Keeps a listener in role->listens; takes fd. */
+void role_listen_later(struct role *, struct str name, int fd);
 void role_exit(struct role *, int status);
 int role_main(const struct role_row *, unsigned index); /* never returns but to exit */
 

@@ -29,8 +29,9 @@ struct courier_role {
     uint32_t share_epoch;
     int share_fd, wake_fd;
     bool opened, gate_known, recovered;
-    uint32_t live[8];
+    uint32_t live[64]; /* epochs that are followed, not recovered: ours, and gates' so far */
     unsigned nlive;
+    struct sandbox_paths paths;
 };
 
 /* Recovery must know which epochs are still being written: it waits until each gate has told its
@@ -40,8 +41,7 @@ recover_if_ready(struct courier_role *c)
 {
     struct role *r = c->role;
     struct why why = {{0}};
-    bool gate = role_chan(r, ROLE_GATE) && chan_open(role_chan(r, ROLE_GATE));
-    if (c->recovered || !c->opened || (gate && !c->gate_known))
+    if (c->recovered || !c->opened || (role_has(r, ROLE_GATE) && !c->gate_known))
         return;
     c->recovered = true;
     int rc = courier_recover(c->courier, c->live, c->nlive, &why);
@@ -65,7 +65,7 @@ attach_if_ready(struct courier_role *c)
     int rc = courier_attach(c->courier, c->share_stream, c->share_epoch, share, wake);
     if (rc)
         event_alarm("cannot follow the log of stream %u: %s", c->share_stream, err_text(rc));
-    if (c->nlive < ARRAY_LEN(c->live))
+    if (!c->recovered && c->nlive < ARRAY_LEN(c->live))
         c->live[c->nlive++] = c->share_epoch;
     c->gate_known = true;
     recover_if_ready(c);
@@ -92,27 +92,34 @@ take_share(struct courier_role *c, struct wire *body, int fd)
     attach_if_ready(c);
 }
 
-static int
-sandbox_courier(struct role *r, const char *spool_dir, struct why *why)
+/* The log to read, and maildirs of domains and routes to write. */
+static void
+gather_paths(struct courier_role *c, const struct conf *conf, struct sandbox_paths *to)
 {
-    struct sandbox_path paths[8] = {{spool_dir, SANDBOX_READ}, {"/etc/ssl", SANDBOX_READ}};
-    static char kept[6][512];
-    unsigned n = 2;
-    /* Maildirs and LMTP sockets of domains, by settings. */
-    for (const struct conf_section *s = conf_first(r->conf, "domain"); s; s = conf_next(s)) {
-        const struct settings_domain *d = s->data;
-        for (size_t i = 0; i < d->inside.n; i++) {
-            struct inside_host h;
-            if (inside_parse(((struct str *)d->inside.items)[i], &h) || !h.path.n)
-                continue;
-            if (h.kind == INSIDE_MAILDIR && n < ARRAY_LEN(paths) &&
-                str_copy(h.path, kept[n - 2], sizeof kept[0])) {
-                paths[n] = (struct sandbox_path){kept[n - 2], SANDBOX_READ | SANDBOX_WRITE};
-                n++;
+    sandbox_paths_add(to, str_c(c->spool_dir), SANDBOX_READ);
+    sandbox_paths_add(to, STR("/etc/ssl"), SANDBOX_READ);
+    static const char *const blocks[] = {"domain", "route"};
+    for (size_t k = 0; k < ARRAY_LEN(blocks); k++)
+        for (const struct conf_section *s = conf_first(conf, blocks[k]); s; s = conf_next(s)) {
+            const struct conf_list *list = k ? &((const struct settings_route *)s->data)->via
+                                             : &((const struct settings_domain *)s->data)->inside;
+            for (size_t i = 0; i < list->n; i++) {
+                struct inside_host h;
+                if (!inside_parse(((struct str *)list->items)[i], &h) && h.kind == INSIDE_MAILDIR)
+                    sandbox_paths_add(to, h.path, SANDBOX_READ | SANDBOX_WRITE);
             }
         }
-    }
-    return sandbox_enter(r->row->sandbox, paths, n, why);
+}
+
+static bool
+courier_role_outgrown(struct role *r)
+{
+    struct courier_role *c = r->self;
+    struct sandbox_paths now = {0};
+    gather_paths(c, r->conf, &now);
+    bool more = c->opened && !sandbox_paths_cover(&c->paths, &now);
+    sandbox_paths_done(&now);
+    return more;
 }
 
 static void
@@ -126,14 +133,15 @@ courier_opened(struct role *r)
         .writer = c->link.writer,
         .dns = c->dns,
         .spooler = role_chan(r, ROLE_SPOOLER),
-        .gate = role_chan(r, ROLE_GATE),
+        .gate = role_has(r, ROLE_GATE) ? role_chan(r, ROLE_GATE) : NULL,
         .file = role_file,
         .file_ctx = r,
         .node = c->link.node,
     };
     int rc = courier_create(&c->courier, &links, r->conf, &why);
+    gather_paths(c, r->conf, &c->paths);
     if (!rc)
-        rc = sandbox_courier(r, c->spool_dir, &why);
+        rc = sandbox_enter(r->row->sandbox, c->paths.items, c->paths.n, &why);
     if (rc) {
         event_alarm("the courier cannot start: %s", why.text[0] ? why.text : err_text(rc));
         role_exit(r, 1);
@@ -156,8 +164,7 @@ courier_start(struct role *r, struct why *why)
     c->role = r;
     c->share_fd = c->wake_fd = -1;
     c->spool_dir = strndup(sp->dir.p, sp->dir.n);
-    if (role_chan(r, ROLE_RESOLVER))
-        c->dns = dns_client_create(r->loop, role_chan(r, ROLE_RESOLVER), (unsigned)dns->cache);
+    c->dns = dns_client_create(r->loop, role_chan(r, ROLE_RESOLVER), (unsigned)dns->cache);
     return stream_link_open(&c->link, r, SPOOL_STREAM_COURIER * 256, courier_opened);
 }
 
@@ -204,6 +211,7 @@ courier_role_lost(struct role *r, enum role_id id)
     if (id == ROLE_RESOLVER && c->dns)
         dns_client_lost(c->dns);
     if (id == ROLE_GATE) {
+        c->gate_known = c->gate_known && c->recovered;
         if (c->courier)
             courier_set_gate(c->courier, NULL);
         recover_if_ready(c);
@@ -262,6 +270,7 @@ courier_role_verb(struct role *r, struct ctl_call *call, struct str verb, struct
 const struct role_ops role_courier_ops = {
     .start = courier_start,
     .settings = courier_settings,
+    .outgrown = courier_role_outgrown,
     .peer = courier_role_peer,
     .peer_lost = courier_role_lost,
     .message = courier_role_message,

@@ -14,7 +14,7 @@
 #include "store/asks.h"
 
 #define DESK_ASKS        64u
-#define DESK_WAIT        (35 * NS_PER_S)
+#define DESK_WAIT        (45 * NS_PER_S) /* the loader has 30 s, the roles 10 */
 #define DESK_CONNECTIONS 64u
 
 struct desk {
@@ -93,7 +93,7 @@ desk_message(struct role *r, enum role_id from, uint16_t type, uint64_t id, stru
 static void
 on_reloaded(void *ctx, int status, struct wire *body, int fd)
 {
-    char text[2048];
+    char text[8192];
     (void)fd;
     bool ok = !status && wire_u8(body);
     struct str s = status ? str_c(err_text(status)) : wire_str(body);
@@ -115,12 +115,6 @@ on_status(void *ctx, int status, struct wire *body, int fd)
 }
 
 static void
-on_gone(void *ctx)
-{
-    (void)ctx;
-}
-
-static void
 desk_verb(struct role *r, struct ctl_call *call, struct str verb, struct str args)
 {
     struct desk *d = r->self;
@@ -138,10 +132,12 @@ desk_verb(struct role *r, struct ctl_call *call, struct str verb, struct str arg
         ctl_call_end(call, 1, "the supervisor does not know this verb");
         return;
     }
+    /* A client that goes away meanwhile is remembered by ctl until the call ends. */
     uint64_t id = chan_ask_add(d->asks, DESK_WAIT, reload ? on_reloaded : on_status, call);
-    ctl_call_on_gone(call, on_gone, NULL);
-    if (!id || chan_send(r->supervisor, reload ? TELL_RELOAD : ASK_STATUS, id, NULL, -1))
-        ctl_call_end(call, 1, "the supervisor cannot be asked now");
+    if (id && !chan_send(r->supervisor, reload ? TELL_RELOAD : ASK_STATUS, id, NULL, -1))
+        return;
+    chan_ask_cancel(d->asks, id);
+    ctl_call_end(call, 1, "the supervisor cannot be asked now");
 }
 
 static void

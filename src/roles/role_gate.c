@@ -33,7 +33,7 @@ tell_share(struct role *r)
 {
     struct gate_role *g = r->self;
     struct chan *courier = role_chan(r, ROLE_COURIER);
-    if (!g->link.writer || !courier)
+    if (!g->gate || !role_has(r, ROLE_COURIER)) /* it is told when it is there */
         return;
     struct spool_share *share = spool_writer_share(g->link.writer);
     for (uint8_t which = 0; which < 2; which++) {
@@ -69,6 +69,16 @@ set_snapshot(struct role *r, int fd)
 }
 
 static void
+listen_or_close(struct gate_role *g, struct str name, int fd)
+{
+    int rc = gate_listen(g->gate, name, fd);
+    if (!rc)
+        return;
+    event_alarm("the gate cannot listen as \"%.*s\": %s", STR_ARG(name), err_text(rc));
+    fd_close(&fd);
+}
+
+static void
 gate_opened(struct role *r)
 {
     struct gate_role *g = r->self;
@@ -99,8 +109,11 @@ gate_opened(struct role *r)
         g->snapshot_fd = -1;
         set_snapshot(r, fd);
     }
-    for (struct role_listen *l = r->listens; l; l = l->next)
-        gate_listen(g->gate, l->name, l->fd);
+    for (struct role_listen *l; (l = r->listens) != NULL;) {
+        r->listens = l->next;
+        listen_or_close(g, l->name, l->fd);
+        free(l);
+    }
     role_ready(r);
 }
 
@@ -113,8 +126,7 @@ gate_start(struct role *r, struct why *why)
     (void)why;
     r->self = g;
     g->snapshot_fd = -1;
-    if (role_chan(r, ROLE_RESOLVER))
-        g->dns = dns_client_create(r->loop, role_chan(r, ROLE_RESOLVER), (unsigned)dns->cache);
+    g->dns = dns_client_create(r->loop, role_chan(r, ROLE_RESOLVER), (unsigned)dns->cache);
     return stream_link_open(&g->link, r, SPOOL_STREAM_GATE * 256 + (uint16_t)r->index, gate_opened);
 }
 
@@ -175,20 +187,42 @@ gate_settings(struct role *r, struct conf *now, struct why *why)
     return g->gate ? gate_set_conf(g->gate, now, why) : 0;
 }
 
+static bool
+gate_role_uses(struct role *r, const struct conf *conf)
+{
+    struct gate_role *g = r->self;
+    return g->gate && gate_uses(g->gate, conf);
+}
+
+/* Before the gate is there (its epoch is still to come) listeners wait in r->listens. */
 static void
 gate_role_listen(struct role *r, struct str name, int fd)
 {
     struct gate_role *g = r->self;
-    if (!g->gate || gate_listen(g->gate, name, fd))
-        fd_close(&fd);
+    if (g->gate)
+        listen_or_close(g, name, fd);
+    else
+        role_listen_later(r, name, fd);
 }
 
 static void
 gate_role_unlisten(struct role *r, struct str name)
 {
     struct gate_role *g = r->self;
-    if (g->gate)
+    if (g->gate) {
         gate_unlisten(g->gate, name);
+        return;
+    }
+    for (struct role_listen **at = &r->listens; *at;) {
+        struct role_listen *l = *at;
+        if (!str_eq(l->name, name)) {
+            at = &l->next;
+            continue;
+        }
+        *at = l->next;
+        fd_close(&l->fd);
+        free(l);
+    }
 }
 
 static void
@@ -258,6 +292,7 @@ gate_role_verb(struct role *r, struct ctl_call *call, struct str verb, struct st
 const struct role_ops role_gate_ops = {
     .start = gate_start,
     .settings = gate_settings,
+    .uses = gate_role_uses,
     .peer = gate_role_peer,
     .peer_lost = gate_role_lost,
     .message = gate_role_message,

@@ -16,17 +16,23 @@
 struct keeper_role {
     struct keeper *keeper;
     char *store;
+    struct sandbox_paths paths; /* that its sandbox lets it see */
 };
+
+static struct str
+path_folder(struct str path)
+{
+    return str_sub(path, 0, (size_t)MAX(str_rchr(path, '/'), (ssize_t)0));
+}
 
 static void
 tell_snapshot(struct role *r, enum role_id to, uint64_t generation, int fd)
 {
-    struct chan *c = role_chan(r, to);
     CLEANUP(buf_done) struct buf b;
     buf_init(&b, 64);
     put_u64(&b, generation);
-    if (c && fd >= 0)
-        chan_send(c, TELL_SNAPSHOT, 0, &b, fd);
+    if (role_has(r, to) && fd >= 0) /* else when it is there */
+        chan_send(role_chan(r, to), TELL_SNAPSHOT, 0, &b, fd);
 }
 
 static void
@@ -42,39 +48,30 @@ on_problem(void *ctx, const char *text)
     event_alarm("%s", text);
 }
 
-/* Folders of the tables that settings name: files are replaced by rename, and watched. */
-static int
-close_sandbox(struct role *r, struct why *why)
+/* Folders of the tables that settings name: files are replaced by rename, and watched. SQLite wants
+ * to write its -shm file beside a WAL database, even to read. */
+static void
+gather_paths(struct role *r, struct sandbox_paths *to)
 {
-    static char kept[8][512];
-    struct sandbox_path paths[8];
-    unsigned n = 0;
     const struct settings_control *co = conf_get(r->conf, "control");
-    struct str dir = str_sub(co->store, 0, (size_t)MAX(str_rchr(co->store, '/'), (ssize_t)1));
-    if (str_copy(dir, kept[n], sizeof kept[n])) {
-        paths[n] = (struct sandbox_path){kept[n], SANDBOX_READ | SANDBOX_WRITE};
-        n++;
-    }
-    paths[n++] = (struct sandbox_path){"/etc", SANDBOX_READ}; /* ldap.conf, hosts, CA files */
+    sandbox_paths_add(to, path_folder(co->store), SANDBOX_READ | SANDBOX_WRITE);
+    sandbox_paths_add(to, STR("/etc"), SANDBOX_READ); /* ldap.conf, hosts, CA files */
     for (const struct conf_section *s = conf_first(r->conf, "domain"); s; s = conf_next(s)) {
         const struct settings_domain *d = s->data;
-        const struct str named[] = {d->recipient_table, d->aliases};
-        for (unsigned i = 0; i < ARRAY_LEN(named) && n < ARRAY_LEN(paths); i++) {
-            ssize_t slash = str_rchr(named[i], '/');
-            if (slash <= 0 ||
-                !str_copy(str_sub(named[i], 0, (size_t)slash), kept[n], sizeof kept[n]))
-                continue;
-            bool had = false;
-            for (unsigned k = 0; k < n; k++)
-                had = had || !strcmp(paths[k].path, kept[n]);
-            /* SQLite wants to write its -shm file beside a WAL database, even to read. */
-            if (!had) {
-                paths[n] = (struct sandbox_path){kept[n], SANDBOX_READ | SANDBOX_WRITE};
-                n++;
-            }
-        }
+        sandbox_paths_add(to, path_folder(d->recipient_table), SANDBOX_READ | SANDBOX_WRITE);
+        sandbox_paths_add(to, path_folder(d->aliases), SANDBOX_READ | SANDBOX_WRITE);
     }
-    return sandbox_enter(r->row->sandbox, paths, n, why);
+}
+
+static bool
+keeper_outgrown(struct role *r)
+{
+    struct keeper_role *k = r->self;
+    struct sandbox_paths now = {0};
+    gather_paths(r, &now);
+    bool more = !sandbox_paths_cover(&k->paths, &now);
+    sandbox_paths_done(&now);
+    return more;
 }
 
 static int
@@ -95,7 +92,9 @@ keeper_start(struct role *r, struct why *why)
     };
     int rc = keeper_create(&k->keeper, &links, r->conf, why);
     if (!rc)
-        rc = close_sandbox(r, why);
+        gather_paths(r, &k->paths);
+    if (!rc)
+        rc = sandbox_enter(r->row->sandbox, k->paths.items, k->paths.n, why);
     if (!rc)
         role_ready(r);
     return rc;
@@ -168,6 +167,7 @@ keeper_stop(struct role *r)
 const struct role_ops role_keeper_ops = {
     .start = keeper_start,
     .settings = keeper_settings,
+    .outgrown = keeper_outgrown,
     .peer = keeper_peer,
     .peer_lost = keeper_peer_lost,
     .message = keeper_role_message,

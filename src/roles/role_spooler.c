@@ -40,16 +40,15 @@ tell_space(struct spooler *s)
     spool_pool_space(s->pool, &now);
     metric_set(METRIC_SEGMENTS_FREE, now.segments_free);
     metric_set(METRIC_SEGMENTS_USED, now.segments_used);
-    struct chan *gate = role_chan(s->role, ROLE_GATE), *courier = role_chan(s->role, ROLE_COURIER);
     CLEANUP(buf_done) struct buf b;
     buf_init(&b, 64);
     put_u64(&b, now.intake_bytes);
     put_u64(&b, now.bytes_total);
     put_u8(&b, now.intake_open);
-    if (gate)
-        chan_send(gate, TELL_SPACE, 0, &b, -1);
-    if (courier)
-        chan_send(courier, TELL_SPACE, 0, &b, -1);
+    if (role_has(s->role, ROLE_GATE))
+        chan_send(role_chan(s->role, ROLE_GATE), TELL_SPACE, 0, &b, -1);
+    if (role_has(s->role, ROLE_COURIER))
+        chan_send(role_chan(s->role, ROLE_COURIER), TELL_SPACE, 0, &b, -1);
     if (s->told.intake_open && !now.intake_open)
         event_alarm("the spool is full: new mail is answered with 452 4.3.1, what was accepted is "
                     "safe and is delivered. Intake opens by itself when there is space again; give "

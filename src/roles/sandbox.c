@@ -199,8 +199,7 @@ allow_limited(scmp_filter_ctx ctx, const struct profile *p)
     static const struct {
         int family;
         unsigned in;
-    } families[] = {
-        {AF_INET, INET}, {AF_INET6, INET}, {AF_UNIX, LOCAL}, {AF_NETLINK, LOCAL}};
+    } families[] = {{AF_INET, INET}, {AF_INET6, INET}, {AF_UNIX, LOCAL}, {AF_NETLINK, LOCAL}};
     /* No TIOCSTI: a role that is broken must not type into the terminal it was started from. */
     static const unsigned requests[] = {FIONREAD, FIONBIO, TCGETS, SIOCGIFINDEX};
     int rc = 0;
@@ -219,8 +218,8 @@ allow_limited(scmp_filter_ctx ctx, const struct profile *p)
         rc = allow_if(ctx, SCMP_SYS(mprotect), SCMP_A2(SCMP_CMP_MASKED_EQ, code, 0));
     /* Threads yes, processes no. clone3 hides its flags in memory: glibc falls back to clone. */
     if (!rc)
-        rc = allow_if(ctx, SCMP_SYS(clone),
-                      SCMP_A0(SCMP_CMP_MASKED_EQ, CLONE_THREAD, CLONE_THREAD));
+        rc =
+            allow_if(ctx, SCMP_SYS(clone), SCMP_A0(SCMP_CMP_MASKED_EQ, CLONE_THREAD, CLONE_THREAD));
     return rc;
 }
 

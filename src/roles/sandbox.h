@@ -9,12 +9,22 @@
 #define GAPURA_ROLES_SANDBOX_H
 
 #include "core/err.h"
+#include "core/str.h"
 
 enum sandbox_right { SANDBOX_READ = 1, SANDBOX_WRITE = 2 };
 struct sandbox_path {
     const char *path;
     unsigned rights;
 };
+/* A list that grows, without repeats; texts are copied. An empty path adds nothing. */
+struct sandbox_paths {
+    struct sandbox_path *items;
+    unsigned n;
+};
+void sandbox_paths_add(struct sandbox_paths *, struct str path, unsigned rights);
+/* May the first list do all that the second asks for? */
+bool sandbox_paths_cover(const struct sandbox_paths *, const struct sandbox_paths *);
+void sandbox_paths_done(struct sandbox_paths *);
 /* Becomes uid and gid for good (no-op when they are already so), no new privileges. */
 int sandbox_user(unsigned uid, unsigned gid, struct why *);
 /* Keeps only the capability to read any file (the loader). */

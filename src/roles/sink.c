@@ -19,7 +19,9 @@ open_file(const char *path, unsigned gid)
     int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0640);
     if (fd < 0)
         return -errno;
-    if (geteuid() == 0 && fchown(fd, 0, gid)) {
+    struct stat st;
+    bool file = !fstat(fd, &st) && S_ISREG(st.st_mode); /* not of /dev/stdout */
+    if (file && geteuid() == 0 && fchown(fd, 0, gid)) {
         int rc = -errno;
         close(fd);
         return rc;
@@ -28,18 +30,36 @@ open_file(const char *path, unsigned gid)
 }
 
 static int
-open_datagram(const char *path)
+open_datagram(const char *path, uint64_t *ret_inode)
 {
     struct sockaddr_un un = {.sun_family = AF_UNIX};
+    struct stat st = {0};
     if (!str_copy(str_c(path), un.sun_path, sizeof un.sun_path))
         return -ENAMETOOLONG;
     int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd >= 0 && connect(fd, (struct sockaddr *)&un, sizeof un)) {
+    if (fd < 0)
+        return -errno;
+    (void)stat(path, &st);
+    if (connect(fd, (struct sockaddr *)&un, sizeof un)) {
         int rc = -errno;
         close(fd);
         return rc;
     }
-    return fd < 0 ? -errno : fd;
+    *ret_inode = st.st_ino;
+    return fd;
+}
+
+static const char *
+datagram_path(const struct sink *s)
+{
+    return s->to == EVENTS_SYSLOG ? "/dev/log" : "/run/systemd/journal/socket";
+}
+
+bool
+sink_same(const struct sink *s, const struct plan *p)
+{
+    return s->to == p->events_to && (s->to != EVENTS_FILE || !strcmp(s->file, p->events_file)) &&
+           s->rotate_size == p->rotate_size && s->keep == p->keep;
 }
 
 int
@@ -47,6 +67,7 @@ sink_open(struct sink *s, const struct plan *p, unsigned gid, struct why *why)
 {
     const char *what = p->events_file;
     s->gid = gid;
+    s->to = p->events_to;
     s->rotate_size = p->rotate_size;
     s->keep = p->keep;
     s->kind = EVENT_SINK_FD;
@@ -61,16 +82,16 @@ sink_open(struct sink *s, const struct plan *p, unsigned gid, struct why *why)
         s->fd = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
         break;
     case EVENTS_SYSLOG: /* facility mail (2), severity info (6): RFC 3164 4.1.1 */
-        what = "/dev/log";
+        what = datagram_path(s);
         str_fmt(s->prefix, sizeof s->prefix, "<22>gapura: ");
         s->kind = EVENT_SINK_DATAGRAM;
-        s->fd = open_datagram(what);
+        s->fd = open_datagram(what, &s->inode);
         break;
     case EVENTS_JOURNALD: /* the native protocol: fields, one a line */
-        what = "/run/systemd/journal/socket";
+        what = datagram_path(s);
         str_fmt(s->prefix, sizeof s->prefix, "PRIORITY=6\nMESSAGE=");
         s->kind = EVENT_SINK_DATAGRAM;
-        s->fd = open_datagram(what);
+        s->fd = open_datagram(what, &s->inode);
         break;
     default:
         str_copy(str_c(p->events_file), s->file, sizeof s->file);
@@ -78,9 +99,22 @@ sink_open(struct sink *s, const struct plan *p, unsigned gid, struct why *why)
     }
     if (s->fd < 0)
         return why_set(why, s->fd, "events: cannot open %s: %s", what, err_text(s->fd));
-    event_setup((enum event_sink_kind)s->kind, fcntl(s->fd, F_DUPFD_CLOEXEC, 3), str_c(s->prefix),
-                "supervisor");
     return 0;
+}
+
+void
+sink_use(const struct sink *s)
+{
+    int old = event_swap_fd(-1);
+    event_setup((enum event_sink_kind)s->kind, s->fd < 0 ? -1 : fcntl(s->fd, F_DUPFD_CLOEXEC, 3),
+                str_c(s->prefix), "supervisor");
+    fd_close(&old);
+}
+
+void
+sink_close(struct sink *s)
+{
+    fd_close(&s->fd);
 }
 
 void
@@ -93,11 +127,35 @@ sink_tell(const struct sink *s, struct chan *to)
     chan_send(to, TELL_SINK, 0, &b, s->fd);
 }
 
+static void
+renew(struct sink *s, int fd)
+{
+    fd_close(&s->fd);
+    s->fd = fd;
+    int old = event_swap_fd(fcntl(fd, F_DUPFD_CLOEXEC, 3));
+    fd_close(&old);
+}
+
+/* A socket that was connected to the former daemon stays dead for ever. */
+static bool
+look_datagram(struct sink *s)
+{
+    struct stat st;
+    if (stat(datagram_path(s), &st) || st.st_ino == s->inode)
+        return false;
+    int fd = open_datagram(datagram_path(s), &s->inode);
+    if (fd >= 0)
+        renew(s, fd);
+    return fd >= 0;
+}
+
 bool
-sink_rotate(struct sink *s)
+sink_look(struct sink *s)
 {
     struct stat st;
     char from[540], to[540];
+    if (s->kind == EVENT_SINK_DATAGRAM)
+        return look_datagram(s);
     if (!s->file[0] || fstat(s->fd, &st) || (uint64_t)st.st_size < s->rotate_size)
         return false;
     for (uint64_t i = s->keep; i > 0; i--) {
@@ -108,9 +166,6 @@ sink_rotate(struct sink *s)
     int fd = open_file(s->file, s->gid);
     if (fd < 0)
         return false; /* writing goes on in the renamed file */
-    fd_close(&s->fd);
-    s->fd = fd;
-    int old = event_swap_fd(fcntl(fd, F_DUPFD_CLOEXEC, 3));
-    fd_close(&old);
+    renew(s, fd);
     return true;
 }

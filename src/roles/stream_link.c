@@ -9,9 +9,9 @@
 #include "roles/stream_link.h"
 #include "store/asks.h"
 
-#define FULL_PAUSE NS_PER_S
+#define FULL_PAUSE   NS_PER_S
 #define FAILED_PAUSE (25 * NS_PER_MS)
-#define FAILED_MOST (5 * NS_PER_S)
+#define FAILED_MOST  (5 * NS_PER_S)
 
 static void
 ask_epoch(struct stream_link *l)
@@ -22,25 +22,33 @@ ask_epoch(struct stream_link *l)
     chan_send(role_chan(l->role, ROLE_SPOOLER), ASK_EPOCH, 0, &b, -1);
 }
 
+/* Asks for what is wanted and not asked for yet. A spooler that is not there is asked when it comes
+ * back: a question left in the channel and asked once more would cost a segment. */
 static void
-ask_segment(struct stream_link *l)
+ask_segments(struct stream_link *l)
 {
-    CLEANUP(buf_done) struct buf b;
-    buf_init(&b, 64);
-    put_u16(&b, l->stream);
-    put_u32(&b, l->epoch);
-    chan_send(role_chan(l->role, ROLE_SPOOLER), ASK_SEGMENT, 0, &b, -1);
+    while (l->asked < l->wanted && role_has(l->role, ROLE_SPOOLER)) {
+        CLEANUP(buf_done) struct buf b;
+        buf_init(&b, 64);
+        put_u16(&b, l->stream);
+        put_u32(&b, l->epoch);
+        if (chan_send(role_chan(l->role, ROLE_SPOOLER), ASK_SEGMENT, 0, &b, -1)) {
+            loop_timer_set(&l->again, FULL_PAUSE);
+            return;
+        }
+        l->asked++;
+    }
 }
 
 static void
 on_need(void *ctx)
 {
     struct stream_link *l = ctx;
-    l->asked++;
+    l->wanted++;
     if (l->failures) /* a sick disk must not eat a segment a millisecond */
         loop_timer_set(&l->again, MIN(FAILED_PAUSE << MIN(l->failures, 8u), FAILED_MOST));
     else
-        ask_segment(l);
+        ask_segments(l);
 }
 
 static void
@@ -73,9 +81,7 @@ on_woken(void *ctx)
 static void
 on_again(void *ctx)
 {
-    struct stream_link *l = ctx;
-    for (unsigned i = 0; i < l->asked; i++)
-        ask_segment(l);
+    ask_segments(ctx);
 }
 
 int
@@ -89,7 +95,7 @@ stream_link_open(struct stream_link *l, struct role *r, uint16_t stream,
     loop_timer_init(&l->again, r->loop, on_again, l);
     if (!l->waker)
         return ERR_NOMEM;
-    if (role_chan(r, ROLE_SPOOLER))
+    if (role_has(r, ROLE_SPOOLER)) /* else when it is there */
         ask_epoch(l);
     return 0;
 }
@@ -133,6 +139,8 @@ take_segment(struct stream_link *l, struct wire *body, int fd)
 {
     int rc = (int)wire_u32(body);
     struct spool_segment s = {0};
+    if (l->asked)
+        l->asked--;
     if (rc || !l->writer) {
         wire_skip(body, wire_left(body));
         fd_close(&fd);
@@ -142,8 +150,8 @@ take_segment(struct stream_link *l, struct wire *body, int fd)
         return;
     }
     stream_link_get_segment(body, &s);
-    if (l->asked)
-        l->asked--;
+    if (l->wanted)
+        l->wanted--;
     spool_writer_give(l->writer, fd, &s);
     spool_writer_poll(l->writer);
 }
@@ -171,8 +179,8 @@ stream_link_renewed(struct stream_link *l)
         return;
     if (!l->writer)
         ask_epoch(l);
-    else
-        on_again(l);
+    l->asked = 0; /* what the former one was asked for, it will not answer */
+    ask_segments(l);
 }
 
 void

@@ -14,7 +14,8 @@ struct stream_link {
     struct spool_writer *writer;
     struct loop_waker *waker;
     struct loop_timer again; /* asks anew after "full" */
-    unsigned asked;          /* segments wanted and not yet given */
+    unsigned wanted;         /* segments that the writer waits for */
+    unsigned asked;          /* of these, how many the spooler has been asked for */
     unsigned failures;       /* segments left as failed, in a row: asks wait longer each time */
     /* The writer exists (epoch known): the role goes on with its start. */
     void (*opened)(struct role *);

@@ -11,36 +11,40 @@
 #include <sys/inotify.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #include "core/clock.h"
 #include "core/event.h"
 #include "core/metric.h"
-#include "net/stream.h"
 #include "roles/children.h"
+#include "roles/dirs.h"
 #include "roles/listeners.h"
+#include "roles/reload.h"
+#include "roles/sandbox.h"
 #include "roles/sink.h"
 #include "roles/supervisor.h"
 #include "store/asks.h"
 #include "store/settings.h"
 
 #define STOP_MOST   (60 * NS_PER_S)
-#define ROTATE_LOOK (15 * NS_PER_S)
+#define SINK_LOOK   (15 * NS_PER_S)
 #define RENEW_PAUSE (2 * NS_PER_S) /* several files of one renewal are one reload */
 
 struct supervisor {
-    const char *file;
+    char file[PATH_MAX];    /* of the settings, absolute */
+    char program[PATH_MAX]; /* what SIGUSR2 starts: the file may have been replaced since */
     struct loop *loop;
-    struct plan plan;
+    struct plan *plan;
+    struct endpoint metrics; /* of the start: holds until the next */
     struct listeners listeners;
     struct children children;
     struct sink sink;
-    struct loop_timer late, renew, rotate;
+    struct reload reload;
+    struct loop_timer late, renew, look;
     struct loop_io *watch;
-    int watch_fd;
-    bool restart;
+    int watch_fd, lock;
+    bool restart, testing; /* testing: the settings are tried before a restart */
 };
 
 static void
@@ -107,72 +111,13 @@ hand_sink(void *ctx, struct child *ch)
 }
 
 static void
-watch_files(struct supervisor *s)
-{
-    loop_io_free(s->watch);
-    fd_close(&s->watch_fd);
-    s->watch = NULL;
-    s->watch_fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
-    if (s->watch_fd < 0)
-        return;
-    /* Folders, since renewals replace files by rename. Settings themselves wait for a reload. */
-    for (unsigned i = 0; i < s->plan.nfiles; i++) {
-        struct str path = str_c(s->plan.files[i]);
-        if (str_ends(path, STR(".conf")))
-            continue;
-        ssize_t slash = str_rchr(path, '/');
-        char dir[256];
-        if (slash > 0 && str_copy(str_sub(path, 0, (size_t)slash), dir, sizeof dir))
-            inotify_add_watch(s->watch_fd, dir, IN_CLOSE_WRITE | IN_MOVED_TO);
-    }
-}
-
-/* Reads the settings again. A bad file changes nothing and says why. */
-static int
-reload(struct supervisor *s, struct buf *text)
-{
-    struct plan *next = malloc(sizeof *next);
-    char *errors = NULL;
-    struct why why = {{0}};
-    ENSURE(next);
-    int rc =
-        plan_load(next, s->file, s->plan.generation + 1, s->children.uid, s->children.gid, &errors);
-    if (!rc)
-        rc = listeners_update(&s->listeners, next, &why, on_added, on_gone, s);
-    if (rc) {
-        buf_c(text, errors ? errors : why.text[0] ? why.text : err_text(rc));
-        event_alarm("settings were not taken, the former ones stay in force: %.*s",
-                    (int)MIN(text->n, 400u), text->p);
-        plan_done(next);
-        free(next);
-        free(errors);
-        return rc;
-    }
-    plan_done(&s->plan);
-    s->plan = *next;
-    free(next);
-    for (unsigned i = 0; i < ROLE_MAX_; i++)
-        if (s->children.of[i].pid)
-            children_tell_settings(&s->children.of[i], &s->plan);
-    event_notice("settings generation %llu is in force", (unsigned long long)s->plan.generation);
-    buf_fmt(text, "settings generation %llu is in force", (unsigned long long)s->plan.generation);
-    return 0;
-}
-
-static void
-reload_quietly(struct supervisor *s)
-{
-    CLEANUP(buf_done) struct buf text;
-    buf_init(&text, 32u << 10);
-    reload(s, &text);
-}
-
-static void
 on_renew(void *ctx)
 {
     struct supervisor *s = ctx;
-    event_notice("a certificate or table changed on disk: settings are read again");
-    reload_quietly(s);
+    if (s->children.stopping)
+        return;
+    event_notice("a certificate or key changed on disk: settings are read again");
+    reload_ask(&s->reload, ROLE_SUPERVISOR, 0);
 }
 
 static void
@@ -187,10 +132,10 @@ on_watch(void *ctx, unsigned ready)
         for (ssize_t at = 0; at < n;) {
             const struct inotify_event *e = (const void *)(buf + at);
             at += (ssize_t)(sizeof *e + e->len);
-            for (unsigned i = 0; e->len && i < s->plan.nfiles; i++) {
-                struct str path = str_c(s->plan.files[i]), name = str_c(e->name);
+            for (unsigned i = 0; e->len && i < s->plan->nfiles; i++) {
+                struct str path = str_c(s->plan->files[i]), name = str_c(e->name);
                 hit = hit || (str_ends(path, name) && path.n > name.n &&
-                              path.p[path.n - name.n - 1] == '/' && !str_ends(path, STR(".conf")));
+                              path.p[path.n - name.n - 1] == '/');
             }
         }
     }
@@ -199,11 +144,32 @@ on_watch(void *ctx, unsigned ready)
 }
 
 static void
+watch_files(struct supervisor *s)
+{
+    loop_io_free(s->watch);
+    fd_close(&s->watch_fd);
+    s->watch = NULL;
+    s->watch_fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+    if (s->watch_fd < 0)
+        return;
+    /* Folders, since renewals replace files by rename or make symbolic links anew. The settings
+     * themselves are not among the files: they wait for a reload. */
+    for (unsigned i = 0; i < s->plan->nfiles; i++) {
+        struct str path = str_c(s->plan->files[i]);
+        ssize_t slash = str_rchr(path, '/');
+        char dir[512];
+        if (slash > 0 && str_copy(str_sub(path, 0, (size_t)slash), dir, sizeof dir))
+            inotify_add_watch(s->watch_fd, dir, IN_CLOSE_WRITE | IN_MOVED_TO | IN_CREATE);
+    }
+    s->watch = loop_io_add(s->loop, s->watch_fd, LOOP_READ, on_watch, s);
+}
+
+static void
 status_text(const struct supervisor *s, struct buf *b)
 {
     for (unsigned i = 0; i < ROLE_MAX_; i++) {
         const struct child *c = &s->children.of[i];
-        if (!c->row->ops)
+        if (!c->row->ops || !c->wanted)
             continue;
         buf_fmt(b,
                 "{\"role\":\"%s\",\"pid\":%d,\"ready\":%s,\"uptime_s\":%llu,\"restarts\":%u,"
@@ -213,7 +179,7 @@ status_text(const struct supervisor *s, struct buf *b)
                 c->restarts, c->row->may);
     }
     buf_fmt(b, "{\"role\":\"supervisor\",\"pid\":%d,\"generation\":%llu}\n", (int)getpid(),
-            (unsigned long long)s->plan.generation);
+            (unsigned long long)s->plan->generation);
 }
 
 static void
@@ -221,18 +187,16 @@ on_message(void *ctx, struct child *from, uint16_t type, uint64_t id, struct wir
 {
     struct supervisor *s = ctx;
     CLEANUP(buf_done) struct buf text, b;
-    (void)body;
     fd_close(&fd);
     buf_init(&text, 32u << 10);
     buf_init(&b, 48u << 10);
     switch (type) {
-    case TELL_RELOAD: {
-        int rc = reload(s, &text);
-        put_u8(&b, !rc);
-        put_str(&b, buf_view(&text));
-        chan_send(from->chan, ASK_RELOAD_ANSWER, id, &b, -1);
+    case TELL_TAKEN:
+        reload_taken(&s->reload, from, body);
         break;
-    }
+    case TELL_RELOAD:
+        reload_ask(&s->reload, from->row->id, id);
+        break;
     case ASK_STATUS:
         status_text(s, &text);
         put_str(&b, buf_view(&text));
@@ -244,6 +208,63 @@ on_message(void *ctx, struct child *from, uint16_t type, uint64_t id, struct wir
 }
 
 static void
+on_reloaded(void *ctx, enum role_id to, uint64_t id, bool ok, struct str text)
+{
+    struct supervisor *s = ctx;
+    struct child *ch = &s->children.of[to];
+    CLEANUP(buf_done) struct buf b;
+    buf_init(&b, 48u << 10);
+    put_u8(&b, ok);
+    put_str(&b, text);
+    if (ch->chan)
+        chan_send(ch->chan, ASK_RELOAD_ANSWER, id, &b, -1);
+}
+
+/* The metrics page is a listener that no block names; its address holds until the next start. */
+static void
+add_metrics(void *ctx, struct plan *p)
+{
+    struct supervisor *s = ctx;
+    if (!s->metrics.port || p->nlistens == PLAN_LISTENS)
+        return;
+    struct plan_listen *l = &p->listens[p->nlistens++];
+    str_fmt(l->name, sizeof l->name, "metrics");
+    l->at = s->metrics;
+}
+
+static void
+on_sink_changed(void *ctx)
+{
+    struct supervisor *s = ctx;
+    sink_use(&s->sink);
+    for (unsigned i = 0; i < ROLE_MAX_; i++)
+        if (s->children.of[i].chan)
+            sink_tell(&s->sink, s->children.of[i].chan);
+}
+
+static void
+say_lacking(const struct plan *p)
+{
+    if (p->lacking[0])
+        event_notice("wings = %s: these listeners are not opened: %s",
+                     p->wings == WINGS_INBOUND ? "inbound" : "outbound", p->lacking);
+}
+
+static void
+on_committed(void *ctx)
+{
+    struct supervisor *s = ctx;
+    watch_files(s);
+    say_lacking(s->plan);
+}
+
+static void
+on_lost(void *ctx, struct child *ch)
+{
+    reload_lost(&((struct supervisor *)ctx)->reload, ch);
+}
+
+static void
 on_all_gone(void *ctx)
 {
     struct supervisor *s = ctx;
@@ -251,11 +272,11 @@ on_all_gone(void *ctx)
 }
 
 static void
-on_rotate(void *ctx)
+on_look(void *ctx)
 {
     struct supervisor *s = ctx;
-    loop_timer_set(&s->rotate, ROTATE_LOOK);
-    if (!sink_rotate(&s->sink))
+    loop_timer_set(&s->look, SINK_LOOK);
+    if (!sink_look(&s->sink))
         return;
     for (unsigned i = 0; i < ROLE_MAX_; i++)
         if (s->children.of[i].chan)
@@ -271,6 +292,52 @@ on_late(void *ctx)
 }
 
 static void
+begin_stop(struct supervisor *s)
+{
+    if (s->children.stopping) {
+        s->restart = false;
+        children_kill_all(&s->children); /* asked twice: at once */
+        return;
+    }
+    notify(s->restart ? "RELOADING=1" : "STOPPING=1");
+    loop_timer_set(&s->late, STOP_MOST);
+    children_stop_all(&s->children);
+    children_reap(&s->children);
+}
+
+/* The settings that a restart would begin with. Bad ones would end the service: then we stay. */
+static void
+on_tested(void *ctx, int rc, struct plan *plan, const char *errors)
+{
+    struct supervisor *s = ctx;
+    plan_free(plan);
+    s->testing = false;
+    if (s->children.stopping)
+        return;
+    if (rc) {
+        event_alarm("the restart is not done, everything goes on as it is: the settings are not "
+                    "good: %.1000s",
+                    errors[0] ? errors : err_text(rc));
+        return;
+    }
+    event_notice("restarting; listening sockets stay open");
+    s->restart = true;
+    begin_stop(s);
+}
+
+static void
+begin_restart(struct supervisor *s)
+{
+    struct plan_ask ask = {s->loop, s->file, 1, s->children.uid, s->children.gid, on_tested, s};
+    if (s->children.stopping || s->testing)
+        return;
+    int rc = plan_load_start(&ask);
+    s->testing = !rc;
+    if (rc)
+        event_alarm("the restart is not done: the settings cannot be read: %s", err_text(rc));
+}
+
+static void
 on_signal(void *ctx, int signo)
 {
     struct supervisor *s = ctx;
@@ -279,106 +346,60 @@ on_signal(void *ctx, int signo)
         children_reap(&s->children);
         break;
     case SIGHUP:
-        notify("RELOADING=1");
-        reload_quietly(s);
-        notify("READY=1");
+        if (!s->children.stopping)
+            reload_ask(&s->reload, ROLE_SUPERVISOR, 0);
         break;
     case SIGUSR2:
-        s->restart = true;
-        /* fall through */
+        begin_restart(s);
+        break;
     default:
-        if (s->children.stopping) {
-            children_kill_all(&s->children); /* asked twice: at once */
-            break;
-        }
-        notify("STOPPING=1");
-        loop_timer_set(&s->late, STOP_MOST);
-        children_stop_all(&s->children);
-        children_reap(&s->children);
+        begin_stop(s);
     }
 }
 
-/* A directory that roles of our group may enter; made with its parents if it is not there. */
 static int
-make_dir(const char *path, unsigned mode, unsigned uid, unsigned gid, struct why *why)
+bind_all(struct supervisor *s, struct why *why)
 {
-    char part[512];
-    if (!str_copy(str_c(path), part, sizeof part))
-        return why_set(why, -ENAMETOOLONG, "%s: too long", path);
-    for (char *p = part + 1; *p; p++) {
-        if (*p != '/')
-            continue;
-        *p = 0;
-        mkdir(part, 0755);
-        *p = '/';
-    }
-    if (mkdir(path, mode) && errno != EEXIST)
-        return why_set(why, -errno, "cannot make %s: %s", path, err_text(-errno));
-    if (geteuid() == 0 && (chown(path, uid, gid) || chmod(path, mode)))
-        return why_set(why, -errno, "cannot give %s to uid %u: %s", path, uid, err_text(-errno));
-    return 0;
-}
-
-static int
-make_control(struct supervisor *s, struct why *why)
-{
-    int rc = make_dir(s->plan.control_dir, 0750, 0, s->children.gid, why);
-    for (unsigned i = 0; !rc && i < ROLE_MAX_; i++) {
-        char path[700];
-        const struct role_row *row = &role_table[i];
-        if (i != ROLE_SUPERVISOR && !(row->ops && row->ops->verb))
-            continue;
-        str_fmt(path, sizeof path, "%s/%s.ctl", s->plan.control_dir, row->name);
-        unlink(path);
-        int fd = listener_bind_unix(path, 0660);
-        if (fd < 0)
-            return why_set(why, fd, "cannot bind %s: %s", path, err_text(fd));
-        if (geteuid() == 0 && chown(path, 0, s->children.gid))
-            return -errno;
-        /* The supervisor's own verbs are answered by desk, which asks over its channel. */
-        s->children.of[i == ROLE_SUPERVISOR ? ROLE_DESK : i].control_fd = fd;
-    }
+    struct listeners next;
+    int rc = listeners_prepare(&s->listeners, s->plan, &next, why);
+    if (!rc)
+        listeners_commit(&s->listeners, &next, NULL, NULL, s);
     return rc;
 }
 
-static int
-make_dirs(struct supervisor *s, struct why *why)
-{
-    struct children *c = &s->children;
-    char dir[512];
-    unsigned spooler = children_uid(c, &role_table[ROLE_SPOOLER]);
-    unsigned keeper = children_uid(c, &role_table[ROLE_KEEPER]);
-    int rc = make_dir(s->plan.spool_dir, 0750, spooler, c->gid, why);
-    struct str store = str_c(s->plan.store);
-    ssize_t slash = str_rchr(store, '/');
-    if (!rc && slash > 0 && str_copy(str_sub(store, 0, (size_t)slash), dir, sizeof dir))
-        rc = make_dir(dir, 0750, keeper, c->gid, why);
-    return rc ? rc : make_control(s, why);
-}
-
+/* What is taken from nobody comes first: a second start by mistake must not harm the first. */
 static int
 prepare(struct supervisor *s, struct why *why)
 {
-    char *errors = NULL;
+    CLEANUP(free_ptr) char *errors = NULL;
+    struct children *c = &s->children;
     listeners_import(&s->listeners);
-    children_identity(&s->children, "gapura");
-    int rc = plan_load(&s->plan, s->file, 1, s->children.uid, s->children.gid, &errors);
+    s->plan = calloc(1, sizeof *s->plan);
+    ENSURE(s->plan);
+    int rc = children_identity(c, "gapura", why);
+    if (rc)
+        return rc;
+    rc = plan_load(s->plan, s->file, 1, c->uid, c->gid, &errors);
     if (rc) {
         fprintf(stderr, "%s", errors ? errors : "");
-        free(errors);
         return why_set(why, rc, "%s: %s; nothing was started", s->file, err_text(rc));
     }
-    children_identity(&s->children, s->plan.user);
-    if (s->plan.metrics.port && s->plan.nlistens < PLAN_LISTENS) {
-        struct plan_listen *l = &s->plan.listens[s->plan.nlistens++];
-        str_fmt(l->name, sizeof l->name, "metrics");
-        l->at = s->plan.metrics;
-    }
-    rc = make_dirs(s, why);
+    c->plan = s->plan;
+    s->metrics = s->plan->metrics;
+    add_metrics(s, s->plan);
+    rc = children_identity(c, s->plan->user, why);
     if (!rc)
-        rc = sink_open(&s->sink, &s->plan, s->children.gid, why);
+        rc = dirs_lock(s->plan, c, &s->lock, why);
     if (!rc)
-        rc = listeners_update(&s->listeners, &s->plan, why, NULL, NULL, s);
+        rc = bind_all(s, why);
+    if (!rc)
+        rc = dirs_make_events(s->plan, c, why);
+    if (!rc)
+        rc = sink_open(&s->sink, s->plan, c->admin_gid, why);
+    if (!rc)
+        rc = dirs_make(s->plan, c, why);
+    if (!rc)
+        rc = dirs_make_control(s->plan, c, why);
     return rc;
 }
 
@@ -392,7 +413,19 @@ start_roles(struct supervisor *s)
         !ftruncate(s->children.metrics_fd, (off_t)metric_page_size()))
         metric_attach(fcntl(s->children.metrics_fd, F_DUPFD_CLOEXEC, 3), ROLE_SUPERVISOR);
     for (size_t i = 0; i < ARRAY_LEN(ids); i++)
-        children_start(&s->children, ids[i]);
+        if (ids[i] != ROLE_KEYRING || s->plan->wings != WINGS_INBOUND) /* nobody logs in */
+            children_start(&s->children, ids[i]);
+}
+
+static void
+say_at_start(struct supervisor *s)
+{
+    if (!s->children.named)
+        event_notice("there are no users gapura-ROLE for all roles: uids of their own without a "
+                     "name are used, which are as far apart");
+    if (!sandbox_has_landlock())
+        event_notice("this kernel has no Landlock: roles are held by their users and by seccomp");
+    say_lacking(s->plan);
 }
 
 static void
@@ -402,46 +435,94 @@ turn_done(void *ctx)
     event_flush();
 }
 
+static void
+hooks(struct supervisor *s)
+{
+    struct children *c = &s->children;
+    children_init(c, s->loop, s);
+    c->greet = greet;
+    c->message = on_message;
+    c->lost = on_lost;
+    c->all_gone = on_all_gone;
+    c->sink = hand_sink;
+    s->reload = (struct reload){
+        .loop = s->loop,
+        .file = s->file,
+        .plan = &s->plan,
+        .listeners = &s->listeners,
+        .children = c,
+        .sink = &s->sink,
+        .complete = add_metrics,
+        .added = on_added,
+        .gone = on_gone,
+        .sink_changed = on_sink_changed,
+        .committed = on_committed,
+        .answer = on_reloaded,
+        .ctx = s,
+        .generation = 1,
+    };
+    reload_init(&s->reload);
+    loop_timer_init(&s->late, s->loop, on_late, s);
+    loop_timer_init(&s->renew, s->loop, on_renew, s);
+    loop_timer_init(&s->look, s->loop, on_look, s);
+}
+
+/* Absolute, so that a restart and paths beside the file do not hang on where we are. */
+static bool
+paths(struct supervisor *s, const char *file)
+{
+    char cwd[PATH_MAX] = "";
+    ssize_t n = readlink("/proc/self/exe", s->program, sizeof s->program - 1);
+    s->program[MAX(n, 0)] = 0;
+    if (file[0] != '/' && !getcwd(cwd, sizeof cwd))
+        return false;
+    size_t len = str_fmt(s->file, sizeof s->file, "%s%s%s", cwd, cwd[0] ? "/" : "", file);
+    return len < sizeof s->file;
+}
+
+/* In our place, with the same pid: the listening sockets go along. */
+static int
+start_anew(struct supervisor *s)
+{
+    const char *argv[] = {"gapura", "run", "-c", s->file, NULL};
+    signal(SIGHUP, SIG_IGN); /* until the new program listens to them */
+    signal(SIGUSR2, SIG_IGN);
+    listeners_export(&s->listeners);
+    execv(s->program, (char *const *)(uintptr_t)argv);
+    execv("/proc/self/exe", (char *const *)(uintptr_t)argv);
+    fprintf(stderr, "gapura: cannot start %s again: %s. Accepted mail is safe on disk; start it\n",
+            s->program, err_text(-errno));
+    return 1;
+}
+
 int
 supervisor_main(const char *file)
 {
     static struct supervisor s;
     static const int signals[] = {SIGCHLD, SIGHUP, SIGTERM, SIGINT, SIGUSR2};
     struct why why = {{0}};
-    s.file = file;
-    s.watch_fd = -1;
+    s.watch_fd = s.lock = s.sink.fd = -1;
     s.loop = loop_create();
-    if (!s.loop)
+    if (!s.loop || !paths(&s, file)) {
+        fprintf(stderr, "gapura: no memory, or the path %s is too long\n", file);
         return 1;
+    }
     signal(SIGPIPE, SIG_IGN);
-    children_init(&s.children, s.loop, &s);
-    s.children.plan = &s.plan;
-    s.children.greet = greet;
-    s.children.message = on_message;
-    s.children.all_gone = on_all_gone;
-    s.children.sink = hand_sink;
-    loop_timer_init(&s.late, s.loop, on_late, &s);
-    loop_timer_init(&s.renew, s.loop, on_renew, &s);
-    loop_timer_init(&s.rotate, s.loop, on_rotate, &s);
+    hooks(&s);
     if (prepare(&s, &why)) {
         fprintf(stderr, "gapura: %s\n", why.text);
         return 1;
     }
+    sink_use(&s.sink);
     for (size_t i = 0; i < ARRAY_LEN(signals); i++)
         loop_signal(s.loop, signals[i], on_signal, &s);
     loop_each_turn(s.loop, turn_done, NULL);
+    say_at_start(&s);
     start_roles(&s);
     watch_files(&s);
-    if (s.watch_fd >= 0)
-        s.watch = loop_io_add(s.loop, s.watch_fd, LOOP_READ, on_watch, &s);
-    loop_timer_set(&s.rotate, ROTATE_LOOK);
+    loop_timer_set(&s.look, SINK_LOOK);
     notify("READY=1");
     loop_run(s.loop);
     event_flush();
-    if (s.restart) {
-        const char *argv[] = {"gapura", "run", "-c", file, NULL};
-        listeners_export(&s.listeners);
-        execv("/proc/self/exe", (char *const *)(uintptr_t)argv);
-    }
-    return 0;
+    return s.restart ? start_anew(&s) : 0;
 }

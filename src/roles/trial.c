@@ -39,8 +39,8 @@ try_write(const char *path)
 static int
 try_exec(const char *path)
 {
-    char *argv[] = {"true", NULL};
-    return execv(path ? path : "/bin/true", argv);
+    const char *argv[] = {"true", NULL};
+    return execv(path ? path : "/bin/true", (char *const *)(uintptr_t)argv);
 }
 
 static int
@@ -69,7 +69,7 @@ int
 trial_main(int argc, char **argv)
 {
     struct why why = {{0}};
-    struct sandbox_path path = {argc > 3 ? argv[3] : NULL, SANDBOX_READ};
+    struct sandbox_path path = {argc > 3 ? argv[3] : NULL, SANDBOX_READ | SANDBOX_WRITE};
     if (argc < 2 || sandbox_enter(argv[0], &path, argc > 3, &why)) {
         fprintf(stderr, "%s\n", why.text);
         return 2;

@@ -1,0 +1,107 @@
+/*
+ * roles/dirs.c - makes directories and control sockets, as root where we are root.
+ *
+ * Called by the supervisor before any role runs. Paths are the administrator's; nothing here
+ * follows what a role has written.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "net/stream.h"
+#include "roles/dirs.h"
+
+/* Made with its parents if it is not there. */
+static int
+make_dir(const char *path, unsigned mode, unsigned uid, unsigned gid, struct why *why)
+{
+    char part[512];
+    if (!str_copy(str_c(path), part, sizeof part))
+        return why_set(why, -ENAMETOOLONG, "%s: too long", path);
+    for (char *p = part + 1; *p; p++) {
+        if (*p != '/')
+            continue;
+        *p = 0;
+        if (!mkdir(part, 0755))
+            (void)chmod(part, 0755); /* whatever the umask: roles must get through */
+        *p = '/';
+    }
+    if (mkdir(path, mode) && errno != EEXIST)
+        return why_set(why, -errno, "cannot make %s: %s", path, err_text(-errno));
+    if (geteuid() == 0 && (chown(path, uid, gid) || chmod(path, mode)))
+        return why_set(why, -errno, "cannot give %s to uid %u: %s", path, uid, err_text(-errno));
+    return 0;
+}
+
+static bool
+dir_of(const char *path, char *dst, size_t cap)
+{
+    ssize_t slash = str_rchr(str_c(path), '/');
+    return slash > 0 && str_copy(str_sub(str_c(path), 0, (size_t)slash), dst, cap);
+}
+
+int
+dirs_lock(const struct plan *p, const struct children *c, int *ret_lock, struct why *why)
+{
+    char path[600];
+    int rc = make_dir(p->control_dir, 0750, 0, c->admin_gid, why);
+    if (rc)
+        return rc;
+    str_fmt(path, sizeof path, "%s/lock", p->control_dir);
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0)
+        return why_set(why, -errno, "cannot open %s: %s", path, err_text(-errno));
+    if (flock(fd, LOCK_EX | LOCK_NB)) {
+        close(fd);
+        return why_set(why, ERR_EXISTS,
+                       "another Gapura runs with control.dir %s; it is left alone. Stop it first, "
+                       "or give this one directories of its own",
+                       p->control_dir);
+    }
+    *ret_lock = fd;
+    return 0;
+}
+
+/* An own directory is made; one that is there is the administrator's and stays as it is. */
+int
+dirs_make_events(const struct plan *p, const struct children *c, struct why *why)
+{
+    char dir[512];
+    struct stat st;
+    if (!dir_of(p->events_file, dir, sizeof dir) || !stat(dir, &st))
+        return 0;
+    return make_dir(dir, 0750, 0, c->admin_gid, why);
+}
+
+int
+dirs_make(const struct plan *p, const struct children *c, struct why *why)
+{
+    char dir[512];
+    int rc = make_dir(p->spool_dir, 0750, c->uids[ROLE_SPOOLER], c->gid, why);
+    if (!rc && dir_of(p->store, dir, sizeof dir))
+        rc = make_dir(dir, 0750, c->uids[ROLE_KEEPER], c->gid, why);
+    return rc;
+}
+
+int
+dirs_make_control(const struct plan *p, struct children *c, struct why *why)
+{
+    for (unsigned i = 0; i < ROLE_MAX_; i++) {
+        char path[700];
+        const struct role_row *row = &role_table[i];
+        if (i != ROLE_SUPERVISOR && !(row->ops && row->ops->verb))
+            continue;
+        str_fmt(path, sizeof path, "%s/%s.ctl", p->control_dir, row->name);
+        unlink(path);
+        int fd = listener_bind_unix(path, 0660);
+        if (fd < 0)
+            return why_set(why, fd, "cannot bind %s: %s", path, err_text(fd));
+        /* The supervisor's own verbs are answered by desk, which asks over its channel. */
+        c->of[i == ROLE_SUPERVISOR ? ROLE_DESK : i].control_fd = fd;
+        if (geteuid() == 0 && chown(path, 0, c->admin_gid))
+            return why_set(why, -errno, "cannot give %s away: %s", path, err_text(-errno));
+    }
+    return 0;
+}

@@ -1,0 +1,15 @@
+/*
+ * roles/loader.h - the unprivileged reader of settings, and the checker that people call.
+ */
+#ifndef GAPURA_ROLES_LOADER_H
+#define GAPURA_ROLES_LOADER_H
+
+#include "core/base.h"
+
+/* Child side of plan_load: reads and checks FILE, sends plan or errors over descriptor 3. Exit
+ * status. */
+int loader_main(const char *file, uint64_t generation);
+/* `gapura check`: prints every error to stderr, or one line to stdout. Exit status. */
+int check_main(const char *file);
+
+#endif
