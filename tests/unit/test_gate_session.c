@@ -206,6 +206,78 @@ test_large(void)
     rig_end();
 }
 
+/* Several large messages in little memory: clients wait, nothing is refused, nothing is mixed up.
+ */
+static void
+test_memory(void)
+{
+    struct client c[4];
+    char *big = make_body(74 * 40000);
+    const char *p;
+
+    if (!rig_start("hostname = mx.gate.test\nlisten smtp { address = 127.0.0.1:25 }\n"
+                   "smtp { lookup_client = no\n max_memory = 1MB\n }\n"
+                   "domain any.test { inside = smtp://127.0.0.1:1\n }\n",
+                   40))
+        return;
+    for (unsigned i = 0; i < 4; i++) {
+        client_open(&c[i], 0);
+        client_expect(&c[i], "220", "greeting");
+        talk(&c[i], "EHLO c.far.test", "250");
+        talk(&c[i], "MAIL FROM:<a@far.test>", "250");
+        talk(&c[i], "RCPT TO:<a@any.test>", "250");
+        talk(&c[i], "DATA", "354");
+    }
+    for (unsigned i = 0; i < 4; i++) {
+        client_say(&c[i], "Subject: big\r\n\r\n");
+        client_say(&c[i], big);
+        client_say(&c[i], ".\r\n");
+    }
+    for (unsigned i = 0; i < 4; i++) {
+        client_expect(&c[i], "250 2.0.0", "3 MB through 1 MB of memory");
+        client_shut(&c[i]);
+    }
+    rig_stop();
+    IS(rig.nmessages, 4, "four messages");
+    for (unsigned i = 0; i < rig.nmessages; i++) {
+        p = strstr(rig.messages[i].body, "\r\n\r\n");
+        OK(p && strcmp(p + 4, big) == 0, "byte for byte");
+    }
+    free(big);
+    rig_end();
+}
+
+static void
+test_bdat(void)
+{
+    struct client c;
+
+    if (!rig_start(plain_conf, 10))
+        return;
+    client_open(&c, 0);
+    client_expect(&c, "220", "greeting");
+    talk(&c, "EHLO c.far.test", "250");
+    client_say(&c, "MAIL FROM:<a@far.test> BODY=8BITMIME\r\nRCPT TO:<a@any.test>\r\n"
+                   "BDAT 14\r\nSubject: b\r\n\r\nBDAT 7 LAST\r\n.\r\n\xc3\xa4\r\n");
+    client_expect(&c, "250 2.1.0", "mail");
+    client_expect(&c, "250 2.1.5", "rcpt");
+    client_expect(&c, "250 2.0.0 14", "a chunk");
+    client_expect(&c, "250 2.0.0 Ok: queued as", "the last chunk");
+    talk(&c, "MAIL FROM:<a@far.test>", "250");
+    talk(&c, "RCPT TO:<nobody@not.ours.test>", "550");
+    client_say(&c, "BDAT 5 LAST\r\nabc\r\n");
+    client_expect(&c, "503", "no recipients, and the octets are eaten");
+    talk(&c, "RSET", "250");
+    client_shut(&c);
+    rig_stop();
+    if (OK(rig.nmessages == 1, "one message")) {
+        OK(str_ends(str_c(rig.messages[0].body), STR("Subject: b\r\n\r\n.\r\n\xc3\xa4\r\n")),
+           "byte for byte");
+        OK(rig.messages[0].flags & SPOOL_MAIL_8BIT, "8 bit");
+    }
+    rig_end();
+}
+
 static void
 test_abandoned(void)
 {
@@ -363,6 +435,8 @@ main(void)
     test_trusted();
     test_pipelining_and_split();
     test_large();
+    test_memory();
+    test_bdat();
     test_abandoned();
     test_full();
     test_limits();
