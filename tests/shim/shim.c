@@ -73,7 +73,7 @@ shim_start(void)
     char name[SHIM_NAME] = {0};
     role_name(name);
     for (unsigned i = 0; i < SHIM_ROLES && !me; i++)
-        if (!page->roles[i].name[0] || !strncmp(page->roles[i].name, name, SHIM_NAME))
+        if (!page->roles[i].name[0] || !strcmp(page->roles[i].name, name))
             me = &page->roles[i];
     if (!me)
         return;
