@@ -9,9 +9,8 @@
 
 #define NAMES_MAX 3u /* of the reverse record: more is play */
 
-struct reverse {
-    char names[NAMES_MAX][ADDRESS_DOMAIN_MAX + 1];
-    unsigned n, at;
+struct reverse { /* no names: the resolver's cache holds them, and sessions are many */
+    unsigned at; /* which of the names is being tried */
 };
 
 static void
@@ -20,72 +19,73 @@ reverse_find(struct check_run *run, const char *name, int weight, struct str rul
     check_find(run, &(struct finding){.name = name, .weight = weight, .rule = rule});
 }
 
-/* Asks for the addresses of the next name. */
 static enum step
-reverse_forward(struct check_run *run)
+reverse_ask(struct check_run *run)
 {
-    struct reverse *r = run->memory;
-    enum dns_type type = addr_is_v4(&check_facts(run)->client.addr) ? DNS_A : DNS_AAAA;
+    char name[80];
+    struct str question = str_c(addr_reverse(&check_facts(run)->client.addr, name));
 
-    if (r->at == r->n) {
-        reverse_find(run, "name-mismatch", 100, r->n ? str_c(r->names[0]) : STR_NONE);
-        return STEP_NEXT;
-    }
-    return check_ask(run, str_c(r->names[r->at]), type) < 0 ? STEP_NEXT : STEP_WAIT;
+    return check_ask(run, question, DNS_PTR) < 0 ? STEP_NEXT : STEP_WAIT;
 }
 
+/* The next name of the reverse record: its addresses are asked for. */
 static enum step
 reverse_named(struct check_run *run, const struct dns_answer *a)
 {
-    struct reverse *r = run->memory;
+    const struct reverse *r = run->memory;
+    enum dns_type type = addr_is_v4(&check_facts(run)->client.addr) ? DNS_A : DNS_AAAA;
+    unsigned seen = 0;
 
     if (a->status == DNS_TEMPORARY || a->status == DNS_BOGUS)
         return STEP_NEXT;
-    for (size_t i = 0; i < a->n && r->n < NAMES_MAX; i++) {
-        if (a->records[i].type == DNS_PTR && address_domain_ok(a->records[i].name) &&
-            str_copy(a->records[i].name, r->names[r->n], sizeof(r->names[0])))
-            r->n++;
+    for (size_t i = 0; i < a->n; i++) {
+        const struct dns_record *record = &a->records[i];
+
+        if (record->type != DNS_PTR || !address_domain_ok(record->name) || seen++ != r->at)
+            continue;
+        return check_ask(run, record->name, type) < 0 ? STEP_NEXT : STEP_WAIT;
     }
-    if (!r->n) {
+    if (r->at == 0)
         reverse_find(run, "no-name", 150, STR_NONE);
-        return STEP_NEXT;
-    }
-    return reverse_forward(run);
+    else
+        reverse_find(run, "name-mismatch", 100, STR_NONE);
+    return STEP_NEXT;
 }
 
 static enum step
 reverse_back(struct check_run *run, const struct dns_answer *a)
 {
-    struct reverse *r = run->memory;
     const struct addr *client = &check_facts(run)->client.addr;
+    struct reverse *r = run->memory;
 
     if (a->status == DNS_TEMPORARY)
         return STEP_NEXT;
     for (size_t i = 0; i < a->n; i++) {
         if ((a->records[i].type == DNS_A || a->records[i].type == DNS_AAAA) &&
             addr_eq(&a->records[i].addr, client)) {
-            check_client_name(run, str_c(r->names[r->at]));
+            check_client_name(run, a->name);
             return STEP_NEXT;
         }
     }
-    r->at++;
-    return reverse_forward(run);
+    if (++r->at < NAMES_MAX)
+        return reverse_ask(run);
+    reverse_find(run, "name-mismatch", 100, a->name);
+    return STEP_NEXT;
 }
 
 static enum step
 reverse_run(struct check_run *run, enum check_event event)
 {
-    char name[80];
-
-    if (event == CHECK_START)
-        return check_ask(run, str_c(addr_reverse(&check_facts(run)->client.addr, name)), DNS_PTR) <
-                       0
-                   ? STEP_NEXT
-                   : STEP_WAIT;
-    if (event == CHECK_TIMER)
-        return STEP_NEXT;
-    return run->answer->type == DNS_PTR ? reverse_named(run, run->answer)
-                                        : reverse_back(run, run->answer);
+    switch (event) {
+    case CHECK_START:
+        return reverse_ask(run);
+    case CHECK_DNS:
+        return run->answer->type == DNS_PTR ? reverse_named(run, run->answer)
+                                            : reverse_back(run, run->answer);
+    case CHECK_TIMER:
+        break;
+    }
+    return STEP_NEXT;
 }
 
 const struct check check_reverse = {

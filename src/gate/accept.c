@@ -256,7 +256,7 @@ accept_progress(struct tx *tx)
 {
     struct session *s = tx->session;
 
-    if (s && s->paused && tx->pending_bytes < BODY_PENDING / 2) {
+    if (s && s->stream && s->paused && !tx_pauses(tx, BODY_PENDING / 2)) {
         s->paused = false;
         stream_resume(s->stream);
     }

@@ -66,7 +66,7 @@ block_pool_done(struct block_pool *pool)
 bool
 block_pool_short(const struct block_pool *pool)
 {
-    return pool->used > pool->ceiling / 4 * 3;
+    return pool->used > pool->ceiling / 2;
 }
 
 void

@@ -33,7 +33,7 @@ struct block_pool {
 struct block *block_take(struct block_pool *); /* NULL at the ceiling */
 void block_give_all(struct block_pool *, struct block *list);
 void block_pool_done(struct block_pool *);
-bool block_pool_short(const struct block_pool *); /* over three quarters used */
+bool block_pool_short(const struct block_pool *); /* over half used: one read each is left */
 
 struct body {
     struct block *first, *last;

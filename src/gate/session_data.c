@@ -35,6 +35,16 @@ data_whole(const struct tx *tx)
     return tx->body.chunked || body_has_header(&tx->body) ? BLOCK_ROOM : BODY_WHOLE;
 }
 
+/* Is so much of the message still on its way to the disk that the client has to wait? When memory
+ * is short, any piece: each session goes on when its own piece is written. */
+bool
+tx_pauses(const struct tx *tx, uint64_t limit)
+{
+    if (block_pool_short(&tx->gate->blocks))
+        limit = 1;
+    return tx->pending_bytes >= limit;
+}
+
 /* A piece of a large message leaves. The header is kept, for the judgement at the end. */
 static void
 data_flush(struct session *s)
@@ -52,7 +62,7 @@ data_flush(struct session *s)
             tx->header = arena_str(&tx->arena, tx->header);
     }
     chunk_flush(tx);
-    if (tx->pending_bytes >= BODY_PENDING && !s->paused) {
+    if (!s->paused && tx_pauses(tx, BODY_PENDING)) {
         s->paused = true;
         stream_pause(s->stream);
     }

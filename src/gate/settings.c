@@ -12,8 +12,7 @@
 static const char *const listen_words[] = {"inbound", "submission", "submissions", "trusted", NULL};
 static const struct conf_row listen_rows[] = {
     {.name = "address",
-     CONF_ROW(ENDPOINTS, struct settings_listen, address, .min = 25,
-              .flags = CONF_REQUIRED,
+     CONF_ROW(ENDPOINTS, struct settings_listen, address, .min = 25, .flags = CONF_REQUIRED,
               .doc = "Addresses and ports to listen on, for example 0.0.0.0:25, [::]:25.")},
     {.name = "kind",
      CONF_ROW(WORD, struct settings_listen, kind, .def = "inbound", .words = listen_words,
@@ -183,9 +182,10 @@ static const struct conf_row smtp_rows[] = {
               .doc = "Recipients remembered from callouts and directories; the least recently "
                      "used goes first.")},
     {.name = "max_memory",
-     CONF_ROW(SIZE, struct settings_smtp, max_memory, .def = "256 MB", .min = 1u << 20,
-              .doc = "Memory of bodies on their way into the log. Near it they go to disk in "
-                     "small pieces; at it new messages get 421 4.3.1.")},
+     CONF_ROW(
+         SIZE, struct settings_smtp, max_memory, .def = "256 MB", .min = 16u << 20,
+         .doc = "Memory of bodies on their way into the log. From half of it on they go to disk in "
+                "small pieces; at it new messages get 421 4.3.1.")},
     {.name = "max_waiting",
      CONF_ROW(U64, struct settings_smtp, max_waiting, .def = "5000000",
               .doc = "Recipients waiting for delivery above which strangers get 452; bulk "

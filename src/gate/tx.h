@@ -86,6 +86,8 @@ struct tx_variant *tx_variant(struct tx *, uint32_t tenant, uint8_t class, bool 
 /* Adds unless it is there: 0, ERR_LIMIT, ERR_NOMEM. Texts are copied. */
 int tx_add_rcpt(struct tx *, struct tx_variant *, const struct spool_rcpt *);
 
+bool tx_pauses(const struct tx *, uint64_t limit); /* session_data.c */
+
 /* chunk.c: all blocks held go to the writer, once for each variant. Sets tx->status on failure. */
 void chunk_flush(struct tx *);
 /* Ids of chunks that no message will ever name. */
