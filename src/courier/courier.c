@@ -237,6 +237,8 @@ courier_free(struct courier *c)
     index_done(&c->index);
     source_done(&c->sources);
     reasons_done(&c->reasons);
+    for (size_t i = 0; i < ARRAY_LEN(c->windows); i++)
+        free(c->windows[i].p);
     spool_files_free(c->files);
     free(c);
 }

@@ -48,6 +48,13 @@ struct courier_load { /* numbers for `top` and TELL_LOAD, over the last seconds 
     uint64_t rate_delivered, rate_deferred, rate_bounced, rate_taken; /* of the last second */
 };
 
+#define LETTER_WINDOW (256u << 10)
+struct courier_window { /* bytes of a finished segment, read ahead (courier/letter.c) */
+    uint64_t segment, generation, at, used;
+    size_t n;
+    char *p;
+};
+
 struct courier {
     struct courier_links links;
     struct loop *loop;
@@ -70,6 +77,8 @@ struct courier {
     struct callouts *callouts;
     struct compaction *compaction;
     struct spool_files *files;
+    struct courier_window windows[8];
+    uint64_t window_tick;
     struct map chunk_segments; /* see courier/intake.c */
     struct courier_tail tails[COURIER_TAILS];
     uint32_t own_segment; /* slot that our writer writes, SEGMENT_NONE at first */
