@@ -91,14 +91,14 @@ dirs_make_control(const struct plan *p, struct children *c, struct why *why)
     for (unsigned i = 0; i < ROLE_MAX_; i++) {
         char path[700];
         const struct role_row *row = &role_table[i];
-        if (i != ROLE_SUPERVISOR && !(row->ops && row->ops->verb))
+        if (i == ROLE_DESK || (i != ROLE_SUPERVISOR && !(row->ops && row->ops->verb)))
             continue;
         str_fmt(path, sizeof path, "%s/%s.ctl", p->control_dir, row->name);
         unlink(path);
         int fd = listener_bind_unix(path, 0660);
         if (fd < 0)
             return why_set(why, fd, "cannot bind %s: %s", path, err_text(fd));
-        /* The supervisor's own verbs are answered by desk, which asks over its channel. */
+        /* Desk has no verbs of its own: it answers the supervisor's, and asks over its channel. */
         c->of[i == ROLE_SUPERVISOR ? ROLE_DESK : i].control_fd = fd;
         if (geteuid() == 0 && chown(path, 0, c->admin_gid))
             return why_set(why, -errno, "cannot give %s away: %s", path, err_text(-errno));
