@@ -264,7 +264,7 @@ void
 plan_close_idle(struct site *s)
 {
     while (s->idle)
-        session_quit(s->idle);
+        session_say_quit(s->idle);
 }
 
 /* Mail of a route that says discard. */
@@ -449,7 +449,7 @@ may_open(struct site *s)
         limit = MIN(limit, MAX(s->soft_limit, 1));
     if (s->sessions >= limit) {
         if (s->idle && site_has_work(s)) { /* idle ones are of the wrong source */
-            session_quit(s->idle);
+            session_say_quit(s->idle);
             return true;
         }
         return false;

@@ -60,7 +60,7 @@ session_timer(void *ctx)
     }
     s->deadline = 0;
     if (s->state == SESSION_IDLE)
-        session_quit(s);
+        session_say_quit(s);
     else if (s->client)
         smtp_client_lost(s->client, "no answer in time", true);
     else
@@ -579,7 +579,7 @@ session_offer(struct session *s)
     session_unidle(s);
     if (site->retired || s->c->stopping || (told && s->messages >= told) ||
         (site->messages_per_session && s->messages >= site->messages_per_session)) {
-        session_quit(s);
+        session_say_quit(s);
         return false;
     }
     s->in_offer = true;
@@ -595,7 +595,7 @@ session_offer(struct session *s)
 }
 
 void
-session_quit(struct session *s)
+session_say_quit(struct session *s)
 {
     session_unidle(s);
     if (s->state == SESSION_ENDING)

@@ -72,7 +72,7 @@ void sessions_free(struct courier *);
 struct session *sessions_open(struct site *, uint32_t source, uint32_t host, const struct addr *);
 /* The session is idle or just became ready: true if it took a message. */
 bool session_offer(struct session *);
-void session_quit(struct session *);            /* idle: says QUIT and goes */
+void session_say_quit(struct session *);            /* idle: says QUIT and goes */
 void session_end(struct session *, bool flush); /* now; frees later in this turn */
 /* Lists. */
 void session_idle(struct session *);
