@@ -6,6 +6,7 @@
  * variant of the message, and every chunk of it, is on disk. Never decides whether mail is wanted.
  */
 #include "gate/inner.h"
+#include "gate/session.h"
 
 #include "core/clock.h"
 #include "core/metric.h"

@@ -7,6 +7,7 @@
  * has no room for that the id is kept and tried again.
  */
 #include "gate/inner.h"
+#include "gate/session.h"
 
 #include <stdlib.h>
 

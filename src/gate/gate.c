@@ -8,7 +8,9 @@
 
 #include "core/clock.h"
 #include "core/event.h"
+#include "gate/gate.h"
 #include "gate/inner.h"
+#include "gate/session.h"
 #include "mail/date.h"
 
 #define LOAD_LIFE     (20 * NS_PER_MS) /* how long our own numbers are good enough */

@@ -4,8 +4,15 @@
 #ifndef GAPURA_GATE_INNER_H
 #define GAPURA_GATE_INNER_H
 
-#include "gate/session.h"
+#include "gate/body.h"
+#include "gate/limits.h"
+#include "gate/lookup.h"
+#include "gate/setup.h"
 #include "spool/admission.h"
+
+struct chunk_void;
+struct session;
+struct tx;
 
 struct gate_listener {
     struct gate *gate;

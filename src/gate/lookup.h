@@ -8,7 +8,7 @@
 #ifndef GAPURA_GATE_LOOKUP_H
 #define GAPURA_GATE_LOOKUP_H
 
-#include "gate/gate.h"
+#include "gate/links.h"
 #include "gate/settings.h"
 #include "store/asks.h"
 

@@ -7,6 +7,7 @@
 #include "core/event.h"
 #include "gate/inner.h"
 #include "gate/received.h"
+#include "gate/session.h"
 
 static void
 put_session(struct event *e, const struct session *s)

@@ -56,9 +56,16 @@ struct session {
     bool ending, in_data, paused, auth_running;
 };
 
+/* session_open.c */
 struct gate_listener;
 void session_open(struct gate *, struct gate_listener *, int fd, const struct endpoint *peer);
-void session_free(struct session *);                                          /* closes at once */
+void session_free(struct session *); /* closes at once */
+
+/* session.c */
+extern const struct smtp_server_ops session_smtp_ops;
+void session_staged(void *session, const struct finding *decisive);
+void session_delayed(void *session);
+void session_quit(void *session); /* sends what is queued and ends, from the loop */
 void session_close(struct session *, const char *enhanced, const char *text); /* 421 */
 /* The engine's reply; resumes the stream if it holds input. */
 void session_reply(struct session *, int code, const char *enhanced, const char *fmt, ...)

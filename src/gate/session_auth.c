@@ -10,6 +10,7 @@
 #include "core/event.h"
 #include "core/metric.h"
 #include "gate/inner.h"
+#include "gate/session.h"
 
 #define ASK_TIMEOUT   (30 * NS_PER_S)
 #define AUTH_BODY_MAX 32768u

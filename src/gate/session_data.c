@@ -8,6 +8,7 @@
 #include "core/clock.h"
 #include "core/metric.h"
 #include "gate/inner.h"
+#include "gate/session.h"
 #include "store/users.h"
 
 void

@@ -7,6 +7,7 @@
 #include "core/clock.h"
 #include "core/metric.h"
 #include "gate/inner.h"
+#include "gate/session.h"
 #include "store/users.h"
 
 /* A copy whose parts are views into the copy. */

@@ -7,6 +7,7 @@
 #include "core/clock.h"
 #include "core/metric.h"
 #include "gate/inner.h"
+#include "gate/session.h"
 
 static void rcpt_resolved(void *ctx);
 

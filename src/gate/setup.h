@@ -8,7 +8,7 @@
 #define GAPURA_GATE_SETUP_H
 
 #include "core/map.h"
-#include "gate/gate.h"
+#include "gate/links.h"
 #include "gate/settings.h"
 #include "gate/srs.h"
 #include "smtp/server.h"

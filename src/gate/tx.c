@@ -3,6 +3,7 @@
  *
  * Called by the session and by accept.c. Never talks to the client.
  */
+#include "gate/tx.h"
 #include "gate/inner.h"
 
 #include <stdlib.h>

@@ -43,7 +43,6 @@ enum check_event {
 };
 enum check_place { CHECK_IN_GATE, CHECK_IN_SCAN };
 enum check_mode { CHECK_OFF, CHECK_OBSERVE, CHECK_ON };
-
 /* What the gate found out about a recipient before the checks are asked. */
 enum stage_rcpt {
     STAGE_RCPT_TAKEN,      /* served here and exists, or the client may relay */
@@ -51,7 +50,6 @@ enum stage_rcpt {
     STAGE_RCPT_UNKNOWN,    /* our domain, no such recipient */
     STAGE_RCPT_LATER,      /* cannot be said now */
 };
-
 /* Facts known so far; views live as long as what they describe. Later stages know more. */
 struct stage_facts {
     const struct conf *conf; /* settings of the session, for rows that have their own */
@@ -102,7 +100,6 @@ int stage_plan_build(struct stage_plan *ret, const struct check *const *checks, 
 
 #define CHECK_ASKS 2u
 struct pipeline;
-struct check_run;
 struct check_ask {
     struct dns_ask ask;
     struct check_run *run;
@@ -147,7 +144,6 @@ void pipeline_done(struct pipeline *); /* safe on a zeroed one */
  * False: done() will be called from the loop. */
 bool pipeline_run(struct pipeline *, enum stage, struct verdict *v,
                   const struct finding **ret_decisive);
-/* Cancels the rows of MAIL and later stages: the message is over. */
+/* The message is over: rows of MAIL and later stages are cancelled. */
 void pipeline_forget(struct pipeline *);
-
 #endif

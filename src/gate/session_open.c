@@ -1,0 +1,411 @@
+/*
+ * gate/session_open.c - a connection's life: accept, PROXY header, TLS, bytes, clock, end.
+ *
+ * Called by listeners through session_open(), by the stream through its callbacks, by the loop's
+ * timers. Everything that a session holds is let go in session_free().
+ */
+#include <stdlib.h>
+#include <sys/socket.h>
+
+#include "core/clock.h"
+#include "core/metric.h"
+#include "gate/inner.h"
+#include "gate/session.h"
+#include "net/proxy.h"
+
+#define RATE_WINDOW (30 * NS_PER_S)
+#define PENDING_MAX (128u << 10)
+#define QUEUE_MAX   (256u << 10)
+
+/* ---- the stream's callbacks ---- */
+
+static void session_start(struct session *, const struct endpoint *peer);
+
+/* The balancer's header, and not a byte more of it. */
+static size_t
+on_proxy_data(struct session *s, const char *p, size_t n)
+{
+    struct endpoint peer = s->facts.client;
+    size_t used = 0;
+
+    switch (proxy_feed(s->proxy, p, n, &used)) {
+    case PROXY_MORE:
+        return used;
+    case PROXY_REFUSED:
+        report_closed(s, s->proxy->why);
+        s->ending = true;
+        loop_defer(s->gate->links.loop, &s->end);
+        return n;
+    case PROXY_PARSED:
+        peer = s->proxy->src;
+        stream_set_peer(s->stream, &peer);
+        break;
+    case PROXY_LOCAL:
+        break;
+    }
+    free(s->proxy);
+    s->proxy = NULL;
+    session_start(s, &peer);
+    return used;
+}
+
+static size_t
+on_data(void *ctx, const char *p, size_t n)
+{
+    struct session *s = ctx;
+    size_t used;
+
+    if (s->ending)
+        return n;
+    if (s->proxy) {
+        used = on_proxy_data(s, p, n);
+        if (!s->ending && !s->proxy && !s->listen->implicit_tls && used < n)
+            used += on_data(s, p + used, n - used);
+        return used;
+    }
+    s->in_data = true;
+    used = smtp_server_feed(s->smtp, p, n);
+    s->in_data = false;
+    if (s->ending)
+        return n;
+    s->left = used < n;
+    return used;
+}
+
+static void
+on_closed(void *ctx, int status, const char *why)
+{
+    struct session *s = ctx;
+
+    (void)status;
+    report_closed(s, why);
+    session_free(s);
+}
+
+static void session_begin(struct session *);
+
+static void
+on_secured(void *ctx, int status, const char *why)
+{
+    struct session *s = ctx;
+
+    if (status < 0) {
+        report_closed(s, why);
+        session_free(s);
+        return;
+    }
+    metric_add(METRIC_TLS_IN, 1);
+    s->facts.tls = true;
+    s->since = clock_mono();
+    if (s->begun) {
+        smtp_server_tls_done(s->smtp, true);
+        return;
+    }
+    smtp_server_set_tls(s->smtp);
+    session_begin(s);
+}
+
+static const struct stream_ops session_stream_ops = {
+    .data = on_data,
+    .secured = on_secured,
+    .closed = on_closed,
+};
+/* ---- the clock ---- */
+
+/* How long the present wait may last, and since when it has lasted. */
+static uint64_t
+session_limit(const struct session *s, bool *ret_body)
+{
+    enum smtp_server_state state = s->smtp ? smtp_server_state(s->smtp) : SMTP_CONNECT;
+    const struct settings_smtp *c = s->setup->smtp;
+
+    *ret_body = state == SMTP_DATA || state == SMTP_BDAT;
+    if (!*ret_body)
+        return s->begun ? c->timeout_command : MIN(c->timeout_command, 30 * NS_PER_S);
+    return s->tx && s->tx->body.size ? c->timeout_block : c->timeout_data;
+}
+
+static bool
+session_too_slow(struct session *s, uint64_t now)
+{
+    uint64_t bytes = stream_bytes_in(s->stream), window = now - s->rate_at, got;
+
+    if (!s->setup->smtp->min_rate || !s->rate_at) {
+        s->rate_at = now;
+        s->rate_bytes = bytes;
+        return false;
+    }
+    if (window < RATE_WINDOW)
+        return false;
+    got = bytes - s->rate_bytes;
+    s->rate_at = now;
+    s->rate_bytes = bytes;
+    return (double)got * NS_PER_S < (double)s->setup->smtp->min_rate * (double)window;
+}
+
+static void
+session_clock(void *ctx)
+{
+    struct session *s = ctx;
+    uint64_t now = clock_mono(), limit, quiet;
+    bool body = false;
+
+    if (s->ending || !s->stream)
+        return;
+    limit = session_limit(s, &body);
+    quiet = MAX(stream_last_in(s->stream), s->since);
+    quiet = now > quiet ? now - quiet : 0;
+    if (!body || s->paused)
+        s->rate_at = 0;
+    /* Not when it is we who keep the client waiting; a handshake is the client's to finish. */
+    if (s->smtp && s->begun && smtp_server_waiting(s->smtp) &&
+        smtp_server_state(s->smtp) != SMTP_TLS)
+        quiet = 0;
+    if (s->paused)
+        quiet = 0;
+    if (quiet >= limit) {
+        session_close(s, "4.4.2",
+                      body ? "Timeout: the message did not come"
+                           : "Timeout: closing an idle connection");
+        return;
+    }
+    if (body && !s->paused && session_too_slow(s, now)) {
+        session_close(s, "4.4.2", "The message comes too slowly");
+        return;
+    }
+    if (now - s->started >= s->setup->smtp->timeout_session && session_between(s)) {
+        session_close(s, "4.4.2", "The session has lasted long enough, come again");
+        return;
+    }
+    loop_timer_set(&s->timer, MIN(limit - quiet, s->setup->tick) + NS_PER_MS);
+}
+/* ---- birth and death ---- */
+
+static void
+on_end(void *ctx)
+{
+    struct session *s = ctx;
+
+    if (s->stream)
+        stream_close(s->stream, true);
+    s->stream = NULL;
+    session_free(s);
+}
+
+static void
+session_begin(struct session *s)
+{
+    s->begun = true;
+    smtp_server_start(s->smtp);
+}
+
+/* The client's true address is known. */
+static bool
+session_known(struct session *s, const struct endpoint *peer)
+{
+    struct gate *gate = s->gate;
+    struct setup *su = s->setup;
+    int kind = s->listen->conf->kind;
+
+    s->facts.client = *peer;
+    s->facts.trusted = setup_trusts(su, &peer->addr);
+    s->trusted = s->facts.trusted && kind != LISTEN_INBOUND;
+    if (!s->facts.trusted) {
+        struct limit *a = limits_get(&gate->limits, LIMITS_ADDRESS, &peer->addr), *n;
+
+        if (a)
+            a->sessions++; /* held before the other is looked up, so that it stays */
+        s->by_address = a;
+        n = limits_get(&gate->limits, LIMITS_NETWORK, &peer->addr);
+        if (n)
+            n->sessions++;
+        s->by_network = n;
+        if (!a || !n ||
+            (su->smtp->sessions_per_address && a->sessions > su->smtp->sessions_per_address) ||
+            (su->smtp->sessions_per_network && n->sessions > su->smtp->sessions_per_network) ||
+            bucket_take(&n->connections, &su->smtp->connections_per_network, clock_mono()))
+            return false;
+    }
+    s->smtp = smtp_server_create(s->trusted ? &s->listen->trusted : &s->listen->strangers,
+                                 &session_smtp_ops, s);
+    if (!s->smtp || pipeline_init(&s->pipeline, &su->plan, &s->facts, gate->links.loop,
+                                  gate->links.dns, session_staged, s) < 0)
+        return false;
+    smtp_server_set_trusted(s->smtp, s->trusted);
+    return true;
+}
+
+/* No greeting was said: one line and the end. */
+static void
+session_turn_away(struct session *s)
+{
+    static const char text[] = "421 4.3.2 Too many connections, come again later\r\n";
+
+    report_refused(s, "CONNECT", 421, "4.3.2", STR("too many connections"), STR_NONE);
+    if (!s->listen->implicit_tls)
+        (void)stream_send(s->stream, text, sizeof(text) - 1);
+    s->ending = true;
+    loop_defer(s->gate->links.loop, &s->end);
+}
+
+static void
+session_start(struct session *s, const struct endpoint *peer)
+{
+    if (!session_known(s, peer)) {
+        session_turn_away(s);
+        return;
+    }
+    if (!s->listen->implicit_tls) {
+        session_begin(s);
+        return;
+    }
+    if (stream_start_tls(s->stream, s->listen->tls, true, STR_NONE) < 0)
+        session_quit(s);
+}
+
+static struct session *
+session_create(struct gate *gate, struct gate_listener *at, const struct setup_listen *listen)
+{
+    struct session *s = calloc(1, sizeof(*s));
+
+    if (!s)
+        return NULL;
+    s->gate = gate;
+    s->setup = setup_ref(gate->setup);
+    s->listen = listen;
+    s->at = at;
+    str_fmt(s->id, sizeof(s->id), "%x-%x-%llx", (unsigned)gate->node, (unsigned)gate->epoch,
+            (unsigned long long)++gate->session_count);
+    s->started = s->since = clock_mono();
+    s->facts.conf = gate->setup->conf;
+    s->facts.hostname = gate->setup->main->hostname;
+    s->end = (struct loop_call){.fn = on_end, .ctx = s};
+    loop_timer_init(&s->timer, gate->links.loop, session_clock, s);
+    loop_timer_init(&s->delay, gate->links.loop, session_delayed, s);
+    arena_init(&s->arena, SESSION_ARENA_MAX);
+    verdict_init(&s->verdict, &s->arena);
+    s->next = gate->sessions;
+    s->prev = &gate->sessions;
+    if (s->next)
+        s->next->prev = &s->next;
+    gate->sessions = s;
+    gate->nsessions++;
+    at->sessions++;
+    metric_set(METRIC_SESSIONS, gate->nsessions);
+    return s;
+}
+
+/* Balancers must tell the true client; nobody else may. */
+static bool
+session_wants_proxy(const struct session *s, const struct endpoint *peer)
+{
+    const struct prefix *p = s->listen->conf->proxy.items;
+
+    for (size_t i = 0; i < s->listen->conf->proxy.n; i++) {
+        if (prefix_has(&p[i], &peer->addr))
+            return true;
+    }
+    return false;
+}
+
+/* Overload, before anything is made for the connection. */
+static void
+refuse_now(int fd)
+{
+    static const char text[] = "421 4.3.2 Too many connections, come again later\r\n";
+
+    (void)send(fd, text, sizeof(text) - 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+    fd_close(&fd);
+}
+
+void
+session_open(struct gate *gate, struct gate_listener *at, int fd, const struct endpoint *peer)
+{
+    const struct setup_listen *listen = setup_listen(gate->setup, str_c(at->name));
+    const struct stream_limits limits = {.max_pending = PENDING_MAX, .max_queue = QUEUE_MAX};
+    struct session *s;
+
+    metric_add(METRIC_CONNECTIONS, 1);
+    if (!listen || gate->stopping || gate->nsessions >= gate->setup->smtp->max_sessions ||
+        at->sessions >= listen->conf->max_sessions) {
+        refuse_now(fd);
+        return;
+    }
+    s = session_create(gate, at, listen);
+    if (!s) {
+        refuse_now(fd);
+        return;
+    }
+    s->facts.client = *peer;
+    if (session_wants_proxy(s, peer)) {
+        s->proxy = malloc(sizeof(*s->proxy));
+        if (s->proxy)
+            proxy_init(s->proxy);
+    }
+    s->stream = stream_create(gate->links.loop, fd, &session_stream_ops, s, &limits);
+    if (!s->stream) {
+        refuse_now(fd);
+        session_free(s);
+        return;
+    }
+    loop_timer_set(&s->timer, s->setup->tick);
+    if (!s->proxy)
+        session_start(s, peer);
+}
+
+static void
+session_unlink(struct session *s)
+{
+    struct gate *gate = s->gate;
+
+    *s->prev = s->next;
+    if (s->next)
+        s->next->prev = s->prev;
+    s->next = NULL;
+    s->prev = NULL;
+    gate->nsessions--;
+    s->at->sessions--;
+    metric_set(METRIC_SESSIONS, gate->nsessions);
+}
+
+void
+session_free(struct session *s)
+{
+    struct gate *gate = s->gate;
+    struct tx *tx = s->tx;
+
+    s->ending = true;
+    if (s->prev) {
+        session_unlink(s);
+        loop_call_cancel(gate->links.loop, &s->end);
+        loop_timer_stop(&s->timer);
+        loop_timer_stop(&s->delay);
+        session_auth_cancel(s);
+        pipeline_done(&s->pipeline);
+        smtp_server_free(s->smtp);
+        s->smtp = NULL;
+        if (s->stream)
+            stream_close(s->stream, false);
+        s->stream = NULL;
+        if (s->by_address)
+            s->by_address->sessions--;
+        if (s->by_network)
+            s->by_network->sessions--;
+        s->by_address = s->by_network = NULL;
+        if (tx && tx->committing) {
+            gate->nghosts++; /* its event still needs the facts: accept.c comes back here */
+            return;
+        }
+        s->tx = NULL;
+        tx_abandon(tx);
+    } else {
+        gate->nghosts--;
+    }
+    setup_unref(s->setup);
+    free(s->helo);
+    free(s->user);
+    free(s->proxy);
+    arena_done(&s->arena);
+    free(s);
+    gate_session_gone(gate);
+}
