@@ -345,6 +345,9 @@ on_ready(void *ctx)
                          smtp_client_max_size(s->client));
     }
     session_offer(s);
+    /* What came to a lane that was never empty told nobody: is there work for one more? */
+    if (site->sessions < site->max_sessions && site_has_work(site))
+        site_queue(site);
 }
 
 static void
