@@ -369,7 +369,7 @@ rcpt_in_domain(struct rcpt_query *q, const struct setup_domain *d, const struct 
     if (known == KNOWN_ASKED)
         return false;
     if (known == KNOWN_LATER)
-        return rcpt_end(q, STAGE_RCPT_LATER, 450, "4.1.1",
+        return rcpt_end(q, STAGE_RCPT_LATER, 451, "4.4.3",
                         STR("The recipient cannot be verified now, try again later"));
     if (rcpt_catch_all(q, d, name))
         return true;

@@ -177,6 +177,15 @@ rcpt_variant(struct session *s, const struct rcpt_target *t, uint32_t owner)
     return tx_variant(tx, owner, SPOOL_CLASS_TRANSACTIONAL, rewritten);
 }
 
+/* A backup domain's mail goes on to better MX hosts, as mail for the outside does. */
+static struct str
+rcpt_via(const struct rcpt_target *t)
+{
+    if (!t->inside || (t->domain && t->domain->conf->role == DOMAIN_BACKUP))
+        return STR_NONE;
+    return STR("inside");
+}
+
 static int
 rcpt_add_all(struct session *s)
 {
@@ -189,7 +198,7 @@ rcpt_add_all(struct session *s)
         struct tx_variant *v = rcpt_variant(s, t, r->owner);
         struct spool_rcpt rcpt = {.address = t->address,
                                   .orcpt = tx->rcpt.orcpt,
-                                  .via = t->inside ? STR("inside") : STR_NONE,
+                                  .via = rcpt_via(t),
                                   .notify = tx->rcpt.notify};
 
         rc = v ? tx_add_rcpt(tx, v, &rcpt) : ERR_LIMIT;

@@ -261,7 +261,7 @@ test_directories(void)
     talk(&c, "RCPT TO:<here@ldap.test>", "250");
     IS(lookups, 1, "the second answer comes from the cache");
     talk(&c, "RCPT TO:<gone@ldap.test>", "550 5.1.1");
-    talk(&c, "RCPT TO:<busy@ldap.test>", "450 4.1.1");
+    talk(&c, "RCPT TO:<busy@ldap.test>", "451 4.4.3");
     talk(&c, "RCPT TO:<fwd@ldap.test>", "250");
     talk(&c, "RCPT TO:<here@ask.test>", "250");
     talk(&c, "RCPT TO:<here+tag@ask.test>", "250");
@@ -276,7 +276,7 @@ test_directories(void)
     gate_lost(rig.gate, rig.courier);
     talk(&c, "MAIL FROM:<a@far.test>", "250");
     talk(&c, "RCPT TO:<here@ask.test>", "250");
-    talk(&c, "RCPT TO:<new@ask.test>", "450 4.1.1");
+    talk(&c, "RCPT TO:<new@ask.test>", "451 4.4.3");
     client_shut(&c);
     finish();
 }
