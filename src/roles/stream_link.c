@@ -131,6 +131,15 @@ take_epoch(struct stream_link *l, struct wire *body)
         role_exit(l->role, 1);
     }
     spool_writer_poll(l->writer);
+}
+
+/* The first answer on segments, good or bad: who comes in from now on gets a true reply. */
+static void
+tell_opened(struct stream_link *l)
+{
+    if (l->told_opened)
+        return;
+    l->told_opened = true;
     l->opened(l->role);
 }
 
@@ -144,9 +153,11 @@ take_segment(struct stream_link *l, struct wire *body, int fd)
     if (rc || !l->writer) {
         wire_skip(body, wire_left(body));
         fd_close(&fd);
-        if (l->writer)
-            spool_writer_starve(l->writer);
         loop_timer_set(&l->again, FULL_PAUSE);
+        if (!l->writer)
+            return;
+        spool_writer_starve(l->writer);
+        tell_opened(l);
         return;
     }
     stream_link_get_segment(body, &s);
@@ -154,6 +165,7 @@ take_segment(struct stream_link *l, struct wire *body, int fd)
         l->wanted--;
     spool_writer_give(l->writer, fd, &s);
     spool_writer_poll(l->writer);
+    tell_opened(l);
 }
 
 bool

@@ -17,8 +17,10 @@ struct stream_link {
     unsigned wanted;         /* segments that the writer waits for */
     unsigned asked;          /* of these, how many the spooler has been asked for */
     unsigned failures;       /* segments left as failed, in a row: asks wait longer each time */
-    /* The writer exists (epoch known): the role goes on with its start. */
+    /* The writer exists and has a segment, or was told that there is none: the role goes on with
+     * its start. */
     void (*opened)(struct role *);
+    bool told_opened;
 };
 /* Asks the spooler for an epoch; `opened` follows. */
 int stream_link_open(struct stream_link *, struct role *, uint16_t stream,
