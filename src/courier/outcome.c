@@ -262,6 +262,10 @@ outcome_slice(struct courier *c, uint32_t message, const uint32_t *rows, uint32_
     if (r.result == SPOOL_ASIDE)
         report_event(c, outcome_count(c, &r, n), message, rows, n, a, &r);
     rows_change(c, rows, n, a, &r);
+    /* A repeat must have a name outside too: the event is out before the record that would keep a
+     * later start from sending it again. */
+    if (r.result == SPOOL_UNKNOWN)
+        event_flush();
     outcome_record(c, message, rows, n, a, &r, attempts);
 }
 
