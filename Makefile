@@ -38,7 +38,7 @@ LIBA := $(foreach f,$(FOLDERS),$(BUILD)/lib/lib$(f).a)
 UNIT := $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,$(wildcard tests/unit/test_*.c))
 TOOLS := $(patsubst tests/support/%.c,$(BUILD)/tests/%,$(wildcard tests/support/*.c))
 
-.PHONY: all deps test test-long run bench fuzz clean unit lint format check-format
+.PHONY: all docs deps test test-long run bench fuzz clean unit lint format check-format
 all: $(BUILD)/gapura
 
 $(BUILD)/obj/%.o: src/%.c
@@ -85,6 +85,12 @@ test:
 	sh tests/run
 bench: all
 	GAPURA_BENCH="$(GAPURA_BENCH)" python3 bench/run.py $(ONLY)
+# The settings' part of the manual comes from the rows that the parser reads.
+docs: all
+	@mkdir -p $(BUILD)/man
+	$(BUILD)/gapura --print-settings markdown > docs/configuration.md
+	$(BUILD)/gapura --print-settings man > $(BUILD)/man/settings
+	sed -e '/@SETTINGS@/{r $(BUILD)/man/settings' -e 'd}' man/gapura.conf.5.in > $(BUILD)/man/gapura.conf.5
 format:
 	clang-format -i $(wildcard src/*/*.[ch] tests/*/*.[ch])
 clean:

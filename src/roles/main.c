@@ -45,9 +45,32 @@ print_settings(const char *form)
     return b.failed ? 1 : 0;
 }
 
+/* Where `-c FILE` says that the control sockets are. */
+static int
+run_dir_of(const char *file, char *dst, size_t cap, struct why *why)
+{
+    static struct conf_texts texts;
+    struct conf_errors errs = {0};
+    struct conf *conf = NULL;
+    conf_load(&texts, file, &errs);
+    if (!errs.n)
+        conf_parse(&conf, &texts, roles_blocks, roles_nblocks, 1, &errs);
+    int rc = 0;
+    if (!conf)
+        rc = why_set(why, ERR_SYNTAX, "%s does not stand the check; `gapura check -c %s` says why",
+                     file, file);
+    else if (!str_copy(((const struct settings_control *)conf_get(conf, "control"))->dir, dst, cap))
+        rc = why_set(why, ERR_LIMIT, "the directory of the control sockets has too long a name");
+    conf_free(conf);
+    conf_errors_done(&errs);
+    conf_texts_done(&texts);
+    return rc;
+}
+
 int
 main(int argc, char **argv)
 {
+    ctl_set_run_dir_reader(run_dir_of);
     if (argc == 3 && !strcmp(argv[1], "--role")) {
         const struct role_row *row = role_find(argv[2]);
         return row ? role_main(row, 0) : 2;
