@@ -10,6 +10,9 @@
 #include "gate/session.h"
 #include "store/users.h"
 
+#define WRITER_PATIENCE (2 * NS_PER_S)
+#define WRITER_LOOK     (25 * NS_PER_MS)
+
 /* A copy whose parts are views into the copy. */
 bool
 session_copy_address(struct arena *arena, const struct address *a, struct address *ret)
@@ -125,6 +128,14 @@ mail_class(const struct tx *tx)
     return tx->class == SPOOL_CLASS_BULK ? ADMISSION_BULK_SUBMISSION : ADMISSION_TRANSACTIONAL;
 }
 
+/* The log gets its next segment, or a new one after a failure, within a moment most times: that is
+ * waited for rather than told to the client. */
+static bool
+mail_may_wait(struct session *s)
+{
+    return !s->gate->load.writer_ready && clock_mono() - s->tx->begun < WRITER_PATIENCE;
+}
+
 static void
 mail_admit(struct session *s)
 {
@@ -139,6 +150,10 @@ mail_admit(struct session *s)
         session_wait(s, law.slow_ns, mail_go_on);
         break;
     case ADMIT_LATER:
+        if (mail_may_wait(s)) {
+            session_wait(s, WRITER_LOOK, mail_admit);
+            break;
+        }
         str_fmt(text, sizeof(text), "No mail is taken now (%s), try again later", law.limit);
         mail_refuse(s, 452, "4.3.1", text);
         break;
@@ -171,6 +186,7 @@ session_mail(void *ctx, const struct smtp_mail_params *p)
         mail_refuse(s, 452, "4.7.1", "Your sending limit is reached, try again later");
         return;
     }
+    tx->begun = clock_mono();
     mail_admit(s);
 }
 

@@ -47,6 +47,7 @@ struct tx {
     struct str sender_key; /* A-labels, lower-case domain; empty for the null sender */
     struct str envid;
     uint64_t declared; /* SIZE= */
+    uint64_t begun;    /* mono ns, MAIL */
     uint64_t received; /* wall ns */
     uint32_t tenant;   /* of the one who submits; of the domain for strangers */
     uint8_t class, ret;
