@@ -55,7 +55,10 @@ static void
 on_left(void *ctx, uint64_t number, bool failed)
 {
     struct stream_link *l = ctx;
+    struct spool_writer_stats stats;
+    spool_writer_stats(l->writer, &stats);
     l->failures = failed ? l->failures + 1 : 0;
+    l->batches_failed = stats.batches;
     if (failed)
         event_alarm("segment %llu failed to write or sync and is left as it was last durable; "
                     "clients of that batch got 451, what was accepted before is safe. Look at the "
@@ -74,8 +77,15 @@ static void
 on_woken(void *ctx)
 {
     struct stream_link *l = ctx;
-    if (l->writer)
-        spool_writer_poll(l->writer);
+    struct spool_writer_stats stats;
+    if (!l->writer)
+        return;
+    spool_writer_poll(l->writer);
+    if (!l->failures || spool_writer_state(l->writer) != SPOOL_WRITER_READY)
+        return;
+    spool_writer_stats(l->writer, &stats);
+    if (stats.batches > l->batches_failed)
+        l->failures = 0; /* the disk takes what is written again */
 }
 
 static void

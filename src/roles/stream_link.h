@@ -17,6 +17,7 @@ struct stream_link {
     unsigned wanted;         /* segments that the writer waits for */
     unsigned asked;          /* of these, how many the spooler has been asked for */
     unsigned failures;       /* segments left as failed, in a row: asks wait longer each time */
+    uint64_t batches_failed; /* batches that were good before the last failure */
     /* The writer exists and has a segment, or was told that there is none: the role goes on with
      * its start. */
     void (*opened)(struct role *);
