@@ -65,7 +65,7 @@ rcpt_fill(struct bounce *b, enum bounce_kind kind, const struct spool_rcpt *from
           const struct attempt *a, const struct result *r, uint64_t until)
 {
     struct dsn_rcpt *d = &b->rcpts[b->nrcpt++];
-    char code[8];
+    char code[32];
 
     *d = (struct dsn_rcpt){
         .address = from->address,
@@ -82,7 +82,11 @@ rcpt_fill(struct bounce *b, enum bounce_kind kind, const struct spool_rcpt *from
     if (a->peer && a->peer->port && a->host)
         d->remote_mta = str_c(a->host);
     if (r->code && a->peer) {
-        str_fmt(code, sizeof code, "%u", r->code);
+        if (r->enhanced[0])
+            str_fmt(code, sizeof code, "%u %u.%u.%u", r->code, r->enhanced[0], r->enhanced[1],
+                    r->enhanced[2]);
+        else
+            str_fmt(code, sizeof code, "%u", r->code);
         d->diagnostic = arena_fmt(&b->arena, "%s %.*s", code, STR_ARG(str_sub(r->text, 0, 900)));
     } else if (r->text.n) {
         d->reason = arena_fmt(&b->arena, "%s: %.*s", reason_of(kind, a, r),

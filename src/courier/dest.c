@@ -145,6 +145,19 @@ site_hosts(struct site *s, const struct conf_list *via)
     return true;
 }
 
+/* Was that row of the delivery block written, or is it the default? */
+static bool
+delivery_says(const struct courier *c, const char *row)
+{
+    const struct conf_section *s = conf_first(c->conf, "delivery");
+
+    for (size_t i = 0; s && i < s->block->nrows && i < 64; i++) {
+        if (str_eq(str_c(s->block->rows[i].name), str_c(row)))
+            return (s->set >> i & 1) != 0;
+    }
+    return false;
+}
+
 /* The site of a route or an inside server set. */
 static struct site *
 site_static(struct courier *c, const char *kind, struct str label, const struct conf_list *via,
@@ -158,7 +171,8 @@ site_static(struct courier *c, const char *kind, struct str label, const struct 
     s = site_get(c, str_c(name), &fresh);
     if (!s || !fresh)
         return s;
-    s->messages_per_session = 1000000000;
+    if (!delivery_says(c, "messages_per_session"))
+        s->messages_per_session = 1000000000;
     s->allow_private = true;
     if (!dest_site_set(c, s, r) || !site_hosts(s, via)) {
         site_release(s);

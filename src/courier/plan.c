@@ -447,6 +447,9 @@ may_open(struct site *s)
 
     if (s->soft_until > clock_mono())
         limit = MIN(limit, MAX(s->soft_limit, 1));
+    /* Twice as many at a time as already work: a new or slow host is not stormed. */
+    if (s->connecting >= MAX(s->sessions - s->connecting, 1u))
+        return false;
     if (s->sessions >= limit) {
         if (s->idle && site_has_work(s)) { /* idle ones are of the wrong source */
             session_say_quit(s->idle);

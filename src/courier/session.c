@@ -320,8 +320,7 @@ on_starttls(void *ctx)
 
     s->tls_tried = true;
     deadline_set(s, TLS_TIMEOUT);
-    if (!s->stream || !t ||
-        stream_start_tls(s->stream, t, false, h->literal ? STR_NONE : str_c(h->name)) < 0)
+    if (!s->stream || !t || stream_start_tls(s->stream, t, false, str_c(h->name)) < 0)
         smtp_client_tls_done(s->client, false, "TLS could not be started here");
 }
 
@@ -340,6 +339,7 @@ on_ready(void *ctx)
         h->failures = 0;
         h->why[0] = '\0';
         plan_site_works(site);
+        site_queue(site); /* one works: others may follow */
         if (str_starts(str_c(site->name), STR("inside:")))
             callout_seen(s->c, str_from(str_c(site->name), 7), smtp_client_offers(s->client),
                          smtp_client_max_size(s->client));
@@ -476,7 +476,7 @@ on_connected(void *ctx)
         return;
     }
     deadline_set(s, TLS_TIMEOUT);
-    if (!t || stream_start_tls(s->stream, t, false, h->literal ? STR_NONE : str_c(h->name)) < 0)
+    if (!t || stream_start_tls(s->stream, t, false, str_c(h->name)) < 0)
         connect_failed(s, "TLS could not be started here");
 }
 

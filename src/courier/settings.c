@@ -183,8 +183,8 @@ static const struct conf_row delivery_rows[] = {
     {.name = "messages_per_session",
      CONF_ROW(U64, struct settings_delivery, messages_per_session, .def = "100", .min = 1,
               .max = 1000000000,
-              .doc = "Messages sent over one connection to hosts found by MX. Hosts named by a "
-                     "route or a served domain keep theirs as long as there is mail.")},
+              .doc = "Messages sent over one connection. Unless this is set, connections to "
+                     "hosts that a route or a served domain names last as long as there is mail.")},
     {.name = "rcpts_per_message",
      CONF_ROW(U64, struct settings_delivery, rcpts_per_message, .def = "100", .min = 1,
               .max = 10000,
