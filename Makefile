@@ -3,7 +3,12 @@
 #   make SAN=1       build and test with AddressSanitizer and UBSan (in build-san/)
 #   make bench       side by side with the peers          make fuzz SECONDS=30
 
-CC ?= gcc
+ifeq ($(origin CC),default)
+CC := gcc
+endif
+# One short line a file; V=1 shows the commands.
+Q := $(if $(V),,@)
+SAY = $(if $(V),@:,@echo "  $(1) $(2)")
 SAN ?= 0
 GAPURA_BENCH ?= ../shared/bench
 BUILD ?= build$(if $(filter 1,$(SAN)),-san)
@@ -43,33 +48,38 @@ all: $(BUILD)/gapura
 
 $(BUILD)/obj/%.o: src/%.c
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
+	$(call SAY,CC,$<)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
 
 define LIB_RULE
 $(BUILD)/lib/lib$(1).a: $(patsubst src/%.c,$(BUILD)/obj/%.o,$(filter src/$(1)/%,$(LIBSRC)))
 	@mkdir -p $$(@D)
 	@rm -f $$@
-	ar rcs $$@ $$^
+	@ar rcs $$@ $$^
 endef
 $(foreach f,$(FOLDERS),$(eval $(call LIB_RULE,$(f))))
 
 $(BUILD)/gapura: $(BUILD)/obj/roles/main.o $(LIBA)
-	$(CC) $(LDFLAGS) -o $@ $< -Wl,--start-group $(LIBA) -Wl,--end-group $(LIBS)
+	$(call SAY,LD,$@)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $< -Wl,--start-group $(LIBA) -Wl,--end-group $(LIBS)
 
 # A unit test or a test tool is one file that links every folder (a missing floor still fails to
 # link where it is called, and tools/check-layers holds the arrows).
 $(BUILD)/tests/unit/%: tests/unit/%.c tests/unit/tap.h $(LIBA)
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) -Itests/unit -MMD -MP -MF $@.d $< $(LDFLAGS) -o $@ -Wl,--start-group $(LIBA) -Wl,--end-group $(LIBS)
+	$(call SAY,LD,$@)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -Itests/unit -MMD -MP -MF $@.d $< $(LDFLAGS) -o $@ -Wl,--start-group $(LIBA) -Wl,--end-group $(LIBS)
 $(BUILD)/tests/%: tests/support/%.c $(LIBA)
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) -Itests/unit -MMD -MP -MF $@.d $< $(LDFLAGS) -o $@ -Wl,--start-group $(LIBA) -Wl,--end-group $(LIBS)
+	$(call SAY,LD,$@)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -Itests/unit -MMD -MP -MF $@.d $< $(LDFLAGS) -o $@ -Wl,--start-group $(LIBA) -Wl,--end-group $(LIBS)
 
 # smtp_cases is a table over the runners in tests/support/lib.
 CASES_OBJ := $(patsubst tests/support/lib/%.c,$(BUILD)/obj/support/%.o,$(wildcard tests/support/lib/*.c))
 $(CASES_OBJ): $(BUILD)/obj/support/%.o: tests/support/lib/%.c
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) -Itests/unit -Itests/support/lib -MMD -MP -c $< -o $@
+	$(call SAY,LD,$@)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -Itests/unit -Itests/support/lib -MMD -MP -c $< -o $@
 $(BUILD)/tests/smtp_cases: tests/support/smtp_cases.c $(CASES_OBJ) $(LIBA)
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(CFLAGS) -Itests/support/lib -MMD -MP -MF $@.d $< $(CASES_OBJ) $(LDFLAGS) -o $@ -Wl,--start-group $(LIBA) -Wl,--end-group $(LIBS)
