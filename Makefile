@@ -1,4 +1,4 @@
-# Gapura. `make` builds, `make test` installs what is missing and tests, `make run` shows it at work.
+# Gapura. `make` builds, `make test` installs what is missing and tests.
 #
 #   make SAN=1       build and test with AddressSanitizer and UBSan (in build-san/)
 #   make bench       side by side with the peers          make fuzz SECONDS=30
