@@ -72,7 +72,8 @@ bundle_read(struct bundle *ret, int fd_taken)
         w.failed = true;
     ret->generation = wire_u64(&w);
     uint32_t n = wire_u32(&w);
-    for (uint32_t i = 0; i < n && !w.failed && i < ARRAY_LEN(ret->texts.items); i++) {
+    w.failed |= n > ARRAY_LEN(ret->texts.items);
+    for (uint32_t i = 0; i < n && !w.failed; i++) {
         ret->texts.items[i].path = wire_str(&w);
         ret->texts.items[i].text = wire_str(&w);
         ret->texts.n = i + 1;
@@ -80,6 +81,7 @@ bundle_read(struct bundle *ret, int fd_taken)
     n = wire_u32(&w);
     if (!w.failed && n)
         ret->files = ARENA_ARRAY(&ret->arena, struct bundle_file, n);
+    w.failed |= n && !ret->files;
     for (uint32_t i = 0; ret->files && i < n && !w.failed; i++) {
         ret->files[i].path = wire_str(&w);
         ret->files[i].text = wire_str(&w);
