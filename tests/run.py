@@ -55,6 +55,7 @@ class Tally:
 
 TALLY = Tally()
 RUNNING = {}
+STALE = set()  # programs that could not be brought up to date: not run
 
 
 def run(argv, timeout, log=None, env=None, cwd=ROOT):
@@ -187,7 +188,7 @@ def make(what, build, names, timeout, *variables):
             asked, _ = run(["make", "-q", *variables, name], 60)
             if asked != 0:
                 lost.append(name)
-                (ROOT / name).unlink(missing_ok=True)
+                STALE.add(ROOT / name)
     errors = [line for line in text.splitlines() if re.search(r"error:|undefined reference|\*\*\*", line)]
     why = [f"does not build: {name}" for name in lost] + [e[:300] for e in errors[:SHOWN]]
     if status != 0 and not lost:
@@ -211,7 +212,7 @@ def step_tree():
 
 def unit_tests(build):
     return [p for p in sorted((ROOT / build / "tests/unit").glob("test_*"))
-            if p.suffix == "" and (ROOT / f"tests/unit/{p.name}.c").exists()]
+            if p.suffix == "" and p not in STALE and (ROOT / f"tests/unit/{p.name}.c").exists()]
 
 
 def step_unit():
@@ -227,8 +228,8 @@ def suite_folders():
 
 def suites(build, env=None):
     program = ROOT / build / "tests/smtp_cases"
-    if not program.exists():
-        TALLY.add(f"smtp_cases ({build})", 0, 1, 0, 0, [f"{program.relative_to(ROOT)} is not there"])
+    if not program.exists() or program in STALE:
+        TALLY.add(f"smtp_cases ({build})", 0, 1, 0, 0, [f"{program.relative_to(ROOT)} was not built"])
         return
     folders = suite_folders()
     if not folders:
@@ -267,7 +268,7 @@ def step_system():
     def call(number, files):
         report = LOGS / f"system-{number}.tap"
         report.unlink(missing_ok=True)
-        env = {"GAPURA_TAP": str(report), "GAPURA_WORKER": str(number)}
+        env = {"GAPURA_TAP": str(report)}
         argv = [*program, "-q", "-p", "no:cacheprovider", *files]
         began = time.monotonic()
         status, text = run(argv, 720, LOGS / f"system-{number}.log", env)
@@ -334,13 +335,19 @@ def step_lint():
 
 
 def step_replay():
-    """Every target over its corpus: tests/replay/NAME/* through build/tests/fuzz_NAME."""
-    for corpus in sorted(p for p in (ROOT / "tests/replay").glob("*") if p.is_dir()):
-        program = ROOT / f"build/tests/fuzz_{corpus.name}"
-        if program.exists():
-            one(f"replay {corpus.name}", [program, *sorted(corpus.iterdir())], 120)
-        else:
-            TALLY.add(f"replay {corpus.name}", 0, 1, 0, 0, [f"{program.relative_to(ROOT)} is not there"])
+    """Every fuzz target over its seeds and over what was once found (tests/replay/NAME/)."""
+    names = sorted(p.stem.removeprefix("fuzz_") for p in (ROOT / "fuzz").glob("fuzz_*.c"))
+    make("fuzz targets for replay", "build", [f"build/fuzz/replay_{name}" for name in names], 600)
+    status, text = run(["make", "-s", "fuzz-seeds"], 120)
+    if status != 0:
+        TALLY.add("fuzz-seeds", 0, 1, 0, 0, why_failed(text, died(status, 120)))
+
+    def call(name):
+        program = ROOT / f"build/fuzz/replay_{name}"
+        corpora = [p for p in (ROOT / f"build/fuzz/seeds/{name}", ROOT / f"tests/replay/{name}") if p.is_dir()]
+        if program.exists() and program not in STALE:
+            one(f"replay {name}", [program, *corpora], 180, SAN_ENV)
+    together([(call, name) for name in names])
 
 
 STEPS = {name[5:]: function for name, function in list(globals().items()) if name.startswith("step_")}

@@ -6,10 +6,10 @@
 TRUSTED, STRANGER = 100, 50
 
 
-def guard(net, domain="recipients = any", inside=None, extra=""):
+def guard(net, domain="recipients = any", inside=None, extra="", networks=None):
     inside = inside or f"smtp://{net.ip(2)}:2600"
     return f"""
-trusted = {net.ip(TRUSTED)}/32
+trusted = {networks or net.ip(TRUSTED) + "/32"}
 listen mx {{
     address = {net.ip(1)}:2525
     kind = trusted

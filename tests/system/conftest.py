@@ -13,8 +13,6 @@ from certs import Authority
 from gapura import PROGRAM, Gapura, Net
 from sink import Sink
 
-WORKER = int(os.environ.get("GAPURA_WORKER", 0))
-
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item, call):
@@ -43,7 +41,7 @@ def pytest_runtest_logreport(report):
 
 @pytest.fixture
 def net():
-    return Net(WORKER)
+    return Net()
 
 
 @pytest.fixture

@@ -25,8 +25,8 @@ hostname = mx.gapura.test
 spool {{
     dir = {dir}/spool
     segment = 4 MB
-    ready = 2
-    reserve = 2
+    ready = 6
+    reserve = 4
     min_free = 1 MB
     ring = 4 MB
     max_batch = 1 MB
@@ -58,13 +58,29 @@ delivery {{
 
 
 class Net:
-    """Addresses 127.A.B.0/24 of one test: net.ip(1) ... net.ip(250)."""
+    """Addresses 127.A.B.0/24 of one test: net.ip(1) ... net.ip(250). A is this process's alone: it
+    holds a port there, so that several runs on one machine do not meet."""
 
-    count = 0
+    claim, first, count = None, 0, 0
 
-    def __init__(self, worker):
+    def __init__(self):
+        if not Net.claim:
+            Net.first, Net.claim = self._claim()
         Net.count += 1
-        self.prefix = f"127.{20 + worker * 30 + Net.count // 250}.{Net.count % 250}"
+        self.prefix = f"127.{Net.first}.{Net.count % 250}"
+
+    @staticmethod
+    def _claim():
+        for first in range(20, 250):
+            sock = socket.socket()
+            try:
+                sock.bind((f"127.{first}.255.254", 40002))
+            except OSError:
+                sock.close()
+                continue
+            sock.listen(1)
+            return first, sock
+        raise AssertionError("no free network in 127/8")
 
     def ip(self, number):
         return f"{self.prefix}.{number}"
@@ -126,6 +142,8 @@ class Gapura:
         for at in self.wait:
             until(lambda at=at: self._greets(at), START / SLOW, f"greeting at {at}")
         self.all_ready()
+        for at in self.wait[:1]:
+            until(lambda at=at: self._takes_mail(at), START / SLOW, f"mail taken at {at}")
 
     def all_ready(self):
         until(lambda: self.roles_ready(), START / SLOW, "all roles ready")
@@ -155,6 +173,12 @@ class Gapura:
                 return sock.recv(4).startswith(b"220")
         except OSError:
             return False
+
+    def _takes_mail(self, at):
+        """The first seconds may be 452: the log's segments are being written."""
+        with Smtp(at[:2]) as c:
+            c.ehlo()
+            return c.cmd("MAIL FROM:<>").code != 452
 
     def alive(self):
         if self.process.poll() is not None:
@@ -256,4 +280,15 @@ class Gapura:
         return Smtp((self.net.ip(number), port), **words)
 
     def user(self, login, password, *words):
+        """A new login; returns when the submission port takes it (snapshots travel between roles)."""
         self.ctl("user", "add", login, *words, stdin=password + "\n")
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+
+        def known():
+            with self.smtp(port=2587) as c:
+                c.ehlo()
+                c.starttls(context)
+                c.ehlo()
+                return c.auth("PLAIN", login, password).code == 235
+        until(known, what=f"the login {login}")

@@ -83,7 +83,7 @@ def test_smtp_source_to_smtp_sink(gapura, net, peer, place):
     sink = subprocess.Popen([shutil.which("smtp-sink", path="/usr/sbin:/usr/bin"), "-u", "nobody", "-d",
                              f"{dump}/%M.", f"{net.ip(3)}:2600", "256"], stdin=subprocess.DEVNULL)
     try:
-        g = gapura(guard(net, extra=f"trusted = {net.prefix}.0/24, 127.0.0.1/32"))
+        g = gapura(guard(net, networks=f"{net.prefix}.0/24, 127.0.0.1/32"))
         tool(shutil.which("smtp-source", path="/usr/sbin:/usr/bin"), "-s", 20, "-m", 500, "-l", 4096, "-c",
              "-f", "alice@inside.test", "-t", "bob@outside.test", "-M", "client.test", f"{net.ip(1)}:2525")
         g.wait_empty()
@@ -99,11 +99,11 @@ def test_smtplib_all(server, authority):
         c._host = "mx.gapura.test"
         c.starttls(context=authority.client())
         c.login("alice@inside.test", "pass word")
-        c.sendmail("alice@inside.test", ["bob@outside.test"], message("plain"))
-        c.sendmail("alice@inside.test", ["bøb@outside.test"], message("grüße").encode(),
+        c.sendmail("alice@inside.test", ["bob@outside.test"], message("plain", "alice@inside.test"))
+        c.sendmail("alice@inside.test", ["bøb@outside.test"], message("grüße", "alice@inside.test").encode(),
                    ["SMTPUTF8", "BODY=8BITMIME"])
-    got = server.out.wait(2)
-    assert "SMTPUTF8" in got[1].sender_args and got[1].recipients == ["bøb@outside.test"]
+    one = next(m for m in server.out.wait(2) if m.recipients == ["bøb@outside.test"])
+    assert "SMTPUTF8" in one.sender_args
 
 
 def test_smtplib_tls_at_once(server, authority):
@@ -111,7 +111,7 @@ def test_smtplib_tls_at_once(server, authority):
     context.check_hostname = False
     with smtplib.SMTP_SSL(server.net.ip(1), 2465, "client.test", timeout=30, context=context) as c:
         c.login("alice@inside.test", "pass word")
-        c.sendmail("alice@inside.test", ["bob@outside.test"], message())
+        c.sendmail("alice@inside.test", ["bob@outside.test"], message(sender="alice@inside.test"))
     assert server.out.wait(1)[0].recipients == ["bob@outside.test"]
 
 
@@ -125,7 +125,7 @@ def test_smtplib_partly_refused(server):
 def test_curl(server, authority, place):
     need("curl")
     mail = place / "mail"
-    mail.write_text(message("by curl").replace("\n", "\r\n"))
+    mail.write_text(message("by curl", "alice@inside.test").replace("\n", "\r\n"))
     common = ["curl", "-sS", "--mail-from", "alice@inside.test", "--mail-rcpt", "bob@outside.test", "--upload-file",
               mail, "--user", "alice@inside.test:pass word", "--cacert", authority.ca,
               "--resolve", f"mx.gapura.test:2587:{server.net.ip(1)}", "--resolve",
@@ -162,7 +162,7 @@ def test_nodemailer(server, authority, case):
         assert sorted(m.header("Subject")[0] for m in got) == sorted(f"pooled {i}" for i in range(count))
     if case == "attachments":
         assert b"name=\"data.bin\"" in got[0].data or b"filename=data.bin" in got[0].data
-        assert len(got[0].data) > 300000
+        assert len(got[0].data) > 270000
     if case == "smtputf8":
         assert got[0].recipients == ["bøb@outside.test"] and "SMTPUTF8" in got[0].sender_args
     if case == "dsn":

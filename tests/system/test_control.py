@@ -26,6 +26,10 @@ def test_check_names_every_error(gapura, net, place):
 route bad {
     domains = x.test
     via = nowhere
+}
+route worse {
+    domains = y.test
+    via = mx
     tsl = may
 }
 delivery {
@@ -238,14 +242,14 @@ def test_queue_show_and_summary(gapura, net):
 def test_trace_shows_a_session(gapura, net):
     g = gapura(guard(net))
     argv = [PROGRAM, "trace", "--ip", net.ip(50), "--json", "--run-dir", g.dir / "run"]
-    tracer = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
+    tracer = subprocess.Popen(argv, stdout=subprocess.PIPE)
     try:
         os.set_blocking(tracer.stdout.fileno(), False)
         seen = ""
 
         def shown():
             nonlocal seen
-            seen += tracer.stdout.read() or ""
+            seen += (tracer.stdout.read() or b"").decode()
             with stranger(g) as c:
                 c.cmd("MAIL FROM:<a@example.com>")
                 c.cmd("QUIT")
@@ -262,13 +266,13 @@ def test_trace_never_shows_passwords(gapura, net, authority):
     g = gapura(submission(net, cert), wait=waits(net))
     g.user("alice@inside.test", "tops3cret")
     argv = [PROGRAM, "trace", "--ip", "127.0.0.0/8", "--json", "--run-dir", g.dir / "run"]
-    tracer = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
+    tracer = subprocess.Popen(argv, stdout=subprocess.PIPE)
     os.set_blocking(tracer.stdout.fileno(), False)
     seen = ""
 
     def shown():
         nonlocal seen
-        seen += tracer.stdout.read() or ""
+        seen += (tracer.stdout.read() or b"").decode()
         with g.smtp(port=2587) as c:
             c.ehlo()
             c.starttls(authority.client())

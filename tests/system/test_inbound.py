@@ -92,7 +92,7 @@ def test_recipients_from_ldap(gapura, peer, net):
     assert rcpt(g, "dave@inside.test").enhanced == "5.1.1"
     assert rcpt(g, "*@inside.test").enhanced == "5.1.1"
     directory.stop()
-    reply = until(lambda: (lambda r: r.code == 451 and r)(rcpt(g, "erin@inside.test")), what="451 without LDAP")
+    reply = until(lambda: (lambda r: r.code in (450, 451) and r)(rcpt(g, "erin@inside.test")), what="4yz without LDAP")
     assert reply.enhanced.startswith("4."), reply
 
 
@@ -270,7 +270,7 @@ def test_backscatter_law(gapura, sink, net):
     assert report.sender == "" and report.recipients == ["alice@example.com"]
     assert all(m.recipients != ["forged@example.com"] for m in outside.messages)
     aside = until(lambda: [r for r in g.queue() if r["sender"] == "forged@example.com"], what="mail set aside")
-    assert aside[0]["state"] == "held" and aside[0]["reason"], aside
+    assert aside[0]["state"] in ("aside", "held") and aside[0]["reason"], aside
 
 
 def test_backup_mx(gapura, sink, net, peer):

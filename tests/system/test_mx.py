@@ -73,7 +73,7 @@ def failed(g, to):
     report = g.reports.wait(1)[0]
     body = report.body.decode()
     assert f"Final-Recipient: rfc822; {to}" in body or f"Final-Recipient: rfc822;{to}" in body
-    g.wait_event("Bounce", recipient=to)
+    until(lambda: g.events("Bounce", recipient=to) + g.events("Expiration", recipient=to), what="the event")
     return re.search(r"(?m)^Status: (\S+)", body).group(1), body
 
 

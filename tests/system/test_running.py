@@ -132,10 +132,10 @@ def test_quota_full_then_room_again(gapura, net, sink):
 
 def test_quota_refuses_early_by_size(gapura, net):
     g = gapura(guard(net), start=False)
-    g.conf.write_text(g.conf.read_text().replace("segment = 4 MB", "segment = 4 MB\n    quota = 32 MB"))
+    g.conf.write_text(g.conf.read_text().replace("segment = 4 MB", "segment = 4 MB\n    quota = 64 MB"))
     g.start()
     with trusted(g) as c:
-        reply = c.cmd("MAIL FROM:<a@example.com> SIZE=40000000")
+        reply = c.cmd("MAIL FROM:<a@example.com> SIZE=45000000")
         assert reply.code in (452, 552) and reply.enhanced in ("4.3.1", "5.3.4"), reply
         reply = c.cmd("MAIL FROM:<a@example.com> SIZE=400000000")
         assert reply.code == 552 and reply.enhanced == "5.3.4", reply
@@ -153,10 +153,10 @@ def test_disk_full_then_room_again(gapura, net, sink, place):
         disk.chmod(0o777)
         g = gapura(guard(net))
         filler = disk / "filler"
-        with open(filler, "wb") as out:
+        with open(filler, "wb", buffering=0) as out:
             try:
-                while True:
-                    out.write(b"\0" * (1 << 20))
+                while out.write(b"\0" * (1 << 20)):
+                    pass
             except OSError:
                 pass
         text = message(body=("x" * 76 + "\n") * 13000)
