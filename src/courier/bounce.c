@@ -21,6 +21,8 @@ struct bounce {
     struct arena arena;
     struct buf original;
     bool eight_bit, utf8;
+    uint32_t message;
+    const struct letter *letter;
 };
 
 /* Does this recipient want a report of that kind? Without NOTIFY failures and delays are told. */
@@ -205,7 +207,8 @@ bounce_gather(struct courier *c, struct bounce *b, enum bounce_kind kind, const 
     struct spool_rcpt rcpt;
     uint32_t ordinal, i = 0;
 
-    b->rcpts = arena_array(&b->arena, sizeof *b->rcpts, MIN(n, BOUNCE_RCPTS));
+    if (!b->rcpts)
+        b->rcpts = arena_array(&b->arena, sizeof *b->rcpts, BOUNCE_RCPTS);
     if (!b->rcpts)
         return false;
     while (i < n && b->nrcpt < BOUNCE_RCPTS && letter_next(l, &w, &ordinal, &rcpt) == 1) {
@@ -219,27 +222,88 @@ bounce_gather(struct courier *c, struct bounce *b, enum bounce_kind kind, const 
 }
 
 static bool
+may_tell(const struct letter *l)
+{
+    return (l->env.flags & (SPOOL_MAIL_DSN_OK | SPOOL_MAIL_SUBMITTED)) != 0;
+}
+
+/* Does one of these recipients want to be told of? */
+static bool
+any_wants(struct courier *c, enum bounce_kind kind, const struct letter *l, const uint32_t *rows,
+          uint32_t n)
+{
+    struct letter_walk w = {0};
+    struct spool_rcpt rcpt;
+    uint32_t ordinal, i = 0;
+
+    while (i < n && letter_next(l, &w, &ordinal, &rcpt) == 1) {
+        if (index_row(&c->index, rows[i])->ordinal != ordinal)
+            continue;
+        i++;
+        if (wants(kind, rcpt.notify))
+            return true;
+    }
+    return false;
+}
+
+static bool
 bounce_make(struct courier *c, enum bounce_kind kind, uint32_t message, const struct letter *l,
             const uint32_t *rows, uint32_t n, const struct attempt *a, const struct result *r,
             uint64_t until)
 {
     struct bounce b = {0};
-    bool may =
-        l->env.sender.n > 0 && (l->env.flags & (SPOOL_MAIL_DSN_OK | SPOOL_MAIL_SUBMITTED)) != 0;
-    bool done = true;
+    bool done;
 
+    if (l->env.sender.n == 0 || !any_wants(c, kind, l, rows, n))
+        return true; /* nobody to tell, or nobody who asked */
+    if (!may_tell(l))
+        return false; /* backscatter law */
+    if (c->bounce && c->bounce->message == message && kind == BOUNCE_FAILED)
+        return bounce_gather(c, c->bounce, kind, l, rows, n, a, r, until);
     arena_init(&b.arena, 4u << 20);
-    if (!bounce_gather(c, &b, kind, l, rows, n, a, r, until)) {
-        done = false;
-    } else if (b.nrcpt > 0 && may) {
+    done = bounce_gather(c, &b, kind, l, rows, n, a, r, until);
+    if (done && b.nrcpt > 0) {
         original_read(c, &b, kind, message, l);
         done = bounce_write(c, &b, l);
         buf_done(&b.original);
-    } else if (b.nrcpt > 0 && l->env.sender.n > 0) {
-        done = false; /* backscatter law; without a sender there is nobody to tell at all */
     }
     arena_done(&b.arena);
     return done;
+}
+
+void
+bounce_begin(struct courier *c, uint32_t message, const struct letter *l)
+{
+    struct bounce *b = calloc(1, sizeof *b);
+
+    if (!b)
+        return; /* then each failure has its own report */
+    arena_init(&b->arena, 4u << 20);
+    b->message = message;
+    b->letter = l;
+    c->bounce = b;
+    outs_hold(c);
+}
+
+void
+bounce_end(struct courier *c)
+{
+    struct bounce *b = c->bounce;
+
+    if (!b)
+        return;
+    c->bounce = NULL;
+    outs_open_first(c);
+    if (b->nrcpt > 0) {
+        original_read(c, b, BOUNCE_FAILED, b->message, b->letter);
+        if (!bounce_write(c, b, b->letter))
+            event_alarm("no memory for a report to a sender; its recipients' outcomes are recorded "
+                        "and in the events");
+        buf_done(&b->original);
+    }
+    outs_release(c);
+    arena_done(&b->arena);
+    free(b);
 }
 
 bool

@@ -73,6 +73,7 @@ struct courier {
     struct sites *sites;
     struct sessions *sessions;
     struct outs *outs;
+    struct bounce *bounce; /* being gathered, see bounce_begin() */
     struct scopes *scopes;
     struct callouts *callouts;
     struct compaction *compaction;

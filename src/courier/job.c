@@ -497,6 +497,8 @@ job_settle(struct session *s, enum smtp_client_stage stage, const struct smtp_re
     outcome_from_reply(&r, stage, reply);
     job_leave(s);
     site_count(s, &r);
+    if (n > 1)
+        bounce_begin(c, message, &s->letter);
     for (uint32_t i = 0; i < n; i++) {
         struct session_rcpt *x = &s->rcpts[i];
         if (!x->told) {
@@ -510,6 +512,7 @@ job_settle(struct session *s, enum smtp_client_stage stage, const struct smtp_re
     a.command = smtp_client_stage_name(stage);
     if (rest > 0)
         outcome_rows(c, message, s->rows, rest, &a, &r);
+    bounce_end(c);
 }
 
 void

@@ -61,7 +61,10 @@ void outcome_unreadable(struct courier *, uint32_t message, const uint32_t *rows
 /* report.c: one event of a KumoMTA-like kind for these rows. */
 void report_event(struct courier *, const char *type, uint32_t message, const uint32_t *rows,
                   uint32_t n, const struct attempt *, const struct result *);
-/* bounce.c: a report to the sender. */
+/* bounce.c: a report to the sender. Between begin and end failures of that message are gathered
+ * into one report; outcomes follow it into the log. The letter must stay loaded. */
+void bounce_begin(struct courier *, uint32_t message, const struct letter *);
+void bounce_end(struct courier *);
 enum bounce_kind { BOUNCE_FAILED, BOUNCE_DELAYED, BOUNCE_SUCCESS };
 /* True: it was made, or none was asked for. False: nobody may be told (backscatter, null sender).
  */

@@ -16,6 +16,8 @@ struct outs {
     struct out *all; /* taken and not given back */
     size_t nfree, open;
     struct out *stuck, **stuck_tail;
+    struct out *held, **held_tail;
+    bool holding;
     size_t nstuck;
     bool told;
 };
@@ -26,8 +28,10 @@ outs_create(struct courier *c)
     struct outs *q = calloc(1, sizeof *q);
 
     (void)c;
-    if (q)
+    if (q) {
         q->stuck_tail = &q->stuck;
+        q->held_tail = &q->held;
+    }
     return q;
 }
 
@@ -47,6 +51,7 @@ outs_orphan(struct courier *c)
     struct outs *q = c->outs;
     struct out *o, *next;
 
+    outs_release(c);
     /* Those that wait here were never given to the writer; the next start does without them. */
     for (o = q->stuck; o; o = next) {
         next = o->next;
@@ -220,7 +225,15 @@ int
 out_add(struct out *o)
 {
     struct outs *q = o->c->outs;
-    int err = q->stuck ? ERR_FULL : out_try(o);
+    int err;
+
+    if (q->holding && o->can_wait) {
+        o->next = NULL;
+        *q->held_tail = o;
+        q->held_tail = &o->next;
+        return 0;
+    }
+    err = q->stuck ? ERR_FULL : out_try(o);
 
     if (err == 0)
         return 0;
@@ -228,6 +241,34 @@ out_add(struct out *o)
         return err;
     out_wait(o);
     return 0;
+}
+
+void
+outs_hold(struct courier *c)
+{
+    c->outs->holding = true;
+}
+
+void
+outs_open_first(struct courier *c)
+{
+    c->outs->holding = false;
+}
+
+void
+outs_release(struct courier *c)
+{
+    struct outs *q = c->outs;
+    struct out *o = q->held, *next;
+
+    q->holding = false;
+    q->held = NULL;
+    q->held_tail = &q->held;
+    for (; o; o = next) {
+        next = o->next;
+        if (out_add(o) < 0)
+            out_give(o);
+    }
 }
 
 void

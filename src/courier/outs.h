@@ -45,6 +45,11 @@ bool out_rows(struct out *, const uint32_t *rows, uint32_t n);
 int out_add(struct out *);
 /* The message is still the one that the record speaks of. */
 bool out_message_is(const struct out *);
+/* Records that can wait are kept back until the release, in their order: what must stand before
+ * them in the log is added in between (a report before the outcomes that it tells of). */
+void outs_hold(struct courier *);
+void outs_open_first(struct courier *); /* the next out_add() goes before what is held */
+void outs_release(struct courier *);
 void outs_again(struct courier *);  /* adds what waits */
 void outs_orphan(struct courier *); /* the courier goes, records may still be under way */
 size_t outs_waiting(const struct courier *);

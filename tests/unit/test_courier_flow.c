@@ -159,6 +159,14 @@ test_bounce(void)
     OK(strstr(rig.last_rcpt, "a@test.example") != NULL, "to the sender");
     OK(strstr(rig.last_body, "Status: 5.1.1") != NULL, "with the status");
     OK(strstr(rig.last_body, "Subject: hello") != NULL, "and the original");
+    rig.messages = 0;
+    rig_post(&rig, "a@test.example", "bad1@far.example bad2@far.example bad3@other.example", NULL,
+             BODY);
+    RIG_FOR(&rig, waiting() == 0);
+    IS(rig.messages, 1, "three failures of one message: one report");
+    OK(strstr(rig.last_body, "bad1@far") && strstr(rig.last_body, "bad3@other"),
+       "with all of them");
+    rig.messages = 2;
     rig_post(&rig, "a@test.example", "bad@far.example", &never, BODY);
     RIG_FOR(&rig, waiting() == 0);
     IS(rig.messages, 2, "NOTIFY=NEVER: no report");
