@@ -7,7 +7,8 @@
  */
 #include "courier/callout.h"
 
-#include "courier/session.h"
+#include "courier/site.h"
+#include "net/stream.h"
 #include "smtp/client.h"
 #include "store/asks.h"
 

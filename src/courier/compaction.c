@@ -13,6 +13,7 @@
 #include "courier/letter.h"
 #include "courier/outcome.h"
 #include "courier/outs.h"
+#include "courier/own.h"
 #include "courier/scope.h"
 
 #define LOOK_EVERY  10u /* seconds between looks for a victim */
@@ -211,7 +212,7 @@ chunk_durable(struct out *o, int status)
     uint32_t own;
 
     c->compaction->flight -= MIN(c->compaction->flight, o->number);
-    own = status == 0 ? intake_own_segment(c, &o->o.loc, o->o.generation) : SEGMENT_NONE;
+    own = status == 0 ? own_segment(c, &o->o.loc, o->o.generation) : SEGMENT_NONE;
     out_give(o);
     if (own == SEGMENT_NONE) {
         chunk_free(mv);

@@ -4,9 +4,10 @@
  * The role (roles/role_courier.c) owns loop, channels, writer and sandbox, and hands them in.
  * One message's way: a tail or the recovery gives a record -> courier/intake.c puts a row for each
  * recipient into the index (courier/index.c) -> its destination (courier/dest.c: route, MX, site)
- * has work due -> courier/plan.c picks source and session -> courier/session.c runs smtp/client.h,
- * the intent is made durable before the final dot -> courier/outcome.c classifies the reply, writes
- * the outcome, sends the event, makes DSNs -> a segment all settled is given back.
+ * has work due -> courier/session_plan.c picks source and session -> courier/session.c runs
+ * smtp/client.h, the intent is made durable before the final dot -> courier/outcome.c classifies
+ * the reply, writes the outcome, sends the event, makes DSNs -> a segment all settled is given
+ * back.
  */
 #ifndef GAPURA_COURIER_COURIER_H
 #define GAPURA_COURIER_COURIER_H

@@ -9,7 +9,6 @@
 #include "courier/dest.h"
 
 #include "core/event.h"
-#include "courier/plan.h"
 #include "courier/scope.h"
 
 #define DEST_IDLE_TICKS (60u << 4) /* about a minute */
@@ -283,7 +282,7 @@ dest_lanes(struct courier *c, uint32_t dest)
 }
 
 void
-plan_lane_changed(void *courier, uint32_t lane, bool filled)
+dest_lane_changed(void *courier, uint32_t lane, bool filled)
 {
     struct courier *c = courier;
     struct index_lane *l = index_lane(&c->index, lane);

@@ -12,6 +12,8 @@ struct dest_way {                      /* what the settings say; none set: MX */
     bool backup;                       /* a domain that we are the backup of: by MX */
 };
 void dest_way(const struct courier *, const struct index_dest *, struct dest_way *ret);
+/* The index tells that a lane has rows now, or none. */
+void dest_lane_changed(void *courier, uint32_t lane, bool filled);
 void dest_join(struct courier *, uint32_t dest, struct site *, uint32_t fresh_until);
 /* Copies a route's settings into a fresh site; NULL route: nothing. */
 bool dest_site_set(struct courier *, struct site *, const struct settings_route *);

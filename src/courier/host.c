@@ -4,7 +4,6 @@
  * Called by plan before a connection is opened. Answers come through the loop; then the site is
  * queued again.
  */
-#include "courier/plan.h"
 #include "courier/site.h"
 
 #define LIFE_MIN  (30 * NS_PER_S)

@@ -23,6 +23,10 @@
 #define COURIER_TAILS    64u
 #define COURIER_MAX_ROWS 200000000u
 
+/* Text of the UNKNOWN outcome that recovery writes: it is how a second crash is told from a lost
+ * connection. Never change it: it is compared with what older logs hold. */
+#define OUTCOME_CRASH_TEXT "the courier ended between the message and its outcome"
+
 struct scopes;
 struct callouts;
 struct sites;
@@ -86,6 +90,7 @@ struct courier {
 
     struct loop_timer wheel_timer, second_timer;
     struct loop_call plan_call, wheel_call;
+    void (*after_crash)(struct courier *, uint32_t row); /* outcome_after_crash */
     const uint32_t *live; /* epochs that are read later: during recovery only */
     unsigned nlive;
     bool recovering, recovered, stopping, freeing;
@@ -133,7 +138,7 @@ courier_id(const struct courier *c, const struct index_message *m)
     return (struct spool_id){c->links.node, m->epoch, m->seq};
 }
 
-/* courier.c */
+/* service.c */
 void courier_wheel_soon(struct courier *); /* a row was put into the wheel */
 
 #endif

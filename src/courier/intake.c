@@ -8,7 +8,7 @@
 
 #include "courier/intake_inner.h"
 #include "courier/letter.h"
-#include "courier/outcome.h"
+#include "courier/own.h"
 #include "courier/scope.h"
 #include "mail/address.h"
 
@@ -135,7 +135,7 @@ intake_row_open(struct courier *c, uint32_t row)
     if (r->state != ROW_ACTIVE)
         return;
     if (r->flags & ROW_INTENT)
-        outcome_after_crash(c, row);
+        c->after_crash(c, row);
     else
         index_ready(&c->index, row);
 }
@@ -326,39 +326,6 @@ const struct spool_reader_ops intake_ops = {
     .segment_end = intake_segment_end,
 };
 
-uint32_t
-intake_own_segment(struct courier *c, const struct spool_loc *loc, uint64_t generation)
-{
-    uint32_t slot = segments_find(&c->segments, loc->segment, generation);
-    struct spool_segment s = {.number = loc->segment,
-                              .generation = generation,
-                              .node = c->links.node,
-                              .epoch = c->own_epoch,
-                              .stream = c->own_stream};
-    const struct spool_share_page *page = spool_writer_share(c->links.writer)->page;
-    uint64_t n = atomic_load(&page->nsegments), start = SEGMENT_START_UNKNOWN;
-
-    if (slot != SEGMENT_NONE)
-        return slot;
-    for (uint64_t i = n; i-- > (n > SPOOL_SHARE_SEGMENTS ? n - SPOOL_SHARE_SEGMENTS : 0);) {
-        const struct spool_share_segment *e = &page->segments[i % SPOOL_SHARE_SEGMENTS];
-        if (atomic_load(&e->number) != loc->segment || atomic_load(&e->generation) != generation)
-            continue;
-        s.seq = atomic_load(&e->seq);
-        s.size = atomic_load(&e->size);
-        start = atomic_load(&e->start);
-        break;
-    }
-    slot = segments_get(&c->segments, &s, true);
-    if (slot == SEGMENT_NONE)
-        return slot;
-    segments_at(&c->segments, slot)->start = start;
-    if (c->own_segment != SEGMENT_NONE && c->own_segment != slot)
-        segments_left(&c->segments, c->own_segment);
-    c->own_segment = slot;
-    return slot;
-}
-
 void
 intake_own_message(struct courier *c, const struct intake_own *o)
 {
@@ -368,7 +335,7 @@ intake_own_message(struct courier *c, const struct intake_own *o)
                              .body_len = o->body_len,
                              .body_crc = o->body_crc,
                              .payload = o->payload};
-    uint32_t slot = intake_own_segment(c, &o->loc, o->generation);
+    uint32_t slot = own_segment(c, &o->loc, o->generation);
     struct letter l = {0};
 
     if (slot == SEGMENT_NONE || letter_decode(&l, &r, c->links.node, c->own_epoch) < 0) {
@@ -384,7 +351,7 @@ void
 intake_moved(struct courier *c, uint32_t message, const struct intake_own *o,
              const struct spool_envelope *env)
 {
-    uint32_t slot = intake_own_segment(c, &o->loc, o->generation);
+    uint32_t slot = own_segment(c, &o->loc, o->generation);
 
     if (slot == SEGMENT_NONE)
         return;

@@ -27,8 +27,6 @@ struct intake_own {
     uint8_t type;
 };
 void intake_own_message(struct courier *, const struct intake_own *);
-/* The slot of our own segment that holds a record just made durable. */
-uint32_t intake_own_segment(struct courier *, const struct spool_loc *, uint64_t generation);
 
 /* The message has no open recipient any more: lets its segments go. */
 void intake_message_over(struct courier *, uint32_t message);

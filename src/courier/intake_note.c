@@ -4,7 +4,6 @@
  * Called by intake during recovery, and for tails whose messages come after what was said of them.
  */
 #include "courier/intake_inner.h"
-#include "courier/outcome.h"
 
 /* What an outcome makes of one row. */
 static void

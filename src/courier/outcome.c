@@ -10,6 +10,7 @@
 #include "core/metric.h"
 #include "courier/intake.h"
 #include "courier/outs.h"
+#include "courier/own.h"
 #include "courier/retry.h"
 
 #define OUTCOME_TEXT_MAX 512u
@@ -42,7 +43,7 @@ outcome_durable(struct out *o, int status)
         out_give(o);
         return;
     }
-    own = intake_own_segment(c, &o->o.loc, o->o.generation);
+    own = own_segment(c, &o->o.loc, o->o.generation);
     if (out_message_is(o)) {
         const struct index_message *m = index_message(&c->index, o->message);
         if (own != SEGMENT_NONE && m->segment != SEGMENT_NONE)

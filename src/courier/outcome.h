@@ -13,10 +13,6 @@
 #include "courier/letter.h"
 #include "net/tls.h"
 
-/* Text of the UNKNOWN outcome that recovery writes: it is how a second crash is told from a lost
- * connection. Never change it: it is compared with what older logs hold. */
-#define OUTCOME_CRASH_TEXT "the courier ended between the message and its outcome"
-
 struct attempt {                 /* facts of a try, for record, event and report */
     const struct letter *letter; /* NULL: read when needed */
     const struct endpoint *peer;

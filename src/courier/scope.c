@@ -7,8 +7,8 @@
 #include "courier/scope.h"
 
 #include "core/event.h"
-#include "courier/intake.h"
 #include "courier/outs.h"
+#include "courier/own.h"
 #include "courier/site.h"
 
 #define SCOPES_MAX 10000u
@@ -280,7 +280,7 @@ static void
 scope_durable(struct out *o, int status)
 {
     struct courier *c = o->c;
-    uint32_t own = status == 0 ? intake_own_segment(c, &o->o.loc, o->o.generation) : SEGMENT_NONE;
+    uint32_t own = status == 0 ? own_segment(c, &o->o.loc, o->o.generation) : SEGMENT_NONE;
     struct scope *s = scope_by_id(c, &(struct spool_id){c->links.node, o->epoch, o->seq});
 
     if (own != SEGMENT_NONE && o->number != SEGMENT_NONE)

@@ -118,19 +118,6 @@ session_idle(struct session *s)
     deadline_set(s, MAX(s->c->delivery->idle_session, NS_PER_MS));
 }
 
-bool
-sessions_close_one_idle(struct courier *c, const struct site *not_of)
-{
-    struct session *s = c->sessions->idle_oldest;
-
-    while (s && s->site == not_of)
-        s = s->age_next;
-    if (!s)
-        return false;
-    session_end(s, false); /* QUIT would keep its place for a round trip */
-    return true;
-}
-
 static void
 session_free(void *ctx)
 {
@@ -610,51 +597,4 @@ session_say_quit(struct session *s)
     smtp_client_quit(s->client);
     if (s->state != SESSION_ENDING)
         deadline_set(s, 5 * NS_PER_S);
-}
-
-int
-sessions_tls(struct courier *c, struct why *why)
-{
-    struct tls_client_conf conf = {.verify = false};
-    struct tls_context *any = NULL, *verify = NULL;
-    struct str ca = c->delivery->tls_ca;
-    int err = tls_client_context(&any, &conf, why);
-
-    conf.verify = true;
-    if (ca.n && c->links.file)
-        conf.ca = c->links.file(c->links.file_ctx, ca);
-    if (err == 0)
-        err = tls_client_context(&verify, &conf, why);
-    if (err < 0) {
-        tls_context_unref(any);
-        return err;
-    }
-    tls_context_unref(c->sessions->tls_any);
-    tls_context_unref(c->sessions->tls_verify);
-    c->sessions->tls_any = any;
-    c->sessions->tls_verify = verify;
-    return 0;
-}
-
-int
-sessions_create(struct sessions **ret, struct courier *c, struct why *why)
-{
-    struct sessions *all = calloc(1, sizeof *all);
-
-    (void)c;
-    if (!all)
-        return why_set(why, ERR_NOMEM, "no memory");
-    *ret = all;
-    return 0;
-}
-
-void
-sessions_free(struct courier *c)
-{
-    if (!c->sessions)
-        return;
-    tls_context_unref(c->sessions->tls_any);
-    tls_context_unref(c->sessions->tls_verify);
-    free(c->sessions);
-    c->sessions = NULL;
 }

@@ -11,7 +11,7 @@
 #include "courier/letter.h"
 #include "courier/outcome.h"
 #include "courier/outs.h"
-#include "courier/plan.h"
+#include "courier/session_plan.h"
 #include "net/stream.h"
 #include "net/tls.h"
 #include "smtp/client.h"
@@ -72,14 +72,14 @@ void sessions_free(struct courier *);
 struct session *sessions_open(struct site *, uint32_t source, uint32_t host, const struct addr *);
 /* The session is idle or just became ready: true if it took a message. */
 bool session_offer(struct session *);
-void session_say_quit(struct session *);            /* idle: says QUIT and goes */
+void session_say_quit(struct session *);        /* idle: says QUIT and goes */
 void session_end(struct session *, bool flush); /* now; frees later in this turn */
 /* Lists. */
 void session_idle(struct session *);
 void session_unidle(struct session *);
 bool sessions_close_one_idle(struct courier *, const struct site *not_of);
 
-/* job.c: the message in hand. */
+/* session_job.c: the message in hand. */
 bool job_take(struct session *); /* loads one, hands it to the client, writes the intent */
 void job_rcpt(struct session *, unsigned i, enum smtp_client_stage, const struct smtp_reply *);
 void job_done(struct session *, enum smtp_client_stage, const struct smtp_reply *);

@@ -5,8 +5,6 @@
  */
 #include "courier/site.h"
 
-#include "courier/plan.h"
-
 struct sites *
 sites_create(void)
 {
@@ -92,22 +90,6 @@ sites_free(struct courier *c)
     c->sites = NULL;
 }
 
-void
-sites_retire(struct courier *c)
-{
-    struct str key;
-    struct site *s;
-    size_t at = 0;
-
-    while ((s = map_next(&c->sites->names, &at, &key)) != NULL) {
-        map_del(&c->sites->names, key);
-        s->retired = true;
-        plan_close_idle(s);
-        site_release(s);
-        at = 0;
-    }
-}
-
 static void
 site_timer(void *ctx)
 {
@@ -182,7 +164,7 @@ site_queue(struct site *s)
     s->next_queued = NULL;
     *all->queue_tail = s;
     all->queue_tail = &s->next_queued;
-    plan_soon(s->c);
+    loop_defer(s->c->loop, &s->c->plan_call);
 }
 
 static struct share *

@@ -83,7 +83,6 @@ struct sites {
 };
 struct sites *sites_create(void);
 void sites_free(struct courier *);
-void sites_retire(struct courier *); /* new settings */
 /* A site of that name, made empty if there is none: *ret_new says so. NULL: no memory. */
 struct site *site_get(struct courier *, struct str name, bool *ret_new);
 struct site_host *site_add_host(struct site *, struct str name, uint16_t port, uint16_t preference,

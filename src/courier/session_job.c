@@ -1,5 +1,6 @@
 /*
- * courier/job.c - the message that a session has in hand: from the log to the wire to its outcome.
+ * courier/session_job.c - the message that a session has in hand: from the log to the wire to its
+ * outcome.
  *
  * Called by session.c. The final dot goes only after the intent is durable; what the server said to
  * each recipient is kept until the message is finished and then recorded in as few records as
@@ -8,7 +9,7 @@
 #include "courier/session.h"
 
 #include "core/event.h"
-#include "courier/intake.h"
+#include "courier/own.h"
 #include "courier/retry.h"
 #include "courier/scope.h"
 #include "mail/address.h"
@@ -229,7 +230,7 @@ intent_durable(struct out *o, int status)
     struct courier *c = o->c;
 
     if (status == 0) {
-        uint32_t own = intake_own_segment(c, &o->o.loc, o->o.generation);
+        uint32_t own = own_segment(c, &o->o.loc, o->o.generation);
         if (own != SEGMENT_NONE && out_message_is(o))
             segments_refer(&c->segments, own, index_message(&c->index, o->message)->segment);
     }

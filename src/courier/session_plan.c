@@ -1,14 +1,13 @@
 /*
- * courier/plan.c - which rows go next, over which connection, and when new ones are opened.
+ * courier/session_plan.c - which rows go next, over which connection, and when new ones are opened.
  *
  * Called when a lane fills, a session becomes free, an address is known or a wait is over: the site
  * is queued and looked at once in this turn. Never waits; what cannot go now leaves the name of its
  * wait in site->why.
  */
-#include "courier/plan.h"
+#include "courier/session_plan.h"
 
 #include "core/event.h"
-#include "courier/dest.h"
 #include "courier/retry.h"
 #include "courier/session.h"
 
@@ -20,12 +19,6 @@
 #define BLOCK_MAX     (600 * NS_PER_S)
 #define SWEEP_MAX     2000u
 #define MESSAGES_SEEN 64u /* more connections than this are never on their way at once */
-
-void
-plan_soon(struct courier *c)
-{
-    loop_defer(c->loop, &c->plan_call);
-}
 
 static uint32_t
 share_pool(const struct site *s, const struct share *sh)
@@ -265,6 +258,22 @@ plan_close_idle(struct site *s)
 {
     while (s->idle)
         session_say_quit(s->idle);
+}
+
+void
+plan_retire(struct courier *c)
+{
+    struct str key;
+    struct site *s;
+    size_t at = 0;
+
+    while ((s = map_next(&c->sites->names, &at, &key)) != NULL) {
+        map_del(&c->sites->names, key);
+        s->retired = true;
+        plan_close_idle(s);
+        site_release(s);
+        at = 0;
+    }
 }
 
 /* Mail of a route that says discard. */

@@ -1,18 +1,16 @@
 /*
- * courier/plan.h - matches ready rows to sessions: who goes next, by which connection.
+ * courier/session_plan.h - matches ready rows to sessions: who goes next, by which connection.
  */
-#ifndef GAPURA_COURIER_PLAN_H
-#define GAPURA_COURIER_PLAN_H
+#ifndef GAPURA_COURIER_SESSION_PLAN_H
+#define GAPURA_COURIER_SESSION_PLAN_H
 
 #include "courier/classify.h"
 #include "courier/site.h"
 
 struct session;
-void plan_soon(struct courier *);
 void plan_run(void *courier);
-/* The index tells that a lane has rows now, or none. */
-void plan_lane_changed(void *courier, uint32_t lane, bool filled);
 void plan_close_idle(struct site *);
+void plan_retire(struct courier *); /* new settings: sites finish what they have */
 
 /* Takes the next message's rows for that source out of the site's lanes: up to `max` into `rows`
  * (ACTIVE then); returns how many. `source` UINT32_MAX: for any. */

@@ -1,5 +1,5 @@
 /*
- * courier/courier.c - the courier as a whole: made, recovered, joined to streams, stopped.
+ * courier/service.c - the courier as a whole: made, recovered, joined to streams, stopped.
  *
  * Called by the role alone. All work is elsewhere; here are the clock's ticks and the ends of
  * channels.
@@ -8,12 +8,13 @@
 #include "core/metric.h"
 #include "courier/callout.h"
 #include "courier/compaction.h"
+#include "courier/dest.h"
 #include "courier/intake.h"
 #include "courier/outcome.h"
 #include "courier/outs.h"
-#include "courier/plan.h"
 #include "courier/scope.h"
 #include "courier/session.h"
+#include "courier/session_plan.h"
 #include "store/asks.h"
 
 #define TAIL_BATCHES 64u   /* read in one go before sessions get their turn */
@@ -148,8 +149,9 @@ courier_create(struct courier **ret, const struct courier_links *links, const st
     c->wall0 = clock_wall();
     c->seed = c->wall0 ^ c->own_epoch;
     c->own_segment = SEGMENT_NONE;
+    c->after_crash = outcome_after_crash;
     index_init(&c->index, COURIER_MAX_ROWS, courier_tick(c));
-    c->index.lane_changed = plan_lane_changed;
+    c->index.lane_changed = dest_lane_changed;
     c->index.ctx = c;
     segments_init(&c->segments);
     reasons_init(&c->reasons);
@@ -251,7 +253,7 @@ courier_set_conf(struct courier *c, const struct conf *conf, struct why *why)
     if (err < 0)
         return err;
     callouts_reset(c);
-    sites_retire(c);
+    plan_retire(c);
     dests_reroute(c);
     scopes_apply(c);
     courier_wheel_soon(c);
