@@ -283,8 +283,10 @@ ended(struct children *c, struct child *ch, int status)
     c->lost(c->ctx, ch);
     if (expected)
         return;
-    ch->restarts++;
-    metric_add(METRIC_RESTARTS, 1);
+    if (status) { /* 0: it asked for it */
+        ch->restarts++;
+        metric_add(METRIC_RESTARTS, 1);
+    }
     if (clock_mono() - ch->started > STEADY)
         ch->failures = 0;
     if (!status)

@@ -19,12 +19,32 @@
 #include "roles/settings.h"
 #include "store/settings.h"
 
+/* In the order of the lines of each file; files stay in the order they were read. */
 static void
-errors_text(const struct conf_errors *errs, struct buf *out)
+errors_sort(struct conf_errors *errs)
 {
-    for (size_t i = 0; i < errs->n; i++)
-        buf_fmt(out, "%.*s:%u: %.*s\n", STR_ARG(errs->items[i].file), errs->items[i].line,
-                STR_ARG(errs->items[i].text));
+    for (size_t i = 1; i < errs->n; i++)
+        for (size_t k = i; k > 0; k--) {
+            struct conf_error *a = &errs->items[k - 1], *b = &errs->items[k];
+            if (!str_eq(a->file, b->file) || a->line <= b->line)
+                break;
+            struct conf_error later = *a;
+            *a = *b;
+            *b = later;
+        }
+}
+
+static void
+errors_text(struct conf_errors *errs, struct buf *out)
+{
+    errors_sort(errs);
+    for (size_t i = 0; i < errs->n; i++) {
+        const struct conf_error *e = &errs->items[i];
+        buf_str(out, e->file);
+        if (e->line) /* 0: of the file as a whole */
+            buf_fmt(out, ":%u", e->line);
+        buf_fmt(out, ": %.*s\n", STR_ARG(e->text));
+    }
 }
 
 static int
@@ -110,7 +130,7 @@ plan_encode(struct buf *b, const struct conf *conf, const struct check_files *fi
 }
 
 static int
-send_errors(const struct conf_errors *errs)
+send_errors(struct conf_errors *errs)
 {
     CLEANUP(buf_done) struct buf b;
     buf_init(&b, PLAN_MESSAGE_MAX);
