@@ -289,7 +289,7 @@ test_suspend(void)
     IS(verb("suspend", "{\"sender\":\"@spam.example\",\"reason\":\"looks bad\"}"), 0, "%s", ended);
     rig_post(&rig, "a@test.example", "b@far.example c@near.example", NULL, BODY);
     rig_post(&rig, "x@spam.example", "d@near.example", NULL, BODY);
-    RIG_FOR(&rig, rig.messages == 1 && in_state(ROW_SCOPED) == 1);
+    RIG_FOR(&rig, rig.messages == 1 && in_state(ROW_SCOPED) == 1 && waiting() == 2);
     verb("queue.list", "{}");
     OK(has("\"suspended\"") && has("they move") && has("looks bad"), "both say why");
     rig_crash(&rig);
