@@ -58,6 +58,9 @@ bundle_read(struct bundle *ret, int fd_taken)
     CLEANUP(fd_close) int fd = fd_taken;
     memset(ret, 0, sizeof *ret);
     off_t size = lseek(fd, 0, SEEK_END);
+    int seals = fcntl(fd, F_GET_SEALS); /* else whoever has it could cut it under our feet */
+    if (seals < 0 || (seals & (F_SEAL_WRITE | F_SEAL_SHRINK)) != (F_SEAL_WRITE | F_SEAL_SHRINK))
+        return ERR_CORRUPT;
     if (size < 24 || size > (off_t)BUNDLE_MAX)
         return ERR_CORRUPT;
     void *base = mmap(NULL, (size_t)size, PROT_READ, MAP_PRIVATE, fd, 0);

@@ -208,8 +208,11 @@ walk_find(struct walk *w, uint64_t offset)
 {
     int got = 0;
 
-    for (; got == 0 && offset < w->s.size; offset += SPOOL_UNIT)
+    for (; got == 0 && offset < w->s.size; offset += SPOOL_UNIT) {
         got = walk_try_ahead(w, offset, WINDOW_LARGE);
+        if (got == 0 && w->window_n == 0 && w->window_at == offset)
+            break; /* the file ends here, whatever size its header claims */
+    }
     return got;
 }
 

@@ -83,11 +83,12 @@ test_audiences(void)
 static int
 memory_of(const char *p, size_t n)
 {
-    int fd = memfd_create("damaged", MFD_CLOEXEC);
+    int fd = memfd_create("damaged", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     if (fd >= 0 && write(fd, p, n) != (ssize_t)n) {
         close(fd);
         return -1;
     }
+    fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK);
     return fd;
 }
 
@@ -118,6 +119,9 @@ test_damage(void)
     raw[n] = 'x';
     OK(bundle_read(&b, memory_of(raw, (size_t)n + 1)) == ERR_CORRUPT, "a byte too many: refused");
     OK(bundle_read(&b, -1) < 0, "no descriptor: refused");
+    int open = memfd_create("not sealed", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    OK(write(open, raw, (size_t)n) == n, "the same, not sealed");
+    IS(bundle_read(&b, open), ERR_CORRUPT, "could be cut under our feet: refused");
 }
 
 static void
