@@ -22,13 +22,13 @@ static const struct conf_row listen_rows[] = {
                      "`trusted` may send anywhere without a login, all others are as on inbound. "
                      "Trusted networks may also send anywhere on the two submission kinds.")},
     {.name = "implicit_tls",
-     CONF_ROW(BOOL, struct settings_listen, implicit_tls,
+     CONF_ROW(BOOL, struct settings_listen, implicit_tls, .def = "no",
               .doc = "TLS from the first byte. Always so on submissions.")},
     {.name = "require_tls",
-     CONF_ROW(BOOL, struct settings_listen, require_tls,
+     CONF_ROW(BOOL, struct settings_listen, require_tls, .def = "no",
               .doc = "No mail without TLS (530 5.7.0 until STARTTLS).")},
     {.name = "auth_without_tls",
-     CONF_ROW(BOOL, struct settings_listen, auth_without_tls,
+     CONF_ROW(BOOL, struct settings_listen, auth_without_tls, .def = "no",
               .doc = "Offers AUTH on connections without TLS too. Passwords then cross the network "
                      "in the clear: only for the loopback.")},
     {.name = "proxy",
@@ -93,7 +93,7 @@ static const struct conf_row smtp_rows[] = {
               .doc = "Recipients of one message, after which clients get 452 4.5.3 and send the "
                      "rest in another one (RFC 5321 wants at least 100).")},
     {.name = "max_messages",
-     CONF_ROW(U64, struct settings_smtp, max_messages, .max = 10000000,
+     CONF_ROW(U64, struct settings_smtp, max_messages, .def = "0", .max = 10000000,
               .doc = "Messages of one session; 0 sets no limit.")},
     {.name = "max_line",
      CONF_ROW(U64, struct settings_smtp, max_line, .def = "2048", .min = 512, .max = 65536,
@@ -253,5 +253,7 @@ const struct conf_block gate_check_block = {
     .size = sizeof(struct settings_check),
     .rows = check_rows,
     .nrows = ARRAY_LEN(check_rows),
-    .doc = "A check by its name (docs/checks/): what it may do.",
+    .doc =
+        "A check by its name (client, helo, recipient, reverse; see docs/checks/): what it may do. "
+        "A check without this block does what its page says.",
 };

@@ -181,6 +181,26 @@ def test_manuals_are_clean(tmp_path):
         assert not bad, "\n".join(bad)
 
 
+def test_examples_of_the_manual_stand_the_check(place, authority):
+    """Each whole file under EXAMPLES of gapura.conf(5), with the files it names beside it."""
+    text = (ROOT / "man/gapura.conf.5.in").read_text().partition(".Sh EXAMPLES")[2].partition(".Sh SEE ALSO")[0]
+    examples = re.findall(r"^\.Bd -literal[^\n]*\n(.*?)^\.Ed$", text, re.M | re.S)
+    assert len(examples) == 3
+    for i, example in enumerate(examples):
+        folder = place / str(i)
+        folder.mkdir()
+        for cert, key in set(re.findall(r"certificate += (\S+) (\S+)", example)):
+            made = authority.issue("mx.example.com")
+            shutil.copy(made[0], folder / cert)
+            shutil.copy(made[1], folder / key)
+        for name in re.findall(r"(?:recipient_table|password_file) += (\S+)", example):
+            (folder / name).write_text("alice\n")
+        (folder / "gapura.conf").write_text(example)
+        done = subprocess.run([PROGRAM, "check", "-c", folder / "gapura.conf"], capture_output=True, text=True,
+                              check=False)
+        assert done.returncode == 0, done.stderr
+
+
 def test_no_paper_names_this_machine():
     for paper in [*PAPERS, *Path(ROOT / "man").iterdir()]:
         assert not re.search(r"/work/|/home/|/root/(?!alice)", paper.read_text()), paper.name
