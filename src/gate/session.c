@@ -19,6 +19,7 @@ on_send(void *ctx, const char *p, size_t n)
 {
     struct session *s = ctx;
 
+    s->since = clock_mono();
     if (s->stream)
         (void)stream_send(s->stream, p, n); /* a full queue closes the stream by itself */
 }
@@ -75,6 +76,7 @@ on_helo(void *ctx, struct str name, bool ehlo)
     s->helo = copy;
     s->facts.helo = str_of(copy, name.n);
     s->facts.esmtp = ehlo;
+    verdict_forget(&s->verdict, STAGE_HELO);
     session_stage(s, SESSION_HELO, &s->verdict);
 }
 
@@ -137,8 +139,10 @@ connect_staged(struct session *s, const struct finding *f)
 
     if (f) {
         report_refused(s, "CONNECT", f->code, f->enhanced, f->text, STR_NONE);
+        s->refused = true; /* after 554 the client's QUIT is waited for (RFC 5321 3.1) */
         session_reply(s, f->code, f->enhanced, "%.*s %.*s", STR_ARG(host), STR_ARG(f->text));
-        session_quit(s);
+        if (f->code < 500)
+            session_quit(s);
         return;
     }
     session_reply(s, 220, NULL, "%.*s ESMTP", STR_ARG(host));
@@ -198,6 +202,8 @@ void
 session_resume(struct session *s)
 {
     s->since = clock_mono();
+    if (s->half)
+        session_quit(s);
     if (s->left && s->stream && !s->in_data) {
         s->left = false;
         stream_resume(s->stream);

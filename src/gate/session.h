@@ -53,6 +53,8 @@ struct session {
     bool trusted;        /* by network, on a listener that lets it relay */
     bool left;           /* the stream keeps bytes that the engine did not take */
     bool begun;          /* the greeting was said or is being decided */
+    bool refused;        /* greeted with 5yz */
+    bool half;           /* the client sends no more, and still waits for an answer */
     bool ending, in_data, paused, auth_running;
 };
 
@@ -90,6 +92,7 @@ void session_rights(const struct session *, struct user_rights *ret);
 void session_auth(void *ctx, struct str mech, struct str initial);
 void session_auth_step(void *ctx, struct str response);
 void session_auth_cancel(void *ctx);
+void session_auth_stop(struct session *); /* lets the exchange go; the login so far stays */
 void session_forget_user(struct session *);
 void session_mail(void *ctx, const struct smtp_mail_params *);
 void session_mail_staged(struct session *, const struct finding *);

@@ -227,14 +227,19 @@ session_auth_step(void *ctx, struct str response)
 void
 session_auth_cancel(void *ctx)
 {
-    struct session *s = ctx;
+    session_auth_stop(ctx);
+    session_forget_user(ctx); /* the server had agreed, the client did not */
+}
+
+void
+session_auth_stop(struct session *s)
+{
     struct gate *gate = s->gate;
     struct buf body;
 
     if (s->auth_ask)
         chan_ask_cancel(gate->keyring_asks, s->auth_ask);
     s->auth_ask = 0;
-    session_forget_user(s); /* the server had agreed, the client did not */
     if (!s->auth_running)
         return;
     s->auth_running = false;

@@ -16,6 +16,8 @@
 #define RATE_WINDOW (30 * NS_PER_S)
 #define PENDING_MAX (128u << 10)
 #define QUEUE_MAX   (256u << 10)
+/* Not greeted yet, or with a 554: nothing but QUIT may come. */
+#define TIMEOUT_STRANGER (30 * NS_PER_S)
 
 /* ---- the stream's callbacks ---- */
 
@@ -77,7 +79,12 @@ on_closed(void *ctx, int status, const char *why)
 {
     struct session *s = ctx;
 
-    (void)status;
+    /* The client has said its last word and may still listen: a message that is on its way to the
+     * disk is answered, or the client would send it once more. */
+    if (status == 0 && s->tx && s->tx->committing && !s->ending) {
+        s->half = true;
+        return;
+    }
     report_closed(s, why);
     session_free(s);
 }
@@ -121,7 +128,8 @@ session_limit(const struct session *s, bool *ret_body)
 
     *ret_body = state == SMTP_DATA || state == SMTP_BDAT;
     if (!*ret_body)
-        return s->begun ? c->timeout_command : MIN(c->timeout_command, 30 * NS_PER_S);
+        return s->begun && !s->refused ? c->timeout_command
+                                       : MIN(c->timeout_command, TIMEOUT_STRANGER);
     return s->tx && s->tx->body.size ? c->timeout_block : c->timeout_data;
 }
 
@@ -143,6 +151,16 @@ session_too_slow(struct session *s, uint64_t now)
     return (double)got * NS_PER_S < (double)s->setup->smtp->min_rate * (double)window;
 }
 
+/* Has a message been under way for so long, without one being sent? */
+static bool
+session_stays(const struct session *s, uint64_t now)
+{
+    enum smtp_server_state state = smtp_server_state(s->smtp);
+
+    return s->tx && !smtp_server_waiting(s->smtp) && state != SMTP_DATA && state != SMTP_BDAT &&
+           s->tx->begun && now - s->tx->begun >= s->setup->smtp->timeout_session;
+}
+
 static void
 session_clock(void *ctx)
 {
@@ -153,7 +171,9 @@ session_clock(void *ctx)
     if (s->ending || !s->stream)
         return;
     limit = session_limit(s, &body);
-    quiet = MAX(stream_last_in(s->stream), s->since);
+    /* A command, a PROXY header or a handshake has its whole time from our last word on, however
+     * it is cut: one byte a second is no reason to wait longer. A body has a rate to keep. */
+    quiet = body ? MAX(stream_last_in(s->stream), s->since) : s->since;
     quiet = now > quiet ? now - quiet : 0;
     if (!body || s->paused)
         s->rate_at = 0;
@@ -173,7 +193,8 @@ session_clock(void *ctx)
         session_close(s, "4.4.2", "The message comes too slowly");
         return;
     }
-    if (now - s->started >= s->setup->smtp->timeout_session && session_between(s)) {
+    if (now - s->started >= s->setup->smtp->timeout_session &&
+        (session_between(s) || session_stays(s, now))) {
         session_close(s, "4.4.2", "The session has lasted long enough, come again");
         return;
     }
@@ -231,7 +252,8 @@ session_known(struct session *s, const struct endpoint *peer)
     if (!s->smtp || pipeline_init(&s->pipeline, &su->plan, &s->facts, gate->links.loop,
                                   gate->links.dns, session_staged, s) < 0)
         return false;
-    smtp_server_set_trusted(s->smtp, s->trusted);
+    /* Where it may not relay, trust still pardons its line ends. */
+    smtp_server_set_trusted(s->smtp, s->facts.trusted);
     return true;
 }
 
@@ -324,6 +346,7 @@ session_open(struct gate *gate, struct gate_listener *at, int fd, const struct e
     const struct setup_listen *listen = setup_listen(gate->setup, str_c(at->name));
     const struct stream_limits limits = {.max_pending = PENDING_MAX, .max_queue = QUEUE_MAX};
     struct session *s;
+    bool proxied;
 
     metric_add(METRIC_CONNECTIONS, 1);
     if (!listen || gate->stopping || gate->nsessions >= gate->setup->smtp->max_sessions ||
@@ -337,12 +360,11 @@ session_open(struct gate *gate, struct gate_listener *at, int fd, const struct e
         return;
     }
     s->facts.client = *peer;
-    if (session_wants_proxy(s, peer)) {
-        s->proxy = malloc(sizeof(*s->proxy));
-        if (s->proxy)
-            proxy_init(s->proxy);
-    }
-    s->stream = stream_create(gate->links.loop, fd, &session_stream_ops, s, &limits);
+    proxied = session_wants_proxy(s, peer);
+    if (proxied && (s->proxy = malloc(sizeof(*s->proxy))))
+        proxy_init(s->proxy);
+    if (!proxied || s->proxy) /* the balancer must never pass for the client */
+        s->stream = stream_create(gate->links.loop, fd, &session_stream_ops, s, &limits);
     if (!s->stream) {
         refuse_now(fd);
         session_free(s);
@@ -380,8 +402,8 @@ session_free(struct session *s)
         loop_call_cancel(gate->links.loop, &s->end);
         loop_timer_stop(&s->timer);
         loop_timer_stop(&s->delay);
-        session_auth_cancel(s);
-        pipeline_done(&s->pipeline);
+        session_auth_stop(s);
+        pipeline_stop(&s->pipeline);
         smtp_server_free(s->smtp);
         s->smtp = NULL;
         if (s->stream)
@@ -401,6 +423,7 @@ session_free(struct session *s)
     } else {
         gate->nghosts--;
     }
+    pipeline_done(&s->pipeline);
     setup_unref(s->setup);
     free(s->helo);
     free(s->user);

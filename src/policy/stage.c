@@ -229,7 +229,7 @@ pipeline_init(struct pipeline *p, const struct stage_plan *plan, struct stage_fa
 }
 
 void
-pipeline_done(struct pipeline *p)
+pipeline_stop(struct pipeline *p)
 {
     if (!p->plan)
         return;
@@ -237,8 +237,15 @@ pipeline_done(struct pipeline *p)
         run_cancel_asks(&p->runs[i]);
     loop_timer_stop(&p->timer);
     free(p->runs);
+    *p = (struct pipeline){.client_name = p->client_name, .stage = STAGE_MAX_};
+}
+
+void
+pipeline_done(struct pipeline *p)
+{
+    pipeline_stop(p);
     free(p->client_name);
-    *p = (struct pipeline){.stage = STAGE_MAX_};
+    p->client_name = NULL;
 }
 
 void

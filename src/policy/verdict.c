@@ -44,30 +44,59 @@ verdict_copy(struct arena *arena, const struct finding *f)
     return (copy->rule.p && copy->text.p) ? copy : NULL;
 }
 
+static bool
+finding_acts(const struct finding *f)
+{
+    return f->action != VERDICT_PASS && !f->observed;
+}
+
+static void
+verdict_link(struct verdict *v, struct finding *f)
+{
+    if (v->last)
+        v->last->next = f;
+    else
+        v->first = f;
+    v->last = f;
+    v->n++;
+    if (!f->observed)
+        v->sum += f->weight;
+    if (finding_acts(f))
+        v->decisive = verdict_stronger(v->decisive, f);
+}
+
 const struct finding *
 verdict_add(struct verdict *v, const struct finding *f)
 {
     struct finding *copy = v->n < VERDICT_FINDINGS_MAX ? verdict_copy(v->arena, f) : NULL;
-    bool acts = f->action != VERDICT_PASS && !f->observed;
 
     if (!copy) {
         v->lost++;
-        if (!acts)
+        if (!finding_acts(f))
             return NULL;
         v->decisive = verdict_stronger(v->decisive, &verdict_no_room);
         return &verdict_no_room;
     }
-    if (v->last)
-        v->last->next = copy;
-    else
-        v->first = copy;
-    v->last = copy;
-    v->n++;
-    if (!f->observed)
-        v->sum += f->weight;
-    if (acts)
-        v->decisive = verdict_stronger(v->decisive, copy);
+    verdict_link(v, copy);
     return copy;
+}
+
+void
+verdict_forget(struct verdict *v, unsigned stage)
+{
+    struct finding *list = v->first, *next;
+
+    v->first = v->last = NULL;
+    v->decisive = NULL;
+    v->sum = 0;
+    v->n = 0;
+    for (struct finding *f = list; f; f = next) {
+        next = f->next;
+        if (f->stage == stage)
+            continue;
+        f->next = NULL;
+        verdict_link(v, f);
+    }
 }
 
 const char *

@@ -29,13 +29,12 @@ struct finding {
     uint16_t code;        /* reply, when action is not PASS: 450, 550 ... */
     const char *enhanced; /* "5.7.1"; static */
     struct str text;      /* of the reply; says what happened and what to do */
-    const struct finding *next;
+    struct finding *next;
 };
 
 struct verdict {
     struct arena *arena; /* findings and their texts live here */
-    const struct finding *first;
-    struct finding *last;
+    struct finding *first, *last;
     const struct finding *decisive; /* first refusal that acts, else first tempfail, else NULL */
     int64_t sum;                    /* of the weights that count */
     unsigned n, lost;
@@ -47,6 +46,8 @@ void verdict_init(struct verdict *v, struct arena *arena);
 const struct finding *verdict_add(struct verdict *v, const struct finding *f);
 /* The stronger of two decisive findings; NULL is none. */
 const struct finding *verdict_stronger(const struct finding *a, const struct finding *b);
+/* What that stage found counts no more: it is about to be run again. Memory stays the arena's. */
+void verdict_forget(struct verdict *, unsigned stage);
 const char *verdict_action_name(uint8_t action); /* "pass" "tempfail" "refuse" */
 
 #endif

@@ -53,6 +53,8 @@ struct rig {
     struct chan *keyring, *keeper, *courier;             /* the gate's ends */
     struct chan *keyring_end, *keeper_end, *courier_end; /* the fakes' ends */
     struct str (*file)(void *ctx, struct str path);
+    const struct check *const *checks; /* NULL: those of the program */
+    size_t nchecks;
     struct buf events;
     struct rig_message messages[RIG_MESSAGES];
     unsigned nmessages, nvoid;
@@ -207,8 +209,8 @@ rig_start(const char *text, unsigned segments)
     links.keeper = rig.keeper;
     links.courier = rig.courier;
     links.file = rig.file;
-    links.checks = checks_table;
-    links.nchecks = checks_count;
+    links.checks = rig.checks ? rig.checks : checks_table;
+    links.nchecks = rig.checks ? rig.nchecks : checks_count;
     if (!OK(gate_create(&rig.gate, &links, rig.conf, &why) == 0, "a gate %s", why.text))
         return false;
     rig_listen();

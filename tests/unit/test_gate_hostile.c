@@ -1,0 +1,270 @@
+/*
+ * tests/unit/test_gate_hostile.c - clients that leave, drip, repeat themselves and wait in odd
+ * places: what the gate keeps, forgets and says then.
+ */
+#include "gate/inner.h"
+#include "gate_rig.h"
+
+static const char conf[] = "hostname = mx.gate.test\n"
+                           "trusted = 127.0.0.2\n"
+                           "listen smtp { address = 127.0.0.1:25 }\n"
+                           "domain any.test { inside = smtp://127.0.0.1:1\n }\n"
+                           "smtp { timeout_command = 300ms\n }\n";
+
+/* A check that names each client, as a resolver's answer would. */
+static enum step
+name_run(struct check_run *run, enum check_event event)
+{
+    (void)event;
+    check_client_name(run, STR("friend.far.test"));
+    return STEP_NEXT;
+}
+
+/* And one that weighs each EHLO. */
+static enum step
+weigh_run(struct check_run *run, enum check_event event)
+{
+    (void)event;
+    check_find(run, &(struct finding){.name = "heavy", .weight = 100, .rule = STR("x")});
+    return STEP_NEXT;
+}
+
+static const struct check check_name = {.name = "client",
+                                        .stage = STAGE_CONNECT,
+                                        .join = STAGE_CONNECT,
+                                        .place = CHECK_IN_GATE,
+                                        .all_clients = true,
+                                        .mode = CHECK_ON,
+                                        .run = name_run};
+static const struct check check_weigh = {.name = "helo",
+                                         .stage = STAGE_HELO,
+                                         .join = STAGE_HELO,
+                                         .place = CHECK_IN_GATE,
+                                         .mode = CHECK_ON,
+                                         .run = weigh_run};
+static const struct check *const checks[] = {&check_name, &check_weigh};
+
+static bool
+start(const char *text)
+{
+    rig.checks = checks;
+    rig.nchecks = ARRAY_LEN(checks);
+    return rig_start(text, 10);
+}
+
+static void
+greet(struct client *c, const char *from)
+{
+    client_open_from(c, 0, from);
+    client_expect(c, "220", "greeting");
+    talk(c, "EHLO c.far.test", "250");
+}
+
+static void
+on_reset(int fd)
+{
+    struct linger hard = {.l_onoff = 1};
+
+    setsockopt(fd, SOL_SOCKET, SO_LINGER, &hard, sizeof(hard));
+    close(fd);
+}
+
+/* A plain socket, for ends that a stream does not offer. */
+static int
+raw_mail(const char *last_words)
+{
+    static const char *const lines[] = {"EHLO raw.far.test\r\n", "MAIL FROM:<a@far.test>\r\n",
+                                        "RCPT TO:<b@any.test>\r\n", "DATA\r\n"};
+    struct sockaddr_in to = {.sin_family = AF_INET,
+                             .sin_port = htons(rig.ports[0]),
+                             .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    char got[1024];
+    ssize_t n = 0;
+
+    connect(fd, (struct sockaddr *)&to, sizeof(to));
+    UNTIL(recv(fd, got, sizeof(got), MSG_DONTWAIT) > 0);
+    for (size_t i = 0; i < ARRAY_LEN(lines); i++) {
+        (void)!write(fd, lines[i], strlen(lines[i]));
+        UNTIL((n = recv(fd, got, sizeof(got), MSG_DONTWAIT)) > 0);
+    }
+    OK(n > 3 && memcmp(got, "354", 3) == 0, "a raw client may send its message");
+    (void)!write(fd, last_words, strlen(last_words));
+    return fd;
+}
+
+/* The client is gone before its message is on disk: the event still tells its name. */
+static void
+test_gone(void)
+{
+    int fd;
+
+    if (!start(conf))
+        return;
+    fd = raw_mail("Subject: x\r\n\r\nx\r\n.\r\n");
+    on_reset(fd);
+    UNTIL(events_have("\"type\":\"Reception\""));
+    OK(events_have("\"type\":\"Reception\""), "the message was taken");
+    OK(events_have("\"name\":\"friend.far.test\""), "and its event names the client");
+    UNTIL(!gate_sessions(rig.gate));
+    rig_stop();
+    IS(rig.nmessages, 1, "one message");
+    rig_end();
+}
+
+/* The client closes its half behind the dot and listens. */
+static void
+test_half_closed(void)
+{
+    char got[256] = "";
+    int fd;
+
+    if (!start(conf))
+        return;
+    fd = raw_mail("Subject: x\r\n\r\nx\r\n.\r\n");
+    shutdown(fd, SHUT_WR);
+    UNTIL(recv(fd, got, sizeof(got) - 1, MSG_DONTWAIT) >= 0);
+    OK(str_starts(str_c(got), STR("250 2.0.0 Ok: queued")), "is told that it was taken: %s", got);
+    UNTIL(recv(fd, got, sizeof(got) - 1, MSG_DONTWAIT) == 0);
+    UNTIL(!gate_sessions(rig.gate));
+    IS(gate_sessions(rig.gate), 0, "then the session ends");
+    close(fd);
+    rig_stop();
+    IS(rig.nmessages, 1, "one message");
+    rig_end();
+}
+
+/* EHLO is said again after STARTTLS by everybody: it is weighed once. */
+static void
+test_ehlo_again(void)
+{
+    struct client c;
+
+    if (!start(conf))
+        return;
+    greet(&c, "127.0.0.1");
+    talk(&c, "EHLO c.far.test", "250");
+    talk(&c, "EHLO c.far.test", "250");
+    talk(&c, "MAIL FROM:<a@far.test>", "250");
+    talk(&c, "RCPT TO:<b@else.test>", "550 5.7.1");
+    OK(events_have("\"score\":100,"), "one EHLO counts");
+    OK(!events_have("\"score\":300"), "not each of them");
+    client_shut(&c);
+    rig_stop();
+    rig_end();
+}
+
+static void
+test_drip(void)
+{
+    uint64_t from = clock_mono();
+    struct client c;
+
+    if (!start(conf))
+        return;
+    greet(&c, "127.0.0.1");
+    for (unsigned i = 0; i < 60 && !client_reply_len(&c) && !c.closed; i++) {
+        uint64_t next = clock_mono() + 50 * NS_PER_MS;
+
+        client_say(&c, "x");
+        UNTIL(clock_mono() >= next || c.closed);
+    }
+    client_expect(&c, "421 4.4.2", "a command a byte at a time");
+    OK(clock_mono() - from < 3 * NS_PER_S, "ends in the time of one command");
+    client_shut(&c);
+    rig_stop();
+    rig_end();
+}
+
+/* Lines of trusted networks may end in LF on each kind of listener; those of others may not. */
+static void
+test_bare_lines(void)
+{
+    struct client c;
+
+    if (!start(conf))
+        return;
+    greet(&c, "127.0.0.2");
+    client_say(&c, "NOOP\n");
+    client_expect(&c, "250", "a bare LF from a trusted network");
+    talk(&c, "MAIL FROM:<a@far.test>", "250");
+    talk(&c, "RCPT TO:<b@else.test>", "550 5.7.1");
+    client_shut(&c);
+    greet(&c, "127.0.0.1");
+    client_say(&c, "NOOP\n");
+    client_expect(&c, "500 5.5.2", "a bare LF from a stranger");
+    client_shut(&c);
+    rig_stop();
+    rig_end();
+}
+
+/* Content that is refused is thrown away, but not without end. */
+static void
+test_endless(void)
+{
+    static char piece[1u << 20];
+    static const char small[] = "hostname = mx.gate.test\n"
+                                "listen smtp { address = 127.0.0.1:25 }\n"
+                                "domain any.test { inside = smtp://127.0.0.1:1\n }\n"
+                                "smtp { max_size = 65536\n min_rate = 0\n }\n";
+    struct client c;
+
+    memset(piece, 'x', sizeof(piece) - 1);
+    for (size_t i = 78; i + 2 < sizeof(piece); i += 80)
+        memcpy(piece + i, "\r\n", 2);
+    if (!start(small))
+        return;
+    for (unsigned bdat = 0; bdat < 2; bdat++) {
+        greet(&c, "127.0.0.1");
+        talk(&c, "MAIL FROM:<a@far.test>", "250");
+        talk(&c, "RCPT TO:<b@any.test>", "250");
+        if (bdat)
+            client_say(&c, "BDAT 18446744073709551615 LAST\r\n");
+        else
+            talk(&c, "DATA", "354");
+        for (unsigned i = 0; i < 40 && c.s && !c.closed; i++) {
+            client_say(&c, piece);
+            UNTIL(c.closed || !c.s || stream_queued(c.s) < 1000);
+        }
+        UNTIL(!gate_sessions(rig.gate));
+        IS(gate_sessions(rig.gate), 0, "%s ends", bdat ? "an endless chunk" : "a message");
+        client_shut(&c);
+    }
+    rig_stop();
+    rig_end();
+}
+
+/* A refused client that never says QUIT. */
+static void
+test_denied_stays(void)
+{
+    struct client c;
+
+    if (!rig_start("hostname = mx.gate.test\ndenied = 127.0.0.66\n"
+                   "listen smtp { address = 127.0.0.1:25 }\n"
+                   "smtp { timeout_command = 300ms\n lookup_client = no\n }\n",
+                   10))
+        return;
+    client_open_from(&c, 0, "127.0.0.66");
+    client_expect(&c, "554", "a denied network");
+    talk(&c, "EHLO x", "503 5.5.1");
+    client_expect(&c, "421 4.4.2", "and its time is short");
+    UNTIL(c.closed);
+    client_shut(&c);
+    rig_stop();
+    rig_end();
+}
+
+int
+main(void)
+{
+    alarm(120);
+    test_gone();
+    test_half_closed();
+    test_ehlo_again();
+    test_drip();
+    test_bare_lines();
+    test_endless();
+    test_denied_stays();
+    return tap_done();
+}
