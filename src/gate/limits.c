@@ -54,16 +54,19 @@ link_newest(struct limits *l, struct limit *e)
     l->newest = e;
 }
 
-/* Makes room for one: the oldest that nobody holds. Looks at a few only, so that a table full of
- * open sessions costs no walk. */
+/* Makes room for one: the oldest that nobody holds. Those that are held go to the front on the way:
+ * long sessions would else stand at the end and each newcomer would walk over all of them. */
 static bool
 limits_evict(struct limits *l)
 {
-    struct limit *e = l->oldest;
+    for (size_t left = l->map.n; left && l->oldest; left--) {
+        struct limit *e = l->oldest;
 
-    for (unsigned i = 0; e && i < 64; i++, e = e->newer) {
-        if (e->sessions)
+        if (e->sessions) {
+            unlink_entry(l, e);
+            link_newest(l, e);
             continue;
+        }
         map_del(&l->map, str_of(e->key, LIMITS_KEY));
         unlink_entry(l, e);
         free(e);

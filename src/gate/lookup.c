@@ -24,6 +24,7 @@ struct lookup_entry {
     struct lookup *lookup;
     uint8_t kind;
     bool asked;     /* waits for an answer: never forgotten */
+    bool telling;   /* its answer is being read: not now */
     uint64_t until; /* mono ns */
     uint64_t ask;
     struct lookup_wait *waits;
@@ -189,6 +190,7 @@ entry_tell(struct lookup_entry *e)
     struct lookup_wait *list = e->waits;
 
     e->waits = NULL;
+    e->telling = true;
     if (list)
         list->prev = &list;
     while (list) {
@@ -197,6 +199,7 @@ entry_tell(struct lookup_entry *e)
         wait_remove(w);
         w->fn(w->ctx, &e->answer);
     }
+    e->telling = false;
 }
 
 /* u8 result, u32 ttl_s, u16 n, n * str address */
@@ -290,7 +293,7 @@ evict(struct lookup *l)
     for (unsigned i = 0; e && l->map.n >= l->max && i < 64; i++) {
         struct lookup_entry *newer = e->newer;
 
-        if (!e->asked && !e->waits)
+        if (!e->asked && !e->waits && !e->telling)
             entry_free(l, e);
         e = newer;
     }

@@ -242,6 +242,29 @@ test_body(void)
     arena_done(&arena);
 }
 
+/* Long sessions stand at the old end of the table: room is made behind them. */
+static void
+test_limits_held(void)
+{
+    struct limits l;
+    struct limit *e;
+    char name[16];
+
+    limits_init(&l, 400);
+    for (unsigned i = 0; i < 200; i++) {
+        e = limits_user(&l, str_of(name, str_fmt(name, sizeof(name), "long%u", i)));
+        e->sessions = 1;
+    }
+    for (unsigned i = 0; i < 1000; i++)
+        OK(limits_user(&l, str_of(name, str_fmt(name, sizeof(name), "short%u", i))),
+           "old sessions keep no newcomer out");
+    for (unsigned i = 0; i < 200; i++) {
+        e = limits_user(&l, str_of(name, str_fmt(name, sizeof(name), "long%u", i)));
+        OK(e && e->sessions == 1, "and are not forgotten");
+    }
+    limits_done(&l);
+}
+
 int
 main(void)
 {
@@ -252,6 +275,7 @@ main(void)
     test_srs_seeds();
     test_received();
     test_limits();
+    test_limits_held();
     test_body();
     return tap_done();
 }

@@ -22,7 +22,7 @@ static const char conf[] =
     "ldap_url = ldap://127.0.0.1/dc=x\n recipient_query = (mail=%s)\n }\n"
     "domain ask.test { inside = smtp://127.0.0.1:1\n recipients = callout\n delimiter = +\n }\n"
     "domain back.test { role = backup\n }\n"
-    "smtp { lookup_client = no\n unknown_rcpts_network = 30/1h\n }\n";
+    "smtp { lookup_client = no\n unknown_rcpts_network = 30/1h\n lookup_cache = 16\n }\n";
 
 static struct snapshot snap;
 
@@ -153,6 +153,7 @@ test_cases(void)
 /* ---- through a gate, with a keeper and a courier played by the test ---- */
 
 static unsigned lookups, callouts;
+static uint64_t late;
 
 static void
 peer_message(void *ctx, uint16_t type, uint64_t id, struct wire *body, int fd)
@@ -185,6 +186,11 @@ peer_message(void *ctx, uint16_t type, uint64_t id, struct wire *body, int fd)
         wire_str(body);
         address = wire_str(body);
         callouts++;
+        if (str_eq(address, STR("late+x@ask.test"))) {
+            late = id; /* the test answers it */
+            buf_done(&out);
+            return;
+        }
         put_u8(&out, str_eq(address, STR("here@ask.test"))     ? LOOKUP_FOUND
                      : str_eq(address, STR("policy@ask.test")) ? LOOKUP_REFUSED
                                                                : LOOKUP_UNKNOWN);
@@ -302,6 +308,47 @@ test_joined(void)
     client_shut(&a);
     talk(&b, "NOOP", "250");
     client_shut(&b);
+    finish();
+}
+
+/* An answer that two wait for, while the cache is full of younger ones: the first to hear it asks
+ * for the name without its extension, and the answer must not be forgotten to make room. */
+static void
+test_full_cache(void)
+{
+    struct client a, b, c;
+    struct buf out;
+    char line[64];
+
+    if (!start())
+        return;
+    greet(&a, "127.0.0.1");
+    greet(&b, "127.0.0.1");
+    greet(&c, "127.0.0.1");
+    talk(&a, "MAIL FROM:<a@far.test>", "250");
+    talk(&b, "MAIL FROM:<a@far.test>", "250");
+    talk(&c, "MAIL FROM:<a@far.test>", "250");
+    late = 0;
+    client_say(&a, "RCPT TO:<late+x@ask.test>\r\n");
+    client_say(&b, "RCPT TO:<late+x@ask.test>\r\n");
+    UNTIL(late);
+    for (unsigned i = 0; i < 18; i++) {
+        str_fmt(line, sizeof(line), "RCPT TO:<u%u@ldap.test>", i);
+        talk(&c, line, "550 5.1.1");
+    }
+    buf_init(&out, 256);
+    put_u8(&out, LOOKUP_UNKNOWN);
+    put_u16(&out, 550);
+    put_str(&out, STR("no such user"));
+    chan_send(rig.courier_end, ASK_CALLOUT_ANSWER, late, &out, -1);
+    buf_done(&out);
+    client_expect(&a, "550 5.1.1", "the first who waited");
+    OK(last_has("no such user"), "hears the words: %s", last);
+    client_expect(&b, "550 5.1.1", "the second");
+    OK(last_has("no such user"), "hears them too: %s", last);
+    client_shut(&a);
+    client_shut(&b);
+    client_shut(&c);
     finish();
 }
 
@@ -444,6 +491,7 @@ main(void)
     test_cases();
     test_directories();
     test_joined();
+    test_full_cache();
     test_inside();
     test_forwarding();
     test_harvest();
