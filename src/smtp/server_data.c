@@ -9,7 +9,8 @@
 #include "core/err.h"
 #include "smtp/server_inner.h"
 
-#define CHUNK_DIGITS_MAX 20u /* RFC 3030 2 */
+#define CHUNK_DIGITS_MAX 20u         /* RFC 3030 2 */
+#define THROWN_EXTRA     (16u << 20) /* beyond twice the largest message */
 
 static const struct smtp_refusal need_mail = {503, "5.5.1", "Say MAIL first"};
 static const struct smtp_refusal no_rcpts = {554, "5.5.1", "No valid recipients"};
@@ -68,6 +69,19 @@ judge(const struct smtp_server *s)
     return NULL;
 }
 
+/* Content that is refused is read to its end, so that the reply is seen; but not for ever. */
+static void
+throw_away(struct smtp_server *s, size_t n, const struct smtp_refusal *r)
+{
+    uint64_t max = s->conf->max_size;
+
+    s->thrown += n;
+    if (!max || s->thrown <= 2 * max + THROWN_EXTRA || s->state == SMTP_CLOSED)
+        return;
+    smtp_say(s, r->code ? r : &too_big);
+    smtp_hang_up(s);
+}
+
 /* The framer's sink. */
 static void
 pass_on(void *ctx, const char *p, size_t n)
@@ -75,7 +89,11 @@ pass_on(void *ctx, const char *p, size_t n)
     struct smtp_server *s = ctx;
     struct smtp_txn *t = s->txn;
 
-    if (t->refusal || s->state == SMTP_CLOSED)
+    if (t->refusal) {
+        throw_away(s, n, t->refusal);
+        return;
+    }
+    if (s->state == SMTP_CLOSED)
         return;
     t->body_bytes += n;
     header_scan_feed(&t->scan, p, n);
@@ -196,6 +214,8 @@ smtp_body_bdat(struct smtp_server *s, const char *p, size_t n)
         n = (size_t)s->chunk_left;
     if (!s->chunk_refusal)
         smtp_framer_feed(&s->txn->framer, p, n);
+    else
+        throw_away(s, n, s->chunk_refusal);
     s->chunk_left -= n;
     if (!s->chunk_left && s->state == SMTP_BDAT)
         end_chunk(s);

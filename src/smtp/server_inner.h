@@ -47,6 +47,7 @@ struct smtp_server {
     struct smtp_txn *txn;
     uint64_t chunk_size;                      /* octets of the present BDAT, as announced */
     uint64_t chunk_left;                      /* of them still to come */
+    uint64_t thrown;                          /* octets of refused content since MAIL */
     const struct smtp_refusal *chunk_refusal; /* they are thrown away; then this is said, if code */
     enum smtp_server_state state;
     enum smtp_owed owed;

@@ -63,6 +63,7 @@ smtp_do_mail(struct smtp_server *s, struct str arg)
         return;
     }
     s->mails++;
+    s->thrown = 0;
     r = read_mail(s, arg, &params);
     if (!r && !(s->txn = calloc(1, sizeof(*s->txn))))
         r = &no_memory;
