@@ -41,13 +41,17 @@ static bool
 server_find(struct sasl_server *s)
 {
     struct str user = str_of(s->user, s->user_n);
+    char folded[SASL_USER_MAX + 1];
     uint8_t made[SCRAM_HASH];
 
     memset(&s->verifier, 0, sizeof(s->verifier));
     s->known = s->lookup && s->lookup(s->ctx, user, &s->verifier) == 0;
     if (s->known)
         return true;
-    if (!sasl_hmac(s->secret, sizeof(s->secret), user, made))
+    /* Logins are folded, so a made-up salt must not change with the case of letters either. */
+    memcpy(folded, s->user, s->user_n);
+    str_lower(folded, s->user_n);
+    if (!sasl_hmac(s->secret, sizeof(s->secret), str_of(folded, s->user_n), made))
         return false;
     memcpy(s->verifier.salt, made, sizeof(s->verifier.salt));
     memcpy(s->verifier.stored_key, made, SCRAM_HASH);

@@ -219,8 +219,10 @@ test_logins(void)
     IS(login("a=b,c", "pencil", salt1), SASL_OK, "a name that needs escapes");
     IS(login("nobody", "pencil", salt1), SASL_FAIL, "unknown user");
     IS(login("nobody", "other", salt2), SASL_FAIL, "unknown user again");
-    IS(login("noone", "other", salt3), SASL_FAIL, "another unknown user");
+    IS(login("NoBody", "other", salt3), SASL_FAIL, "in capitals");
     TEXT(str_c(salt1), salt2, "an unknown user's salt is steady");
+    TEXT(str_c(salt1), salt3, "also in another case, as a known one's is");
+    IS(login("noone", "other", salt3), SASL_FAIL, "another unknown user");
     OK(strcmp(salt1, salt3) != 0, "and his own");
 }
 
