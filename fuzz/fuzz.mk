@@ -8,8 +8,9 @@ FUZZ_SUITES ?= $(or $(GAPURA_SUITES),../shared/suites)
 FUZZ := $(patsubst fuzz/fuzz_%.c,%,$(wildcard fuzz/fuzz_*.c))
 FUZZ_OUT := build/fuzz
 # Folders that targets call; a target for another folder adds it here.
-FUZZ_FOLDERS ?= core mail net smtp
-FUZZ_SRC := $(foreach f,$(FUZZ_FOLDERS),$(wildcard src/$(f)/*.c))
+FUZZ_FOLDERS ?= core mail net smtp spool store
+FUZZ_SRC := $(sort $(foreach f,$(FUZZ_FOLDERS),$(wildcard src/$(f)/*.c)) \
+              $(wildcard src/*/settings.c) src/roles/fixed.c)
 FUZZ_FLAGS := -D_GNU_SOURCE -Isrc -Itests/unit -std=gnu17 -O1 -g -fno-omit-frame-pointer \
               -pthread
 FUZZ_SAN := -fsanitize=address,undefined -fno-sanitize-recover=all

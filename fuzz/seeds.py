@@ -43,6 +43,16 @@ def responses(tlv):
     return out
 
 
+CONF = [
+    b"hostname = mx.example.com\ntrusted = 10.0.0.0/8, [2001:db8::]/32\n"
+    b"listen smtp {\n  address = 0.0.0.0:25, [::]:25\n  kind = inbound\n  banner = \"a, b \\\" # c\"\n}\n"
+    b"domain one.test {\n  inside = smtp://127.0.0.1:26\n  recipients = any\n}\n"
+    b"smtp {\n  max_size = 10 MB\n  timeout_command = 5m\n  connections_per_network = 100/s burst 20\n}\n"
+    b"delivery {\n  retry = 5m, 1h\n}\n",
+    b'hostname = a.test\ninclude "conf.d/*.conf"\n\0spool {\n segment = 8 MB\n}\n\0tenant t {\n number = 1\n}\n',
+    b"colour = blue\nlisten x {\n  adress = 1\n}\nlisten x {\n}\nfrontier {\n}\nspool {\n segment = 1 KB\n",
+]
+
 GREET = b"220 mx ESMTP\r\n"
 CLIENT = [
     GREET + b"250-mx\r\n250-SIZE 10000\r\n250 PIPELINING\r\n"
@@ -57,6 +67,7 @@ CLIENT = [
 def seeds(suites):
     addresses = load(suites / "address-isemail/tests.json") + load(suites / "address-eai/addresses.json")
     smuggling = load(suites / "smtp-smuggling/sequences.json")
+    yield "conf", CONF
     yield "address", [b"\x07" + address_bytes(r) for r in addresses]
     yield "proxy", [bytes.fromhex(r["hex"]) for r in load(suites / "proxy-envoy/samples.json")]
     yield "smtp_server", ([bytes([c]) + s for c in (0, 24, 47)

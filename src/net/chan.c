@@ -338,10 +338,11 @@ chan_take(struct chan *c)
         c->readable = false;
         return false;
     }
-    if (n <= 0) {
+    if (n < 0) {
         chan_break(c);
         return false;
     }
+    /* Nothing read is the end, or a message without a byte that may still carry descriptors. */
     if (!chan_take_fd(&msg, &fd) || (msg.msg_flags & MSG_TRUNC) || (size_t)n < CHAN_HEAD) {
         fd_close(&fd);
         chan_break(c);

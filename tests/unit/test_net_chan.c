@@ -262,6 +262,14 @@ test_bad_neighbours(struct loop *loop)
     IS(sendmsg(raw, &msg, 0), 12, "three descriptors at once");
     UNTIL(b.closed == 2);
     IS(b.got, 0, "are refused");
+    close(raw);
+    chan_pair(fds);
+    raw = fds[0];
+    chan_renew(b.c, fds[1]);
+    iov.iov_len = 0;
+    IS(sendmsg(raw, &msg, 0), 0, "descriptors beside no byte at all");
+    UNTIL(b.closed == 3);
+    IS(b.got, 0, "are refused as well");
     for (int i = 0; i < 3; i++)
         close(many[i]);
     close(raw);
