@@ -354,6 +354,9 @@ role_main(const struct role_row *row, unsigned index)
     r->index = index;
     for (unsigned i = 0; i < ROLE_MAX_; i++)
         r->early[i] = -1;
+    /* Libraries ask the C library for local time, which would open a file inside the sandbox. */
+    setenv("TZ", "UTC0", 1);
+    tzset();
     signal(SIGPIPE, SIG_IGN);
     signal(SIGINT, SIG_IGN); /* Ctrl-C is the supervisor's: it stops the roles in order */
     signal(SIGHUP, SIG_IGN);
