@@ -1,7 +1,7 @@
 /*
  * core/conf_print.c - the tables of rows as a manual page and as docs/configuration.md.
  *
- * Called by the build and by `gapura conf`. Never says anything that is not in a row.
+ * Called by the build and by `gapura --print-settings`. Never says anything that is not in a row.
  */
 #include "core/conf_inner.h"
 

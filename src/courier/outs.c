@@ -182,7 +182,7 @@ out_wait(struct out *o)
     if (!q->told)
         event_warning("outcomes wait to be written: the log has no room or its disk failed; no "
                       "mail is lost, what was just delivered may be sent again after a crash; "
-                      "see `gapura doctor` for space and disk");
+                      "look at the disk; `gapura top` shows the segments");
     q->told = true;
 }
 

@@ -106,6 +106,17 @@ load(struct checker *c, const struct conf_section *at, struct str path, uint8_t 
     return text;
 }
 
+/* The keeper reads tables itself, again and again; that they are there is seen here. */
+static void
+must_read(struct checker *c, const struct conf_section *at, const char *row, struct str path)
+{
+    char name[4096];
+    if (!path.n || !str_copy(path, name, sizeof name) || !access(name, R_OK))
+        return;
+    conf_fail(c->errs, at->file, at->line, "domain \"%.*s\": cannot read the %s %s: %s",
+              STR_ARG(at->label), row, name, err_text(-errno));
+}
+
 static void
 check_certificates(struct checker *c, const struct conf_section *s, const struct settings_listen *l)
 {
@@ -203,8 +214,12 @@ check_routes(struct checker *c)
 static void
 check_domains(struct checker *c)
 {
-    for (const struct conf_section *s = conf_first(c->conf, "domain"); s; s = conf_next(s))
-        load(c, s, ((const struct settings_domain *)s->data)->ldap_password, BUNDLE_FOR_KEEPER);
+    for (const struct conf_section *s = conf_first(c->conf, "domain"); s; s = conf_next(s)) {
+        const struct settings_domain *d = s->data;
+        load(c, s, d->ldap_password, BUNDLE_FOR_KEEPER);
+        must_read(c, s, "recipient_table", d->recipient_table);
+        must_read(c, s, "aliases", d->aliases);
+    }
 }
 
 static void

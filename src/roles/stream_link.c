@@ -5,6 +5,7 @@
 
 #include "core/clock.h"
 #include "core/event.h"
+#include "core/metric.h"
 #include "roles/settings.h"
 #include "roles/stream_link.h"
 #include "store/asks.h"
@@ -81,9 +82,14 @@ on_woken(void *ctx)
     if (!l->writer)
         return;
     spool_writer_poll(l->writer);
+    spool_writer_stats(l->writer, &stats);
+    metric_add(METRIC_SYNCS, stats.syncs - l->counted.syncs);
+    metric_add(METRIC_BATCHES, stats.batches - l->counted.batches);
+    metric_add(METRIC_SPOOL_BYTES, stats.bytes - l->counted.bytes);
+    metric_add(METRIC_SPOOL_ERRORS, stats.errors - l->counted.errors);
+    l->counted = stats;
     if (!l->failures || spool_writer_state(l->writer) != SPOOL_WRITER_READY)
         return;
-    spool_writer_stats(l->writer, &stats);
     if (stats.batches > l->batches_failed)
         l->failures = 0; /* the disk takes what is written again */
 }

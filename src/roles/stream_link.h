@@ -12,6 +12,7 @@ struct stream_link {
     uint16_t stream;
     uint32_t node, epoch;
     struct spool_writer *writer;
+    struct spool_writer_stats counted; /* what metrics know of its counters */
     struct loop_waker *waker;
     struct loop_timer again; /* asks anew after "full" */
     unsigned wanted;         /* segments that the writer waits for */
