@@ -11,6 +11,7 @@
 
 #define IDS_MAX    20u
 #define RCPTS_SHOW 50u
+#define EARLY_MAX  4096u
 
 struct explain {
     struct control_call *call;
@@ -21,6 +22,15 @@ struct explain {
     unsigned lines;
     bool found;
     struct buf text;
+    /* What the log tells of a message before the message itself: our stream's epoch may be older
+     * than the gate's. */
+    struct early_line {
+        const char *what;
+        uint64_t wall;
+        char *text;
+        size_t n;
+    } * early;
+    size_t nearly, early_cap;
 };
 
 static void
@@ -34,7 +44,7 @@ stamp(struct buf *b, uint64_t wall)
 
 /* A line for people in "text", and the same facts in fields. */
 static void
-tell(struct explain *x, const char *what, uint64_t wall)
+tell_text(struct explain *x, const char *what, uint64_t wall, struct str text)
 {
     struct control_call *call = x->call;
     char id[SPOOL_ID_TEXT];
@@ -43,10 +53,50 @@ tell(struct explain *x, const char *what, uint64_t wall)
     control_text(call, "what", str_c(what));
     if (wall)
         control_number(call, "at", wall / NS_PER_S);
-    control_text(call, "text", buf_view(&x->text));
+    control_text(call, "text", text);
     control_line(call);
-    buf_clear(&x->text);
     x->lines++;
+}
+
+static void
+tell(struct explain *x, const char *what, uint64_t wall)
+{
+    tell_text(x, what, wall, buf_view(&x->text));
+    buf_clear(&x->text);
+}
+
+/* Keeps the line until the message was told; at most EARLY_MAX, the rest comes at once. */
+static void
+tell_later(struct explain *x, const char *what, uint64_t wall)
+{
+    if (x->nearly == x->early_cap) {
+        size_t cap = x->early_cap ? 2 * x->early_cap : 16;
+        struct early_line *more =
+            cap > EARLY_MAX ? NULL : realloc(x->early, cap * sizeof *x->early);
+        if (!more) {
+            tell(x, what, wall);
+            return;
+        }
+        x->early = more;
+        x->early_cap = cap;
+    }
+    x->early[x->nearly++] =
+        (struct early_line){what, wall, strndup(x->text.p, x->text.n), x->text.n};
+    buf_clear(&x->text);
+}
+
+static void
+tell_early(struct explain *x)
+{
+    for (size_t i = 0; i < x->nearly; i++) {
+        struct early_line *e = &x->early[i];
+        if (e->text)
+            tell_text(x, e->what, e->wall, str_of(e->text, e->n));
+        free(e->text);
+    }
+    free(x->early);
+    x->early = NULL;
+    x->nearly = x->early_cap = 0;
 }
 
 static const char *const class_names[] = {"system", "inside", "transactional", "bulk"};
@@ -113,7 +163,7 @@ tell_intent(struct explain *x, const struct spool_intent *in)
         buf_fmt(&x->text, "at %s ", endpoint_show(&in->peer, peer));
     buf_fmt(&x->text, "from %s: ", source_name(x->call->c, in->source));
     ordinals_text(&x->text, in->ordinals_wire, in->nordinals);
-    tell(x, "intent", 0);
+    tell_later(x, "intent", 0);
 }
 
 static void
@@ -144,7 +194,7 @@ tell_outcome(struct explain *x, const struct spool_outcome *o)
         buf_fmt(&x->text, "; %s at %.19s", o->result == SPOOL_ASIDE ? "removed" : "next attempt",
                 due);
     }
-    tell(x, "outcome", o->wall);
+    tell_later(x, "outcome", o->wall);
 }
 
 static int
@@ -276,6 +326,7 @@ explain_id(struct explain *x, const struct spool_id *id)
     x->id = *id;
     x->found = false;
     err = each_record(x, tell_record);
+    tell_early(x);
     if (err == 0 && x->found)
         tell_now(x);
     return err;
