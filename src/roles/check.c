@@ -13,8 +13,8 @@
 #include "gate/settings.h"
 #include "gate/setup.h"
 #include "net/tls.h"
+#include "roles/bounds.h"
 #include "roles/check.h"
-#include "roles/plan.h"
 #include "roles/settings.h"
 #include "store/settings.h"
 
@@ -156,8 +156,7 @@ check_listens(struct checker *c)
     for (const struct conf_section *s = conf_first(c->conf, "listen"); s; s = conf_next(s)) {
         const struct settings_listen *l = s->data;
         n += l->address.n;
-        if (s->label.n >= sizeof(((struct plan_listen *)0)->name) ||
-            str_eq(s->label, STR("metrics")))
+        if (s->label.n >= PLAN_NAME_MAX || str_eq(s->label, STR("metrics")))
             conf_fail(c->errs, s->file, s->line,
                       "listen \"%.*s\": the name is too long, or kept for the metrics page",
                       STR_ARG(s->label));

@@ -9,11 +9,11 @@
 
 #include "core/wire.h"
 #include "gate/settings.h"
+#include "roles/bounds.h"
 #include "roles/bundle.h"
 #include "roles/check.h"
 #include "roles/fixed.h"
 #include "roles/loader.h"
-#include "roles/plan.h"
 #include "roles/role.h"
 #include "roles/sandbox.h"
 #include "roles/settings.h"

@@ -11,17 +11,12 @@
 #include "core/conf.h"
 #include "core/err.h"
 #include "net/loop.h"
-
-#define PLAN_LISTENS     256u
-#define PLAN_FILES       256u
-#define PLAN_FIXED       64u
-#define PLAN_MESSAGE_MAX (192u << 10)
+#include "roles/bounds.h"
 
 struct plan_listen {
-    char name[64];
+    char name[PLAN_NAME_MAX];
     struct endpoint at;
 };
-enum plan_bundle { PLAN_GATE, PLAN_COURIER, PLAN_RESOLVER, PLAN_KEEPER, PLAN_BARE, PLAN_BUNDLES };
 struct plan {
     uint64_t generation;
     char hostname[256], user[64];
