@@ -162,6 +162,24 @@ buf_drop(struct buf *b, size_t n)
     memmove(b->p, b->p + n, b->n);
 }
 
+/* The code point of a whole sequence of n bytes if it must not be shown raw, else 0: C1 controls,
+ * which terminals obey, line and paragraph separators, which some readers split lines at, and marks
+ * of direction, which make a line look like another one. */
+static unsigned
+json_hidden(const char *p, size_t n)
+{
+    unsigned char a = (unsigned char)p[0], b = (unsigned char)p[1], c;
+
+    if (n == 2)
+        return a == 0xc2 && b < 0xa0 ? b : 0;
+    if (n != 3 || a != 0xe2)
+        return 0;
+    c = (unsigned char)p[2];
+    if (b == 0x80 && (c == 0x8e || c == 0x8f || (c >= 0xa8 && c <= 0xae)))
+        return 0x2000u + (c & 0x3f);
+    return b == 0x81 && c >= 0xa6 && c <= 0xa9 ? 0x2040u + (c & 0x3f) : 0;
+}
+
 void
 buf_json(struct buf *b, struct str s)
 {
@@ -171,6 +189,7 @@ buf_json(struct buf *b, struct str s)
     while (i < s.n && !b->failed) {
         unsigned char c = (unsigned char)s.p[i];
         size_t n = 1;
+        unsigned hidden = 0;
 
         if (c >= 0x20 && c < 0x7f && c != '"' && c != '\\') {
             i++;
@@ -178,19 +197,23 @@ buf_json(struct buf *b, struct str s)
         }
         if (c >= 0x80) {
             n = str_utf8_len(str_from(s, i));
-            if (n) {
+            hidden = n ? json_hidden(s.p + i, n) : 0;
+            if (n && !hidden) {
                 i += n;
                 continue;
             }
         }
         buf_add(b, s.p + plain, i - plain);
-        if (c >= 0x80)
+        if (hidden)
+            buf_fmt(b, "\\u%04x", hidden);
+        else if (c >= 0x80)
             buf_c(b, "\xef\xbf\xbd"); /* U+FFFD, one for each byte that fits nowhere */
         else if (c == '"' || c == '\\')
             buf_add(b, (char[]){'\\', (char)c}, 2);
         else
             buf_fmt(b, "\\u%04x", (unsigned)c);
-        plain = ++i;
+        i += hidden ? n : 1;
+        plain = i;
     }
     if (s.n)
         buf_add(b, s.p + plain, i - plain);

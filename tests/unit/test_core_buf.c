@@ -86,6 +86,11 @@ test_json(void)
     buf_json(&b, STR("\xc3\xa4\xff\xe2\x82x"));
     TEXT(b, "\"\xc3\xa4\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbdx\"", "malformed UTF-8");
     buf_clear(&b);
+    buf_json(&b, STR("\xc2\x9b"
+                     "a\xe2\x80\xa8\xe2\x80\xae\xe2\x81\xa9\xc2\x85\xc2\xa0"));
+    TEXT(buf_view(&b), "\"\\u009ba\\u2028\\u202e\\u2069\\u0085\xc2\xa0\"",
+         "what terminals obey, or take for the end of a line, is spelt out");
+    buf_clear(&b);
     buf_json(&b, STR_NONE);
     TEXT(b, "\"\"", "nothing");
     buf_clear(&b);
