@@ -141,7 +141,7 @@ int pipeline_init(struct pipeline *, const struct stage_plan *, struct stage_fac
                   void *ctx);
 /* Nothing is asked or told any more; the client's name stays readable. Safe on a zeroed one. */
 void pipeline_stop(struct pipeline *);
-void pipeline_done(struct pipeline *); /* safe on a zeroed one, or behind pipeline_stop() */
+void pipeline_done(struct pipeline *); /* likewise; also behind pipeline_stop() */
 /* Runs a stage; findings of its rows go to v. True: over, *ret_decisive is set (NULL: go on).
  * False: done() will be called from the loop. */
 bool pipeline_run(struct pipeline *, enum stage, struct verdict *v,

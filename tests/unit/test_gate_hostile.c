@@ -2,6 +2,8 @@
  * tests/unit/test_gate_hostile.c - clients that leave, drip, repeat themselves and wait in odd
  * places: what the gate keeps, forgets and says then.
  */
+#include <sys/resource.h>
+
 #include "gate/inner.h"
 #include "gate_rig.h"
 
@@ -255,6 +257,47 @@ test_denied_stays(void)
     rig_end();
 }
 
+/* No descriptor is left: the connection waits, the loop sleeps, and later it is served. */
+static void
+test_descriptors(void)
+{
+    struct sockaddr_in to = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    struct rlimit was, low;
+    struct client c;
+    unsigned turns = 0;
+    char got[64];
+    int fd;
+
+    if (!start(conf))
+        return;
+    greet(&c, "127.0.0.1"); /* the log has its segment */
+    client_shut(&c);
+    UNTIL(!gate_sessions(rig.gate));
+    to.sin_port = htons(rig.ports[0]);
+    fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    getrlimit(RLIMIT_NOFILE, &was);
+    low = was;
+    low.rlim_cur = 1; /* none is free below it */
+    setrlimit(RLIMIT_NOFILE, &low);
+    connect(fd, (struct sockaddr *)&to, sizeof(to));
+    for (uint64_t end = clock_mono() + 500 * NS_PER_MS; clock_mono() < end; turns++) {
+        struct loop_timer tick;
+
+        loop_timer_init(&tick, rig.loop, rig_tick, NULL);
+        loop_timer_set(&tick, 50 * NS_PER_MS);
+        loop_once(rig.loop, true);
+        loop_timer_stop(&tick);
+    }
+    OK(turns < 100, "the loop turned %u times in half a second", turns);
+    IS(gate_sessions(rig.gate), 0, "nobody is served");
+    setrlimit(RLIMIT_NOFILE, &was);
+    UNTIL(recv(fd, got, sizeof(got), MSG_DONTWAIT) > 0);
+    OK(memcmp(got, "220", 3) == 0, "when there is room the client is greeted");
+    close(fd);
+    rig_stop();
+    rig_end();
+}
+
 int
 main(void)
 {
@@ -266,5 +309,6 @@ main(void)
     test_bare_lines();
     test_endless();
     test_denied_stays();
+    test_descriptors();
     return tap_done();
 }
