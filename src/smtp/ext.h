@@ -6,8 +6,8 @@
 #define GAPURA_SMTP_EXT_H
 
 #include "smtp/line.h"
+#include "smtp/params.h"
 #include "smtp/reply.h"
-#include "smtp/server.h"
 
 struct smtp_ext_state { /* what a row may look at */
     const struct smtp_server_conf *conf;
