@@ -308,6 +308,7 @@ def test_supervisor_killed_takes_its_roles_along(gapura, net):
     g.start()
 
 
+@pytest.mark.skipif("build-san" in str(PROGRAM), reason="the sanitizer build has no system call filter")
 def test_program_tells_its_sandbox(gapura, net):
     """A child of each profile tries what it must not (the trial is in the program itself)."""
     g = gapura(guard(net))
