@@ -11,7 +11,7 @@
 
 #undef alloca /* a macro in glibc: poisoning it as one would warn */
 /* Text: struct str, struct buf and snprintf. Numbers: str_u64 and kin. Processes: fork and exec. */
-#pragma GCC poison strcpy strcat strncpy strncat sprintf vsprintf gets strtok alloca
+#pragma GCC poison strndup strcpy strcat strncpy strncat sprintf vsprintf gets strtok alloca
 #pragma GCC poison atoi atol atoll system popen tmpnam mktemp gmtime localtime ctime asctime
 
 #endif

@@ -342,6 +342,19 @@ str_ihash(struct str s, uint64_t seed)
     return hash_words(s, seed, true);
 }
 
+char *
+str_dup(struct str s)
+{
+    char *copy = malloc(s.n + 1);
+
+    if (!copy)
+        return NULL;
+    if (s.n)
+        memcpy(copy, s.p, s.n);
+    copy[s.n] = '\0';
+    return copy;
+}
+
 bool
 str_copy(struct str s, char *dst, size_t cap)
 {

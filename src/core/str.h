@@ -54,6 +54,8 @@ uint64_t str_hash(struct str s, uint64_t seed);  /* fast, keyed; for maps */
 uint64_t str_ihash(struct str s, uint64_t seed); /* same of the ASCII-lowered text */
 /* Copies into dst with a final NUL; false (and an empty dst) if it does not fit or holds a NUL. */
 bool str_copy(struct str s, char *dst, size_t cap);
+/* A C string of its own for free(), or NULL without memory. Never looks behind s (strndup may). */
+char *str_dup(struct str s);
 
 /* Whole text must match; *ret untouched on failure (ERR_SYNTAX or ERR_LIMIT on overflow). */
 int str_u64(struct str s, uint64_t *ret);

@@ -397,7 +397,7 @@ line_make(struct courier *c, struct str domain)
         return NULL;
     l->c = c;
     l->site = s;
-    l->domain = strndup(domain.p, domain.n);
+    l->domain = str_dup(domain);
     l->asks_tail = &l->asks;
     if (!l->domain) {
         free(l);
@@ -432,8 +432,8 @@ callout_ask(struct courier *c, struct chan *from, uint64_t id, struct wire *body
         return;
     }
     *a = (struct callout_ask){.from = from, .id = id};
-    a->sender = strndup(sender.p ? sender.p : "", sender.n);
-    a->address = strndup(address.p ? address.p : "", address.n);
+    a->sender = str_dup(sender);
+    a->address = str_dup(address);
     if (!a->sender || !a->address) {
         answer(from, id, LOOKUP_TEMPORARY, 0, STR("no memory"));
         ask_free(a);

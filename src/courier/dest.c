@@ -87,7 +87,7 @@ dest_way(const struct courier *c, const struct index_dest *d, struct dest_way *r
 static char *
 copy_str(struct str s)
 {
-    return strndup(s.p ? s.p : "", s.n);
+    return str_dup(s);
 }
 
 /* First line of a file named in the settings. */

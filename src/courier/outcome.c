@@ -236,7 +236,7 @@ dest_said(struct courier *c, uint32_t row, const struct result *r)
     if (d->why && str_eq(str_c(d->why), text))
         return;
     free(d->why);
-    d->why = strndup(text.p ? text.p : "", text.n);
+    d->why = str_dup(text);
 }
 
 static void

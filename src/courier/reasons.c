@@ -42,7 +42,7 @@ reasons_number(struct reasons *r, struct str text)
         r->texts = grown;
         r->cap = cap;
     }
-    copy = strndup(text.p, text.n);
+    copy = str_dup(text);
     if (!copy || map_put(&r->by_text, str_of(copy, text.n), (void *)((uintptr_t)r->n + 1)) < 0) {
         free(copy);
         return 0;

@@ -49,7 +49,7 @@ scopes_free(struct scopes *all)
 static char *
 copy_lower(struct str s)
 {
-    char *p = strndup(s.p ? s.p : "", s.n);
+    char *p = str_dup(s);
 
     if (p)
         str_lower(p, s.n);
@@ -68,12 +68,12 @@ scope_add(struct courier *c, const struct spool_scope *from, uint32_t slot)
     s->made = from->made;
     s->until = from->until;
     s->domain = copy_lower(from->domain);
-    s->tenant = strndup(from->tenant.p ? from->tenant.p : "", from->tenant.n);
+    s->tenant = str_dup(from->tenant);
     s->sender = copy_lower(from->sender);
-    s->source = strndup(from->source.p ? from->source.p : "", from->source.n);
+    s->source = str_dup(from->source);
     s->provider = copy_lower(from->provider);
-    s->reason = strndup(from->reason.p ? from->reason.p : "", from->reason.n);
-    s->by = strndup(from->by.p ? from->by.p : "", from->by.n);
+    s->reason = str_dup(from->reason);
+    s->by = str_dup(from->by);
     s->slot = slot;
     if (!s->domain || !s->tenant || !s->sender || !s->source || !s->provider || !s->reason ||
         !s->by) {

@@ -108,7 +108,7 @@ site_get(struct courier *c, struct str name, bool *ret_new)
     if (!s)
         return NULL;
     s->c = c;
-    s->name = strndup(name.p, name.n);
+    s->name = str_dup(name);
     s->max_sessions = c->delivery->max_sessions_per_site;
     s->messages_per_session = c->delivery->messages_per_session;
     s->rate = c->delivery->rate_per_site;
@@ -136,8 +136,8 @@ site_add_host(struct site *s, struct str name, uint16_t port, uint16_t preferenc
     s->hosts = grown;
     h = &s->hosts[s->nhosts];
     *h = (struct site_host){.port = port, .preference = preference, .kind = kind, .site = s};
-    h->name = strndup(name.p ? name.p : "", name.n);
-    h->path = strndup(path.p ? path.p : "", path.n);
+    h->name = str_dup(name);
+    h->path = str_dup(path);
     if (!h->name || !h->path) {
         free(h->name);
         free(h->path);

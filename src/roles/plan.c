@@ -132,7 +132,7 @@ plan_receive(int fd, struct plan *p, uint64_t generation, char **ret_errors)
     take_descriptors(&msg, p);
     int rc = !n || (msg.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) ? ERR_CLOSED : 0;
     if (!rc && !text[0]) {
-        *ret_errors = strndup(text + 1, (size_t)n - 1);
+        *ret_errors = str_dup(str_of(text + 1, (size_t)n - 1));
         rc = ERR_SYNTAX;
     }
     struct wire w;

@@ -163,7 +163,7 @@ courier_start(struct role *r, struct why *why)
     r->self = c;
     c->role = r;
     c->share_fd = c->wake_fd = -1;
-    c->spool_dir = strndup(sp->dir.p, sp->dir.n);
+    c->spool_dir = str_dup(sp->dir);
     c->dns = dns_client_create(r->loop, role_chan(r, ROLE_RESOLVER), (unsigned)dns->cache);
     return stream_link_open(&c->link, r, SPOOL_STREAM_COURIER * 256, courier_opened);
 }

@@ -81,7 +81,7 @@ keeper_start(struct role *r, struct why *why)
     struct keeper_role *k = calloc(1, sizeof *k);
     ENSURE(k);
     r->self = k;
-    k->store = strndup(co->store.p, co->store.n);
+    k->store = str_dup(co->store);
     struct keeper_links links = {
         .loop = r->loop,
         .store_path = k->store,

@@ -77,7 +77,7 @@ spooler_start(struct role *r, struct why *why)
     ENSURE(s);
     s->role = r;
     r->self = s;
-    char *dir = strndup(sp->dir.p, sp->dir.n);
+    char *dir = str_dup(sp->dir);
     struct sandbox_path paths[] = {{dir, SANDBOX_READ | SANDBOX_WRITE}};
     int rc = sandbox_enter(r->row->sandbox, paths, ARRAY_LEN(paths), why);
     if (rc)

@@ -17,7 +17,7 @@ sandbox_paths_add(struct sandbox_paths *to, struct str path, unsigned rights)
         return;
     }
     struct sandbox_path *items = realloc(to->items, (to->n + 1) * sizeof *items);
-    char *copy = strndup(path.p, path.n);
+    char *copy = str_dup(path);
     ENSURE(items && copy);
     to->items = items;
     to->items[to->n++] = (struct sandbox_path){copy, rights};

@@ -245,7 +245,7 @@ load(const struct sources *s, struct source *one, struct source *old, const stru
 static char *
 copy(struct str text)
 {
-    return strndup(text.n ? text.p : "", text.n);
+    return str_dup(text);
 }
 
 static struct source *

@@ -222,7 +222,7 @@ attempt(const char *profile, unsigned uid, int (*fn)(void))
         struct why why = {{0}};
         struct sandbox_paths paths = {0};
         signal(SIGSYS, SIG_DFL);
-        char *dir = strndup(inside, (size_t)str_rchr(str_c(inside), '/'));
+        char *dir = str_dup(str_sub(str_c(inside), 0, (size_t)str_rchr(str_c(inside), '/')));
         sandbox_paths_add(&paths, str_c(dir), SANDBOX_READ | SANDBOX_WRITE);
         sandbox_paths_add(&paths, STR("/no/such/place"), SANDBOX_READ);
         if (uid && sandbox_user(uid, uid, &why))
