@@ -31,7 +31,8 @@ recover_pass(struct courier *c, const struct spool_listing *all, bool own, struc
         const struct spool_segment *s = &all->items[at];
         for (n = 1; at + n < all->n && s[n].epoch == s->epoch; n++)
             ;
-        if ((s->stream >> 8 == SPOOL_STREAM_COURIER) != own || s->epoch == c->own_epoch ||
+        /* Epochs only grow: one that is younger than ours is being written, told of or not. */
+        if ((s->stream >> 8 == SPOOL_STREAM_COURIER) != own || s->epoch >= c->own_epoch ||
             intake_is_live(c, s->epoch))
             continue;
         for (size_t i = 0; i < n; i++) {

@@ -28,7 +28,7 @@ struct courier_role {
     uint16_t share_stream;
     uint32_t share_epoch;
     int share_fd, wake_fd;
-    bool opened, gate_known, recovered;
+    bool opened, fenced, gate_known, recovered;
     uint32_t live[64]; /* epochs that are followed, not recovered: ours, and gates' so far */
     unsigned nlive;
     struct sandbox_paths paths;
@@ -41,7 +41,7 @@ recover_if_ready(struct courier_role *c)
 {
     struct role *r = c->role;
     struct why why = {{0}};
-    if (c->recovered || !c->opened || (role_has(r, ROLE_GATE) && !c->gate_known))
+    if (c->recovered || !c->opened || !c->fenced || (role_has(r, ROLE_GATE) && !c->gate_known))
         return;
     c->recovered = true;
     int rc = courier_recover(c->courier, c->live, c->nlive, &why);
@@ -147,6 +147,10 @@ courier_opened(struct role *r)
         role_exit(r, 1);
     }
     c->opened = true;
+    /* A gate that was started before we had our epoch may hold an older one: the supervisor told
+     * us of it before, perhaps unread so far. Behind its answer nothing of that kind is unread; and
+     * epochs younger than ours are never read as dead (courier/recover.c). */
+    chan_send(r->supervisor, ASK_FENCE, 0, NULL, -1);
     c->live[c->nlive++] = c->link.epoch;
     attach_if_ready(c);
     recover_if_ready(c);
@@ -184,13 +188,18 @@ courier_role_message(struct role *r, enum role_id from, uint16_t type, uint64_t 
         return;
     }
     fd_close(&fd);
-    if (type == TELL_SNAPSHOT || (type == TELL_SPACE && !c->courier)) {
+    if (type == ASK_FENCE_ANSWER) {
+        c->fenced = true;
+        recover_if_ready(c);
+        return;
+    }
+    if (type == TELL_SNAPSHOT || !c->courier) { /* space and freed segments: read anew soon */
         wire_skip(body, wire_left(body));
         return;
     }
     if (from == ROLE_RESOLVER && c->dns && dns_client_message(c->dns, type, id, body))
         return;
-    if (!c->courier || !courier_message(c->courier, role_chan(r, from), type, id, body))
+    if (!courier_message(c->courier, role_chan(r, from), type, id, body))
         event_warning("unknown message %#x from %s", type, role_table[from].name);
 }
 
@@ -200,7 +209,10 @@ courier_role_peer(struct role *r, enum role_id id)
     struct courier_role *c = r->self;
     if (id == ROLE_SPOOLER)
         stream_link_renewed(&c->link);
-    if (id == ROLE_GATE && c->courier)
+    if (id != ROLE_GATE)
+        return;
+    c->gate_known = c->gate_known && c->recovered; /* a new gate: its share comes */
+    if (c->courier)
         courier_set_gate(c->courier, role_chan(r, ROLE_GATE));
 }
 

@@ -202,6 +202,9 @@ on_message(void *ctx, struct child *from, uint16_t type, uint64_t id, struct wir
         put_str(&b, buf_view(&text));
         chan_send(from->chan, ASK_STATUS_ANSWER, id, &b, -1);
         break;
+    case ASK_FENCE:
+        chan_send(from->chan, ASK_FENCE_ANSWER, id, NULL, -1);
+        break;
     default:
         event_warning("%s sent the supervisor an unknown message %#x", from->row->name, type);
     }

@@ -57,6 +57,9 @@ enum ask_type {
     ASK_RELOAD_ANSWER = 0x0609, /* u8 ok, str text */
     ASK_STATUS = 0x0610,
     ASK_STATUS_ANSWER = 0x0611, /* str: JSON objects, one a line */
+    /* Answered in order: whatever the supervisor had said before is then known. */
+    ASK_FENCE = 0x0613,
+    ASK_FENCE_ANSWER = 0x0614,
     TELL_TAKEN = 0x0612,        /* u64 generation, u8 taken, str why not */
 };
 enum lookup_result { LOOKUP_FOUND, LOOKUP_UNKNOWN, LOOKUP_TEMPORARY, LOOKUP_REFUSED };
