@@ -128,7 +128,7 @@ load_text(struct loader *l, const struct conf_scope *from, struct open_file *fil
     struct conf_text *item;
     struct stat st;
     char *text;
-    size_t n;
+    size_t n = 0;
     int r;
 
     if (fd < 0 || fstat(fd, &st) < 0)
@@ -212,10 +212,10 @@ load_file(struct loader *l, const struct conf_scope *from, const struct open_fil
 {
     struct open_file file = {.outer = outer, .path = path};
     struct conf_scope at = {.arena = &l->texts->arena, .errs = l->errs, .file = path};
-    struct conf_text *item;
+    struct conf_text *item = NULL;
     struct str rest, value;
 
-    if (load_text(l, from, &file, &item) < 0)
+    if (load_text(l, from, &file, &item) < 0 || !item)
         return;
     rest = item->text;
     while (rest.n) {

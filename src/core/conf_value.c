@@ -384,7 +384,7 @@ set_flags(const struct conf_scope *scope, const struct conf_row *row,
     int r;
 
     for (size_t i = 0; i < items->n; i++) {
-        size_t index;
+        size_t index = 0;
 
         r = set_word(scope, row, items->items[i].text, &index);
         if (r < 0)
@@ -447,7 +447,7 @@ set_list(const struct conf_scope *scope, const struct conf_row *row, const struc
 static int
 set_single(const struct conf_scope *scope, const struct conf_row *row, struct str text, void *field)
 {
-    size_t index;
+    size_t index = 0;
     int r;
 
     switch (row->type) {

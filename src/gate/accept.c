@@ -202,6 +202,7 @@ accept_finish(struct tx *tx)
     struct accept_reply failure;
     char id[SPOOL_ID_TEXT];
 
+    ENSURE(s);
     spool_id_show(&tx->variants[0].id, id);
     if (tx->status == 0) {
         for (unsigned i = 0; i < tx->nvariants; i++)

@@ -99,6 +99,7 @@ batch_lay(struct spool_writer *w, const struct batch *b)
     uint64_t dir_at = SPOOL_BATCH_HEADER, data_at = dir_at + b->dir_bytes;
     struct spool_batch header;
 
+    ENSURE(w->current);
     spool_share_claim(&w->share, w->position, b->length);
     for (struct spool_out *o = b->records.head; o; o = o->next) {
         struct spool_record r = {.type = o->type, .seq = o->seq, .payload = o->payload};

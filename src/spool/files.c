@@ -176,10 +176,11 @@ int
 spool_files_read_body(struct spool_files *f, const struct spool_loc *loc, uint64_t generation,
                       void *dst, uint32_t n, uint32_t crc)
 {
-    struct file *file;
+    struct file *file = NULL;
     int err = file_read(f, loc, generation, dst, n, &file);
 
     if (err < 0)
         return err;
+    ENSURE(file);
     return crc32c(spool_salt(&file->s), dst, n) == crc ? 0 : ERR_CORRUPT;
 }

@@ -83,7 +83,7 @@ directory_lookup_free(struct lookup *l)
 {
     if (!l)
         return;
-    if (l->password.n)
+    if (l->password.p)
         explicit_bzero((void *)(uintptr_t)l->password.p, l->password.n);
     arena_done(&l->arena);
     free(l);
