@@ -306,8 +306,9 @@ def step_fault():
     tap("fault --rounds 40", [*argv, "--rounds", "40"], 420)
 
 
+# Not strict_string_checks: it takes strndup() of a view without NUL for a mistake.
 SAN_ENV = {
-    "ASAN_OPTIONS": "detect_leaks=1:strict_string_checks=1:detect_stack_use_after_return=1",
+    "ASAN_OPTIONS": "detect_leaks=1:detect_stack_use_after_return=1",
     "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1",
 }
 
