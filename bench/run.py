@@ -8,7 +8,8 @@ from a cgroup that holds only the server's processes until its lag is zero. The 
 files come from the shared harness (GAPURA_BENCH, default ../shared/bench); without it only Gapura
 is measured, and bars are not judged. Traffic stays on 127.0.0.0/8. Rows are kept in bench/results/.
 
-Environment: RUNS (5), SECONDS (20), BENCH_W (work directory on the disk under test).
+Environment: RUNS (5), SECONDS (20), BENCH_W (work directory on the disk under test), SHAPE (one
+row of accept, such as accept-10k-many).
 """
 import json
 import os
@@ -321,7 +322,10 @@ def bench_accept(pb):
     postfix = [pb.Postfix("postfix"), pb.Postfix("postfix-tuned")]
     shapes = [("accept-10k-many", 10240, 100, 0, 15, 20, .5), ("accept-10k-one", 10240, 100, 1, 8, None, None),
               ("accept-1k-many", 1024, 100, 0, 15, None, None), ("accept-100k-many", 102400, 100, 0, 5, None, None)]
+    only = os.environ.get("SHAPE")
     for name, size, conns, k, times, cpu, ref in shapes:
+        if only and name != only:
+            continue
         rate = {10240: 25000, 1024: 60000, 102400: 5000}[size] if not k else 10000
         peers = postfix + [pb.Ref("ref"), Gapura(pb, ready=int(rate * SECONDS * (size + 600) / 64e6) + 16)]
 
@@ -332,6 +336,8 @@ def bench_accept(pb):
         rows = interleave(name, peers, run)
         table(name, rows)
         judge(name, rows, times, cpu, ref)
+    if only:
+        return
     rows = interleave("accept-10k-defaults", [Gapura(pb, "conf-defaults.conf")],
                       lambda p: run_accept(pb, p, 10240, 100, 0, int(8000 * SECONDS)), runs=1)
     table("accept-10k, shipped defaults", rows)
