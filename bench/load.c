@@ -4,8 +4,8 @@
  * Every message has its own Message-ID <bench.NUMBER@load.test>; what was acknowledged is noted in
  * a shared file (bench/seen.h). Usage:
  *   load -P PORT [-H 127.0.0.1] [-c CONNS] [-n MESSAGES] [-d SECONDS] [-k PER_CONN] [-s BYTES]
- *        [-r RCPTS] [-D DOMAINS] [-p 0|1] [-t none|full|resume] [-S SEENFILE] [-b FIRST] [-i IDLE_S]
- * Ends after MESSAGES or SECONDS, whichever is first; prints one JSON line.
+ *        [-r RCPTS] [-D DOMAINS] [-p 0|1] [-t none|full|resume] [-S SEENFILE] [-b FIRST] [-i
+ * IDLE_S] Ends after MESSAGES or SECONDS, whichever is first; prints one JSON line.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -28,9 +28,9 @@ struct conn {
     int fd;
     enum state state;
     bool pipelining, open, reply_bad;
-    unsigned left;      /* replies still wanted for the envelope */
-    unsigned step;      /* lock step: next command of the envelope */
-    unsigned sent;      /* messages on this connection */
+    unsigned left; /* replies still wanted for the envelope */
+    unsigned step; /* lock step: next command of the envelope */
+    unsigned sent; /* messages on this connection */
     uint64_t number, start;
     char *out; /* out_cap bytes: an envelope and a little more */
     size_t out_n, out_at;
@@ -406,26 +406,56 @@ arguments(int argc, char **argv)
     int port = 2525, o;
     while ((o = getopt(argc, argv, "H:P:c:n:d:k:s:r:D:p:t:S:b:i:")) != -1) {
         switch (o) {
-        case 'H': host = optarg; break;
-        case 'P': port = (int)strtol(optarg, NULL, 10); break;
-        case 'c': conf.conns = (unsigned)strtoul(optarg, NULL, 10); break;
-        case 'n': conf.messages = strtoull(optarg, NULL, 10); break;
-        case 'd': conf.seconds = strtoull(optarg, NULL, 10); break;
-        case 'k': conf.per_conn = (unsigned)strtoul(optarg, NULL, 10); break;
-        case 's': conf.size = strtoul(optarg, NULL, 10); break;
-        case 'r': conf.rcpts = (unsigned)strtoul(optarg, NULL, 10); break;
-        case 'D': conf.domains = (unsigned)strtoul(optarg, NULL, 10); break;
-        case 'p': conf.pipeline = optarg[0] != '0'; break;
-        case 't': conf.tls = optarg[0] == 'f' ? TLS_FULL : optarg[0] == 'r' ? TLS_RESUME : TLS_NONE; break;
-        case 'S': seen_path = optarg; break;
-        case 'b': conf.first = strtoull(optarg, NULL, 10); break;
-        case 'i': conf.idle = (unsigned)strtoul(optarg, NULL, 10); break;
-        default: exit(2);
+        case 'H':
+            host = optarg;
+            break;
+        case 'P':
+            port = (int)strtol(optarg, NULL, 10);
+            break;
+        case 'c':
+            conf.conns = (unsigned)strtoul(optarg, NULL, 10);
+            break;
+        case 'n':
+            conf.messages = strtoull(optarg, NULL, 10);
+            break;
+        case 'd':
+            conf.seconds = strtoull(optarg, NULL, 10);
+            break;
+        case 'k':
+            conf.per_conn = (unsigned)strtoul(optarg, NULL, 10);
+            break;
+        case 's':
+            conf.size = strtoul(optarg, NULL, 10);
+            break;
+        case 'r':
+            conf.rcpts = (unsigned)strtoul(optarg, NULL, 10);
+            break;
+        case 'D':
+            conf.domains = (unsigned)strtoul(optarg, NULL, 10);
+            break;
+        case 'p':
+            conf.pipeline = optarg[0] != '0';
+            break;
+        case 't':
+            conf.tls = optarg[0] == 'f' ? TLS_FULL : optarg[0] == 'r' ? TLS_RESUME : TLS_NONE;
+            break;
+        case 'S':
+            seen_path = optarg;
+            break;
+        case 'b':
+            conf.first = strtoull(optarg, NULL, 10);
+            break;
+        case 'i':
+            conf.idle = (unsigned)strtoul(optarg, NULL, 10);
+            break;
+        default:
+            exit(2);
         }
     }
     conf.to.sin_family = AF_INET;
     conf.to.sin_port = htons((uint16_t)port);
-    if (inet_pton(AF_INET, host, &conf.to.sin_addr) != 1 || ntohl(conf.to.sin_addr.s_addr) >> 24 != 127) {
+    if (inet_pton(AF_INET, host, &conf.to.sin_addr) != 1 ||
+        ntohl(conf.to.sin_addr.s_addr) >> 24 != 127) {
         fprintf(stderr, "load: only 127.0.0.0/8\n");
         exit(2);
     }
@@ -437,7 +467,10 @@ static void
 run(struct conn *cs)
 {
     struct epoll_event ev[256];
-    uint64_t end = begin_ns + (conf.idle ? conf.idle : conf.seconds ? conf.seconds : 600) * 1000000000ull;
+    uint64_t end = begin_ns + (conf.idle      ? conf.idle
+                               : conf.seconds ? conf.seconds
+                                              : 600) *
+                                  1000000000ull;
     uint64_t hard = end + 30 * 1000000000ull;
     unsigned started = 0;
     for (;;) {
@@ -481,8 +514,10 @@ main(int argc, char **argv)
         idle += cs[i].open && cs[i].state == S_IDLE;
     getrusage(RUSAGE_SELF, &ru);
     double secs = (double)(last_ns > begin_ns ? last_ns - begin_ns : 1) / 1e9;
-    printf("{\"msgs\":%llu,\"refused\":%llu,\"errors\":%llu,\"issued\":%llu,\"conns\":%llu,\"idle\":%u,"
-           "\"secs\":%.3f,\"rate\":%.0f,\"p50_ms\":%.2f,\"p99_ms\":%.2f,\"cpu_s\":%.2f,\"begin\":%.6f}\n",
+    printf("{\"msgs\":%llu,\"refused\":%llu,\"errors\":%llu,\"issued\":%llu,\"conns\":%llu,"
+           "\"idle\":%u,"
+           "\"secs\":%.3f,\"rate\":%.0f,\"p50_ms\":%.2f,\"p99_ms\":%.2f,\"cpu_s\":%.2f,\"begin\":%."
+           "6f}\n",
            (unsigned long long)done, (unsigned long long)refused, (unsigned long long)errors,
            (unsigned long long)issued, (unsigned long long)opened, idle, secs, (double)done / secs,
            quantile(.5), quantile(.99),

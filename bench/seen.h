@@ -14,10 +14,10 @@
 #include <unistd.h>
 
 struct seen {
-    uint64_t acked;  /* mono ns of the 250, 0 never */
-    uint64_t dot;    /* mono ns when the last byte was handed to the kernel */
+    uint64_t acked;   /* mono ns of the 250, 0 never */
+    uint64_t dot;     /* mono ns when the last byte was handed to the kernel */
     uint64_t arrived; /* mono ns when the sink had it first */
-    uint32_t copies; /* times the sink got it */
+    uint32_t copies;  /* times the sink got it */
     uint32_t pad;
 };
 

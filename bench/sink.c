@@ -24,13 +24,13 @@
 struct conn {
     int fd;
     bool data, bdat_last, waiting;
-    uint64_t bdat;          /* octets still to come */
+    uint64_t bdat; /* octets still to come */
     unsigned rcpts;
-    int64_t number;         /* of the message in flight, -1 unknown */
+    int64_t number; /* of the message in flight, -1 unknown */
     uint64_t due;
     struct conn *next_due;
     size_t n;
-    char tail[8];           /* last bytes of the body, for the end across reads */
+    char tail[8]; /* last bytes of the body, for the end across reads */
     size_t tail_n;
     bool bol;
     char out[1024];
@@ -121,7 +121,8 @@ finish(struct conn *c)
     due_tail = c;
 }
 
-/* Takes body bytes; returns how many belong to it. Ends at CRLF.CRLF, or at the dot at the start. */
+/* Takes body bytes; returns how many belong to it. Ends at CRLF.CRLF, or at the dot at the start.
+ */
 static size_t
 body(struct conn *c, const char *p, size_t n)
 {
@@ -291,14 +292,29 @@ main(int argc, char **argv)
     uint64_t seconds = 300;
     while ((o = getopt(argc, argv, "H:P:S:N:n:T:d:")) != -1) {
         switch (o) {
-        case 'H': host = optarg; break;
-        case 'P': port = (int)strtol(optarg, NULL, 10); break;
-        case 'S': path = optarg; break;
-        case 'N': seen_n = strtoull(optarg, NULL, 10); break;
-        case 'n': want = strtoull(optarg, NULL, 10); break;
-        case 'T': seconds = strtoull(optarg, NULL, 10); break;
-        case 'd': delay_ns = strtoull(optarg, NULL, 10) * 1000000u; break;
-        default: return 2;
+        case 'H':
+            host = optarg;
+            break;
+        case 'P':
+            port = (int)strtol(optarg, NULL, 10);
+            break;
+        case 'S':
+            path = optarg;
+            break;
+        case 'N':
+            seen_n = strtoull(optarg, NULL, 10);
+            break;
+        case 'n':
+            want = strtoull(optarg, NULL, 10);
+            break;
+        case 'T':
+            seconds = strtoull(optarg, NULL, 10);
+            break;
+        case 'd':
+            delay_ns = strtoull(optarg, NULL, 10) * 1000000u;
+            break;
+        default:
+            return 2;
         }
     }
     at.sin_port = htons((uint16_t)port);
@@ -338,7 +354,8 @@ main(int argc, char **argv)
     }
     struct rusage ru;
     getrusage(RUSAGE_SELF, &ru);
-    printf("{\"msgs\":%llu,\"distinct\":%llu,\"strange\":%llu,\"rcpts\":%llu,\"conns\":%llu,\"first\":%.6f,"
+    printf("{\"msgs\":%llu,\"distinct\":%llu,\"strange\":%llu,\"rcpts\":%llu,\"conns\":%llu,"
+           "\"first\":%.6f,"
            "\"last\":%.6f,\"cpu_s\":%.2f}\n",
            (unsigned long long)msgs, (unsigned long long)distinct, (unsigned long long)strange,
            (unsigned long long)rcpts, (unsigned long long)conns, (double)first_ns / 1e9,

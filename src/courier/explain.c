@@ -80,8 +80,7 @@ tell_later(struct explain *x, const char *what, uint64_t wall)
         x->early = more;
         x->early_cap = cap;
     }
-    x->early[x->nearly++] =
-        (struct early_line){what, wall, str_dup(buf_view(&x->text)), x->text.n};
+    x->early[x->nearly++] = (struct early_line){what, wall, str_dup(buf_view(&x->text)), x->text.n};
     buf_clear(&x->text);
 }
 

@@ -14,7 +14,7 @@ struct print_table {
     const struct ctl_column *columns;
     size_t ncolumns;
     size_t width[32];
-    json_t *first; /* array; NULL once the head was printed */
+    json_t *first;                 /* array; NULL once the head was printed */
     struct ctl_column guessed[32]; /* if the verb names no column that the rows have */
     bool started;
 };

@@ -7,23 +7,23 @@
 #include "core/addr.h"
 #include "core/err.h"
 
-#define ADDRESS_LOCAL_MAX 64u
+#define ADDRESS_LOCAL_MAX  64u
 #define ADDRESS_DOMAIN_MAX 255u
-#define ADDRESS_MAX 320u /* room for a key: a path holds 254, A-labels may need more */
+#define ADDRESS_MAX        320u /* room for a key: a path holds 254, A-labels may need more */
 
-struct address {            /* views into the parsed text */
-    struct str text;        /* the mailbox without <> and without a source route */
-    struct str local;       /* as written, quotes included */
-    struct str domain;      /* as written; "[192.0.2.1]" for literals; empty only for postmaster */
-    bool null;              /* <> */
-    bool quoted;            /* local part is a quoted string */
-    bool literal;           /* domain is an address literal, checked */
-    bool utf8;              /* non-ASCII in local part or domain */
-    bool local_utf8;        /* non-ASCII in the local part: cannot be downgraded */
+struct address {       /* views into the parsed text */
+    struct str text;   /* the mailbox without <> and without a source route */
+    struct str local;  /* as written, quotes included */
+    struct str domain; /* as written; "[192.0.2.1]" for literals; empty only for postmaster */
+    bool null;         /* <> */
+    bool quoted;       /* local part is a quoted string */
+    bool literal;      /* domain is an address literal, checked */
+    bool utf8;         /* non-ASCII in local part or domain */
+    bool local_utf8;   /* non-ASCII in the local part: cannot be downgraded */
 };
 
-#define ADDRESS_ALLOW_NULL 1u       /* "<>" is a path */
-#define ADDRESS_ALLOW_UTF8 2u       /* SMTPUTF8 was asked for */
+#define ADDRESS_ALLOW_NULL       1u /* "<>" is a path */
+#define ADDRESS_ALLOW_UTF8       2u /* SMTPUTF8 was asked for */
 #define ADDRESS_ALLOW_POSTMASTER 4u /* "<postmaster>" without a domain */
 
 /* Parses "<...>" at the start of `text`; *rest is what follows '>'. Source routes are skipped

@@ -10,13 +10,13 @@ enum dsn_action { DSN_FAILED, DSN_DELAYED, DSN_DELIVERED, DSN_RELAYED, DSN_EXPAN
 
 struct dsn_rcpt {
     struct str address;
-    struct str orcpt;      /* xtext form "rfc822;..." or empty */
+    struct str orcpt; /* xtext form "rfc822;..." or empty */
     enum dsn_action action;
-    char status[12];       /* "5.1.1" */
-    struct str remote_mta; /* name; empty if none was reached */
-    struct str diagnostic; /* "550 5.1.1 ..." as the server said it; empty if ours */
-    struct str reason;     /* a sentence for people; may be empty */
-    uint64_t last_attempt; /* wall s; 0 none */
+    char status[12];           /* "5.1.1" */
+    struct str remote_mta;     /* name; empty if none was reached */
+    struct str diagnostic;     /* "550 5.1.1 ..." as the server said it; empty if ours */
+    struct str reason;         /* a sentence for people; may be empty */
+    uint64_t last_attempt;     /* wall s; 0 none */
     uint64_t will_retry_until; /* wall s; DELAYED */
 };
 struct dsn {
@@ -30,9 +30,9 @@ struct dsn {
     uint64_t now;             /* wall s */
     const struct dsn_rcpt *rcpts;
     size_t nrcpt;
-    struct str original;      /* headers, or the whole message */
-    bool original_whole;      /* message/rfc822, else text/rfc822-headers */
-    bool utf8;                /* message/global-* forms (RFC 6533) */
+    struct str original; /* headers, or the whole message */
+    bool original_whole; /* message/rfc822, else text/rfc822-headers */
+    bool utf8;           /* message/global-* forms (RFC 6533) */
 };
 /* Writes a whole message with CRLF line ends; out->failed if it passed its ceiling. */
 void dsn_write(struct buf *out, const struct dsn *d);

@@ -60,7 +60,7 @@ enum ask_type {
     /* Answered in order: whatever the supervisor had said before is then known. */
     ASK_FENCE = 0x0613,
     ASK_FENCE_ANSWER = 0x0614,
-    TELL_TAKEN = 0x0612,        /* u64 generation, u8 taken, str why not */
+    TELL_TAKEN = 0x0612, /* u64 generation, u8 taken, str why not */
 };
 enum lookup_result { LOOKUP_FOUND, LOOKUP_UNKNOWN, LOOKUP_TEMPORARY, LOOKUP_REFUSED };
 /* The same numbers as enum smtp_auth_result. */
