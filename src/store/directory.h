@@ -32,8 +32,8 @@ struct lookup {
 /* Threads with their own connections. */
 extern const struct worker_thread_ops directory_threads;
 /* Prepares job.run; the caller sets job.done and submits. NULL: no memory. */
-struct lookup *directory_lookup_create(const struct settings_domain *, struct str domain, struct str address,
-                             struct str password);
+struct lookup *directory_lookup_create(const struct settings_domain *, struct str domain,
+                                       struct str address, struct str password);
 void directory_lookup_free(struct lookup *);
 /* A thread's connections. ldap.c, sqlite_lookup.c */
 struct ldap_cache;

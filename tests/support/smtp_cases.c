@@ -83,11 +83,8 @@ static const struct {
     bool (*matches)(const char *path);
     void (*run)(const char *path);
 } rows[] = {
-    {is_seed, cases_seed},
-    {cases_curl_matches, cases_curl_run},
-    {is_json5, cases_robin},
-    {is_json, run_json},
-    {is_message, cases_message},
+    {is_seed, cases_seed}, {cases_curl_matches, cases_curl_run}, {is_json5, cases_robin},
+    {is_json, run_json},   {is_message, cases_message},
 };
 
 /* What stands beside cases and is none. */

@@ -1,15 +1,15 @@
 /*
- * tests/support/spool_replay.c - the outside recorder's judge: replays the writes and syncs that the
- * shim saw in a real run, and recovers from every state that power loss could have left.
+ * tests/support/spool_replay.c - the outside recorder's judge: replays the writes and syncs that
+ * the shim saw in a real run, and recovers from every state that power loss could have left.
  *
  *   spool_replay TRACE NAMES ACKS WORKDIR [SAMPLES] [SEED]
  *
  * TRACE: records of tests/shim. NAMES: "INODE NUMBER" of each segment file, a line each. ACKS:
  * "OFFSET ID": the client had that 250 when the trace was OFFSET bytes long. WORKDIR: scratch in
  * memory (tmpfs). Between two syncs of a file any subset of its written 4 KiB units may be on the
- * disk: all subsets up to 12 units, else seeded samples, SAMPLES (10000) in all. Every state is read
- * as a start reads it; each id acknowledged by then must be found with its body intact, and nothing
- * may appear that the trace never wrote. Prints TAP.
+ * disk: all subsets up to 12 units, else seeded samples, SAMPLES (10000) in all. Every state is
+ * read as a start reads it; each id acknowledged by then must be found with its body intact, and
+ * nothing may appear that the trace never wrote. Prints TAP.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -139,8 +139,7 @@ open_file(struct replay *r, unsigned i)
     if (r->files[i].fd >= 0)
         return r->files[i].fd;
     char path[4200];
-    str_fmt(path, sizeof path, "%s/seg/%08llu.seg", r->dir,
-            (unsigned long long)r->files[i].number);
+    str_fmt(path, sizeof path, "%s/seg/%08llu.seg", r->dir, (unsigned long long)r->files[i].number);
     r->files[i].fd = open(path, O_RDWR | O_CREAT, 0600);
     ENSURE(r->files[i].fd >= 0);
     return r->files[i].fd;

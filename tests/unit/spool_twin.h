@@ -60,7 +60,7 @@ struct twin {
     long calls, fail_at; /* writes and syncs; the call of that number fails, -1 never */
     long fail_more;      /* and so many behind it */
     int fail_code;
-    bool hold;     /* syncs wait */
+    bool hold;             /* syncs wait */
     _Atomic unsigned held; /* syncs waiting */
 };
 

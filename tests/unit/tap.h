@@ -43,8 +43,7 @@ tap_ok_(bool good, const char *file, int line, const char *fmt, ...)
     do {                                                                                           \
         const __typeof__(s) got__ = (s); /* evaluated once */                                      \
         const char *want__ = (want);                                                               \
-        if (!tap_ok_(got__.n == strlen(want__) &&                                                  \
-                         (!got__.n || !memcmp(got__.p, want__, got__.n)),                          \
+        if (!tap_ok_(got__.n == strlen(want__) && (!got__.n || !memcmp(got__.p, want__, got__.n)), \
                      __FILE__, __LINE__, __VA_ARGS__))                                             \
             printf("#   got \"%.*s\"\n#   wanted \"%s\"\n", (int)got__.n, got__.p, want__);        \
     } while (0)
