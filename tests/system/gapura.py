@@ -98,6 +98,18 @@ def until(condition, timeout=30, what="condition"):
         time.sleep(0.01)
 
 
+def freeze(pid):
+    """Stops a process and waits until each of its threads stands: kill() returns before that."""
+    def stands():
+        states = []
+        for task in os.listdir(f"/proc/{pid}/task"):
+            with open(f"/proc/{pid}/task/{task}/stat") as stat:
+                states.append(stat.read().rpartition(")")[2].split()[0])
+        return all(state == "T" for state in states)
+    os.kill(pid, signal.SIGSTOP)
+    until(stands, what=f"process {pid} standing still")
+
+
 class Failed(Exception):
     """The program ended where it should have run; the text is what it printed."""
 

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from gapura import PROGRAM, SLOW, until
+from gapura import PROGRAM, SLOW, freeze, until
 from peers import Dovecot, Slapd
 
 TOOL = PROGRAM.parent / "tests/directory"
@@ -78,7 +78,7 @@ def test_ldap_server_comes_and_goes(tool, peer, net):
     server = peer(Slapd, at, PEOPLE)
     t = tool("ldap", f"ldap://{net.ip(8)}:3899/{BASE}??sub", "(mail=%s)", "", "")
     assert t.ask("bob@example.com") == "found 0"
-    os.kill(server.process.pid, signal.SIGSTOP)
+    freeze(server.process.pid)
     began = time.monotonic()
     assert t.ask("bob@example.com").startswith("temporary 0")
     assert time.monotonic() - began < 15 * SLOW, "a silent server is given up in bounded time"

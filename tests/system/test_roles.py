@@ -13,7 +13,7 @@ import time
 import pytest
 
 from common import guard, submission, trusted, waits
-from gapura import PROGRAM, until
+from gapura import PROGRAM, freeze, until
 from smtp import Closed, Smtp
 
 ROLES = ("spooler", "resolver", "keyring", "keeper", "courier", "gate", "desk")
@@ -331,7 +331,7 @@ def test_reload_that_one_role_does_not_take_is_taken_back(gapura, net):
     good, keeper = g.conf.read_text(), g.pids()["keeper"]
     g.conf.write_text(good.replace("max_size = 1 MB", "max_size = 2 MB")
                       + f"listen more {{\n    address = {net.ip(1)}:2527\n}}\n")
-    os.kill(keeper, signal.SIGSTOP)
+    freeze(keeper)
     try:
         code, _, said = g.ctl("reload", check=False, as_json=False)
     finally:
