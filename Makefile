@@ -46,6 +46,12 @@ TOOLS := $(patsubst tests/support/%.c,$(BUILD)/tests/%,$(wildcard tests/support/
 .PHONY: all docs deps test test-long run bench fuzz clean unit lint format check-format
 all: $(BUILD)/gapura
 
+# Translations are compiled in.
+$(BUILD)/gen/lang_%.inc: po/%.po tools/po-table
+	@mkdir -p $(@D)
+	$(Q)awk -f tools/po-table $< > $@.new && mv $@.new $@
+$(BUILD)/obj/core/lang.o: $(BUILD)/gen/lang_id.inc
+
 $(BUILD)/obj/%.o: src/%.c
 	@mkdir -p $(@D)
 	$(call SAY,CC,$<)

@@ -10,6 +10,7 @@
 #include "core/clock.h"
 #include "core/codec.h"
 #include "core/event_sink.h"
+#include "core/lang.h"
 
 #define EVENT_LINE_MAX  (64u << 10) /* bytes of the fields of a line */
 #define EVENT_VALUE_MAX (8u << 10)  /* bytes of one text, before escapes */
@@ -282,7 +283,7 @@ event_send(struct event *e)
 static void PRINTF_LIKE(2, 0) event_say(const char *type, const char *fmt, va_list ap)
 {
     char text[2048];
-    int n = vsnprintf(text, sizeof(text), fmt, ap);
+    int n = vsnprintf(text, sizeof(text), lang_text(fmt), ap);
     struct str shown = str_of(text, n < 0 ? 0 : MIN((size_t)n, sizeof(text) - 1));
     struct event *e = event_start(&event_aside, type);
 

@@ -7,6 +7,7 @@
 #include <limits.h>
 #include <unistd.h>
 
+#include "core/lang.h"
 #include "core/str.h"
 #include "ctl/args.h"
 #include "ctl/client.h"
@@ -44,17 +45,18 @@ ctl_owns(const char *word)
 void
 ctl_usage(FILE *to)
 {
-    fprintf(to, "usage: gapura VERB [words and options]\n\n");
+    fputs(lang_text("usage: gapura VERB [words and options]\n\n"), to);
     for (size_t i = 0; i < ctl_nverbs; i++) {
         const struct ctl_verb *v = &ctl_verbs[i];
         char left[64];
 
         str_fmt(left, sizeof(left), "%s%s%s", v->words, v->shown ? " " : "",
                 v->shown ? v->shown : "");
-        fprintf(to, "  %-26s %s\n", left, v->help);
+        fprintf(to, "  %-26s %s\n", left, lang_text(v->help));
     }
-    fprintf(to, "\n`gapura VERB --help` shows options and an example; gapura(1) and\n"
-                "gapura.conf(5) tell the rest.\n");
+    fputs(lang_text("\n`gapura VERB --help` shows options and an example; gapura(1) and\n"
+                    "gapura.conf(5) tell the rest.\n"),
+          to);
 }
 
 /* The verbs that begin with that word: "gapura queue" shows those of queue. */
@@ -69,7 +71,7 @@ list_group(const char *word, FILE *to)
         if (!str_eq(str_word(&rest), str_c(word)))
             continue;
         any = true;
-        fprintf(to, "  gapura %-19s %s\n", ctl_verbs[i].words, ctl_verbs[i].help);
+        fprintf(to, "  gapura %-19s %s\n", ctl_verbs[i].words, lang_text(ctl_verbs[i].help));
     }
     return any;
 }
@@ -217,6 +219,7 @@ ctl_main(int argc, char **argv)
     const struct ctl_verb *v;
     int used = 0;
 
+    lang_set_from_environment();
     if (argc < 2) {
         ctl_usage(stderr);
         return 2;

@@ -5,6 +5,7 @@
  */
 #include "ctl/verbs.h"
 
+#include "core/lang.h"
 #include "core/str.h"
 
 const char *const ctl_role_names[] = {"supervisor", "keeper", "courier", "gate"};
@@ -393,21 +394,21 @@ option_help(const struct ctl_option *o, FILE *to)
     char left[48];
 
     str_fmt(left, sizeof(left), "--%s%s%s", o->name, o->value ? " " : "", o->value ? o->value : "");
-    fprintf(to, "  %-20s %s\n", left, o->help);
+    fprintf(to, "  %-20s %s\n", left, lang_text(o->help));
 }
 
 void
 ctl_verb_help(const struct ctl_verb *v, FILE *to)
 {
-    fprintf(to, "usage: gapura %s%s%s [options]\n\n%s\n", v->words, v->shown ? " " : "",
-            v->shown ? v->shown : "", v->help);
+    fprintf(to, lang_text("usage: gapura %s%s%s [options]\n\n%s\n"), v->words, v->shown ? " " : "",
+            v->shown ? v->shown : "", lang_text(v->help));
     if (v->more)
-        fprintf(to, "%s\n", v->more);
+        fprintf(to, "%s\n", lang_text(v->more));
     fprintf(to, "\n");
     for (size_t i = 0; i < v->noptions; i++)
         option_help(&v->options[i], to);
     for (size_t i = 0; i < ARRAY_LEN(common) && !(v->flags & CTL_LOCAL); i++)
         option_help(&common[i], to);
-    fprintf(to, "  %-20s %s\n\nexample: gapura %s\n", "-c FILE",
-            "the settings, to find the control sockets", v->example);
+    fprintf(to, lang_text("  %-20s %s\n\nexample: gapura %s\n"), "-c FILE",
+            lang_text("the settings, to find the control sockets"), v->example);
 }

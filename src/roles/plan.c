@@ -80,6 +80,7 @@ plan_decode(struct plan *p, struct wire *w)
     ok = ok && wire_text(w, p->events_file, sizeof p->events_file);
     p->rotate_size = wire_u64(w);
     p->keep = wire_u64(w);
+    p->language = wire_u8(w);
     struct str raw = wire_bytes(w, sizeof p->metrics);
     if (raw.n)
         memcpy(&p->metrics, raw.p, raw.n);

@@ -25,6 +25,7 @@ struct plan {
     int events_to;
     char events_file[512];
     uint64_t rotate_size, keep;
+    int language; /* enum lang */
     struct endpoint metrics; /* port 0: off */
     struct plan_listen listens[PLAN_LISTENS];
     unsigned nlistens;

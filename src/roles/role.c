@@ -11,6 +11,7 @@
 
 #include "core/clock.h"
 #include "core/event.h"
+#include "core/lang.h"
 #include "core/metric.h"
 #include "roles/role.h"
 #include "roles/settings.h"
@@ -301,6 +302,7 @@ supervisor_message(void *ctx, uint16_t type, uint64_t id, struct wire *body, int
         uint8_t kind = wire_u8(body);
         int old = event_swap_fd(-1);
         event_setup((enum event_sink_kind)kind, fd, wire_str(body), r->row->name);
+        lang_set((enum lang)wire_u8(body));
         fd_close(&old);
         return;
     }

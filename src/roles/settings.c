@@ -5,6 +5,7 @@
  */
 #include "roles/settings.h"
 
+#include "core/lang.h"
 #include "courier/settings.h"
 #include "gate/settings.h"
 #include "store/settings.h"
@@ -66,6 +67,10 @@ static const struct conf_row events_rows[] = {
     {.name = "keep",
      CONF_ROW(U64, struct settings_events, keep, .def = "8", .min = 1, .max = 1000,
               .doc = "Rotated files kept; the oldest goes first.")},
+    {.name = "language",
+     CONF_ROW(WORD, struct settings_events, language, .def = "en", .words = lang_names,
+              .doc = "Language of notices, warnings and alarms: English or Indonesian. Names of "
+                     "events and fields stay as they are.")},
 };
 static const struct conf_block events_block = {
     .name = "events",

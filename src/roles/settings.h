@@ -23,6 +23,7 @@ struct settings_events { /* block "events" */
     struct str file;
     uint64_t rotate_size;
     uint64_t keep; /* rotated files kept */
+    int language;  /* enum lang */
 };
 struct settings_dns { /* block "dns" */
     struct conf_list forward;

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "core/event.h"
+#include "core/lang.h"
 #include "roles/settings.h"
 #include "roles/sink.h"
 #include "store/asks.h"
@@ -59,7 +60,7 @@ bool
 sink_same(const struct sink *s, const struct plan *p)
 {
     return s->to == p->events_to && (s->to != EVENTS_FILE || !strcmp(s->file, p->events_file)) &&
-           s->rotate_size == p->rotate_size && s->keep == p->keep;
+           s->rotate_size == p->rotate_size && s->keep == p->keep && s->language == p->language;
 }
 
 int
@@ -70,6 +71,7 @@ sink_open(struct sink *s, const struct plan *p, unsigned gid, struct why *why)
     s->to = p->events_to;
     s->rotate_size = p->rotate_size;
     s->keep = p->keep;
+    s->language = p->language;
     s->kind = EVENT_SINK_FD;
     s->file[0] = s->prefix[0] = 0;
     switch (p->events_to) {
@@ -106,6 +108,7 @@ void
 sink_use(const struct sink *s)
 {
     int old = event_swap_fd(-1);
+    lang_set((enum lang)s->language);
     event_setup((enum event_sink_kind)s->kind, s->fd < 0 ? -1 : fcntl(s->fd, F_DUPFD_CLOEXEC, 3),
                 str_c(s->prefix), "supervisor");
     fd_close(&old);
@@ -124,6 +127,7 @@ sink_tell(const struct sink *s, struct chan *to)
     buf_init(&b, 256);
     put_u8(&b, (uint8_t)s->kind);
     put_str(&b, str_c(s->prefix));
+    put_u8(&b, (uint8_t)s->language);
     chan_send(to, TELL_SINK, 0, &b, s->fd);
 }
 

@@ -16,6 +16,7 @@ struct sink {
     char prefix[32]; /* of each datagram */
     char file[512];
     uint64_t rotate_size, keep;
+    int language; /* of sentences, enum lang */
     unsigned gid;
 };
 /* Opens what the plan says. */
