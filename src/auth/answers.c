@@ -7,7 +7,36 @@
 
 #include "auth/answers.h"
 
+#define AUTH_NAME_MAX  253u
+#define AUTH_LABEL_MAX 63u
+
 static const struct dns_answer impossible_name = {.status = DNS_NXDOMAIN, .ttl = 3600};
+
+bool
+auth_name_normal(struct str name, char *dst, size_t *ret_n)
+{
+    size_t label = 0;
+
+    if (name.n && name.p[name.n - 1] == '.')
+        name.n--;
+    if (!name.n || name.n > AUTH_NAME_MAX)
+        return false;
+    for (size_t i = 0; i < name.n; i++) {
+        char c = name.p[i];
+
+        if (c < ' ' || c > '~')
+            return false;
+        if (c == '.' && !label)
+            return false;
+        label = c == '.' ? 0 : label + 1;
+        if (label > AUTH_LABEL_MAX)
+            return false;
+        dst[i] = (char)(c >= 'A' && c <= 'Z' ? c + 32 : c);
+    }
+    dst[name.n] = '\0';
+    *ret_n = name.n;
+    return label > 0;
+}
 
 static const struct dns_answer *
 answer_of(const struct auth_answers *a, struct str normal, enum dns_type type)
@@ -26,7 +55,7 @@ auth_answers_find(const struct auth_answers *a, struct str name, enum dns_type t
     char normal[256];
     size_t n;
 
-    if (!dns_name_normal(name, normal, &n))
+    if (!auth_name_normal(name, normal, &n))
         return NULL;
     return answer_of(a, (struct str){normal, n}, type);
 }
@@ -58,7 +87,7 @@ auth_ask(const struct auth_answers *a, struct auth_needs *needs, struct str name
     char normal[256];
     size_t n;
 
-    if (!dns_name_normal(name, normal, &n) || n >= sizeof(normal))
+    if (!auth_name_normal(name, normal, &n))
         return &impossible_name;
     found = answer_of(a, (struct str){normal, n}, type);
     if (!found)

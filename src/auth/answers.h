@@ -12,7 +12,10 @@
 
 #define AUTH_NEEDS_MAX 32u
 
-/* Borrowed by the evaluator; names in normal form (dns_name_normal). */
+/* How a run ended. */
+enum auth_state { AUTH_DONE, AUTH_NEED };
+
+/* Borrowed by the evaluator; names in normal form (auth_name_normal). */
 struct auth_answers {
     const struct dns_answer *const *items;
     size_t n;
@@ -27,7 +30,11 @@ struct auth_needs {
     unsigned n;
     bool full; /* one more was needed than the table holds; the next run asks it */
 };
-/* The answer to (name, type) or NULL; the name in any form of dns_name_normal's input. */
+/* Lower case, no final dot; false if it cannot be a name (length, empty label, a byte that is not
+ * printable ASCII or space). Wider than dns_name_normal: what a macro of SPF expands to may hold
+ * any printable byte. dst of 256 bytes, NUL-terminated. */
+bool auth_name_normal(struct str name, char *dst, size_t *ret_n);
+/* The answer to (name, type) or NULL; the name in any form of auth_name_normal's input. */
 const struct dns_answer *auth_answers_find(const struct auth_answers *, struct str name,
                                            enum dns_type type);
 /* The answer, or NULL with the question noted once. A name that no question can carry (length, odd
