@@ -1,0 +1,290 @@
+/*
+ * auth/dkim_verify.c - DKIM signatures of a message against body, header and published keys.
+ *
+ * Called by the gate's checks, explain, the command line and tests. Never asks DNS, never looks at
+ * a clock. What is cheap is judged first: grammar, ceilings, time, body hash; the key's arithmetic
+ * comes last and once.
+ */
+#include "auth/dkim_verify.h"
+#include "auth/dkim_tag.h"
+#include "core/err.h"
+#include "mail/address.h"
+
+#define RECORDS_MAX 4u /* key records looked at under one name */
+
+void
+dkim_verify_prepare(struct dkim_verifier *v, struct dkim_message *m,
+                    const struct dkim_limits *limits)
+{
+    struct str name = dkim_kind_name(DKIM_KIND_SIGNATURE);
+    unsigned max = MIN(limits->signatures, DKIM_SIGS_MAX);
+
+    v->limits = *limits;
+    v->message = m;
+    v->n = v->skipped = 0;
+    for (size_t i = 0; i < m->headers.n; i++) {
+        const struct header_field *f = &m->headers.fields[i].f;
+        struct dkim_sig *s = &v->sigs[v->n];
+        int *body = &v->body[v->n];
+
+        if (f->name.n != name.n || !str_ieq(f->name, name))
+            continue;
+        if (v->n == max) {
+            v->skipped++;
+            continue;
+        }
+        v->parsed[v->n] = dkim_sig_parse(f, DKIM_KIND_SIGNATURE, limits, s);
+        *body = -1;
+        if (v->parsed[v->n] == DKIM_OK && m->headers.too_many)
+            v->parsed[v->n] = DKIM_TOO_LARGE;
+        if (v->parsed[v->n] == DKIM_OK && s->alg == DKIM_RSA_SHA1 && !limits->legacy)
+            v->parsed[v->n] = DKIM_WEAK_HASH;
+        if (v->parsed[v->n] == DKIM_OK)
+            *body = dkim_body_want(&m->body, s->body_canon, s->alg == DKIM_RSA_SHA1,
+                                   s->has_length ? s->length : UINT64_MAX);
+        v->n++;
+    }
+}
+
+/* --- keys --- */
+
+static enum dkim_reason
+key_of_answer(const struct dns_answer *a, struct dkim_keys *keys, const struct dkim_key **ret)
+{
+    unsigned looked = 0;
+
+    if (a->status == DNS_TEMPORARY || a->status == DNS_BOGUS)
+        return DKIM_DNS;
+    *ret = NULL;
+    for (size_t i = 0; a->status == DNS_OK && i < a->n && looked < RECORDS_MAX; i++) {
+        if (a->records[i].type != DNS_TXT)
+            continue;
+        looked++;
+        /* Several records are undefined (RFC 6376 3.6.2.2): the first that is a key counts. */
+        if (*ret && !dkim_key_is_record(a->records[i].data))
+            continue;
+        *ret = dkim_keys_get(keys, a->records[i].data);
+        if (!*ret)
+            return DKIM_INTERNAL;
+        if ((*ret)->bad != DKIM_KEY_SYNTAX)
+            return DKIM_OK;
+    }
+    return *ret ? DKIM_OK : DKIM_NO_KEY;
+}
+
+enum dkim_reason
+dkim_verify_key(const struct dkim_sig *s, struct dkim_keys *keys,
+                const struct auth_answers *answers, struct auth_needs *needs,
+                const struct dkim_key **ret, bool *ret_need)
+{
+    char name[256];
+    const struct dns_answer *a;
+    enum dkim_reason why;
+    size_t n;
+
+    *ret_need = false;
+    if (dkim_key_name(s->selector, s->domain, name, &n) < 0)
+        return DKIM_BAD_DOMAIN;
+    a = auth_ask(answers, needs, str_of(name, n), DNS_TXT);
+    if (!a) {
+        *ret_need = true;
+        return DKIM_DNS;
+    }
+    if (!keys) /* only what must be asked */
+        return DKIM_OK;
+    why = key_of_answer(a, keys, ret);
+    if (why != DKIM_OK)
+        return why;
+    if ((*ret)->bad != DKIM_OK)
+        return (*ret)->bad;
+    if ((*ret)->ed25519 != (s->alg == DKIM_ED25519_SHA256))
+        return DKIM_KEY_TYPE;
+    if (!(s->alg == DKIM_RSA_SHA1 ? (*ret)->sha1 : (*ret)->sha256))
+        return DKIM_KEY_HASH;
+    return (*ret)->mail ? DKIM_OK : DKIM_KEY_SERVICE;
+}
+
+/* t=s: the domain of i= must be d= itself. Both were found well-formed. */
+static bool
+identity_is_domain(const struct dkim_sig *s)
+{
+    ssize_t at = str_rchr(s->identity, '@');
+    struct str host = str_from(s->identity, (size_t)(at + 1));
+
+    /* Written differently (quoted, other labels) is taken as a subdomain: the strict side. */
+    return !s->identity.n || str_ieq(host, s->domain);
+}
+
+/* --- one signature --- */
+
+static enum dkim_reason
+check_times(const struct dkim_verifier *v, const struct dkim_sig *s, uint64_t now)
+{
+    if (s->expires && now > s->expires && now - s->expires > v->limits.skew)
+        return DKIM_EXPIRED;
+    if (s->signed_at > now && s->signed_at - now > v->limits.future)
+        return DKIM_FUTURE;
+    return DKIM_OK;
+}
+
+static enum dkim_reason
+check_body(const struct dkim_verifier *v, unsigned i, struct dkim_result *r)
+{
+    const struct dkim_sig *s = &v->sigs[i];
+    const struct dkim_body *body = &v->message->body;
+    struct str digest = dkim_body_digest(body, v->body[i]);
+    uint64_t total = dkim_body_total(body, s->body_canon);
+
+    if (!digest.n)
+        return DKIM_INTERNAL;
+    if (s->has_length && s->length > total)
+        return DKIM_BODY_TOO_SHORT;
+    r->body_unsigned = s->has_length ? total - s->length : 0;
+    if (!str_eq(digest, str_of(s->body_hash, s->body_hash_n)))
+        return DKIM_BODY_CHANGED;
+    return DKIM_OK;
+}
+
+static enum dkim_reason
+check_signature(struct dkim_verifier *v, const struct dkim_sig *s, const struct dkim_key *key)
+{
+    struct dkim_message *m = v->message;
+    struct dkim_hash *h = dkim_message_hash(m, s->alg == DKIM_RSA_SHA1);
+    uint8_t digest[DKIM_HASH_MAX];
+    size_t n;
+    int rc;
+
+    if (!h || !key->pub)
+        return DKIM_INTERNAL;
+    dkim_message_hash_list(m, s->headers, s->header_canon);
+    dkim_hash_own(h, &s->field, s->b, s->header_canon);
+    n = dkim_message_digest(m, digest);
+    rc = n ? dkim_pub_verify(key->pub, s->alg, digest, n, s->signature, s->signature_n) : -1;
+    if (rc < 0)
+        return DKIM_INTERNAL;
+    return rc ? DKIM_OK : DKIM_BAD_SIGNATURE;
+}
+
+static unsigned
+times_signed(const struct dkim_sig *s, struct str name)
+{
+    struct str list = s->headers, one;
+    bool first = true;
+    unsigned n = 0;
+
+    while (dkim_list_next(&list, &first, &one))
+        n += str_ieq(one, name);
+    return n;
+}
+
+/* Fields of which there is one (RFC 5322 3.6), and what a reader's program goes by. */
+static const struct str singles[] = {
+    STR("subject"),    STR("date"),        STR("to"),           STR("cc"),
+    STR("reply-to"),   STR("sender"),      STR("message-id"),   STR("content-type"),
+    STR("references"), STR("in-reply-to"), STR("mime-version"),
+};
+
+/* It verified: is all that readers look at under the signature? */
+static enum dkim_reason
+check_scope(const struct dkim_verifier *v, const struct dkim_sig *s, struct dkim_result *r)
+{
+    const struct dkim_headers *h = &v->message->headers;
+    unsigned from = dkim_headers_count(h, STR("from"));
+
+    for (unsigned i = 0; i < ARRAY_LEN(singles) && !r->repeated; i++) {
+        unsigned n = dkim_headers_count(h, singles[i]);
+        unsigned covered = n > 1 ? times_signed(s, singles[i]) : n;
+        r->repeated = covered && covered < n;
+    }
+    if (from > 1 && from > times_signed(s, STR("from")))
+        return DKIM_SECOND_FROM;
+    if (r->body_unsigned && !v->limits.partial)
+        return DKIM_BODY_UNSIGNED;
+    return DKIM_OK;
+}
+
+static enum dkim_reason
+evaluate(struct dkim_verifier *v, unsigned i, uint64_t now, struct dkim_keys *keys,
+         const struct auth_answers *answers, struct auth_needs *needs)
+{
+    const struct dkim_sig *s = &v->sigs[i];
+    struct dkim_result *r = &v->results[i];
+    const struct dkim_key *key = NULL;
+    enum dkim_reason why = check_times(v, s, now);
+    bool need;
+
+    if (why != DKIM_OK)
+        return why;
+    /* The key's own faults first: they are the same for every message of the signer. */
+    why = dkim_verify_key(s, keys, answers, needs, &key, &need);
+    if (key) {
+        r->bits = key->bits;
+        r->testing = key->testing;
+    }
+    if (why != DKIM_OK)
+        return why;
+    if (key->strict && !identity_is_domain(s))
+        return DKIM_KEY_IDENTITY;
+    why = check_body(v, i, r);
+    if (why == DKIM_OK)
+        why = check_signature(v, s, key);
+    r->verified = why == DKIM_OK;
+    return why == DKIM_OK ? check_scope(v, s, r) : why;
+}
+
+static void
+describe(const struct dkim_sig *s, struct dkim_result *r)
+{
+    ssize_t n = 0;
+
+    memset(r, 0, sizeof(*r));
+    r->domain = s->domain;
+    r->selector = s->selector;
+    r->identity = s->identity;
+    r->headers = s->headers;
+    r->b = dkim_trim(s->b);
+    r->alg = s->alg;
+    r->signed_at = s->signed_at;
+    r->expires = s->expires;
+    r->has_length = s->has_length;
+    if (str_is_ascii(s->domain) && str_copy(s->domain, r->domain_ascii, sizeof(r->domain_ascii)))
+        str_lower(r->domain_ascii, s->domain.n);
+    else
+        n = address_domain_ascii(s->domain, r->domain_ascii, sizeof(r->domain_ascii));
+    if (n < 0)
+        r->domain_ascii[0] = '\0';
+}
+
+/* A signature that cannot become valid costs no look-up. */
+static bool
+worth_asking(const struct dkim_verifier *v, unsigned i, uint64_t now)
+{
+    return v->parsed[i] == DKIM_OK && check_times(v, &v->sigs[i], now) == DKIM_OK;
+}
+
+enum auth_state
+dkim_verify_run(struct dkim_verifier *v, uint64_t now, struct dkim_keys *keys,
+                const struct auth_answers *answers, struct auth_needs *needs)
+{
+    bool any = false, need;
+
+    dkim_message_end(v->message);
+    for (unsigned i = 0; i < v->n; i++) {
+        if (!worth_asking(v, i, now))
+            continue;
+        dkim_verify_key(&v->sigs[i], NULL, answers, needs, NULL, &need);
+        any = any || need;
+    }
+    if (any)
+        return AUTH_NEED;
+    for (unsigned i = 0; i < v->n; i++) {
+        struct dkim_result *r = &v->results[i];
+
+        describe(&v->sigs[i], r);
+        r->reason = v->parsed[i];
+        if (r->reason == DKIM_OK)
+            r->reason = evaluate(v, i, now, keys, answers, needs);
+        r->status = dkim_reason_status(r->reason);
+    }
+    return AUTH_DONE;
+}
