@@ -368,6 +368,10 @@ line_go(struct callout_line *l)
         l->stream = stream_connect_unix(c->loop, h->path, &line_ops, l, NULL);
     } else {
         peer = (struct endpoint){h->addrs[0], h->port};
+        if (!host_permitted(c, &peer.addr)) {
+            line_failed(l, "the inside server is outside of the networks of delivery.only_to");
+            return;
+        }
         l->stream = stream_connect(c->loop, &peer, NULL, STEP_TIME, &line_ops, l, NULL);
     }
     if (!l->stream)

@@ -155,7 +155,8 @@ site_host_of(struct site *s, const struct mx_result *v, const struct mx_host *fr
             h = &s->hosts[i];
     }
     if (!h)
-        h = site_add_host(s, from->name, 25, from->preference, INSIDE_SMTP, STR_NONE);
+        h = site_add_host(s, from->name, (uint16_t)s->c->delivery->mx_port, from->preference,
+                          INSIDE_SMTP, STR_NONE);
     if (!h)
         return false;
     h->naddrs = MIN(from->n, SITE_ADDRS);

@@ -106,12 +106,26 @@ host_cancel(struct site_host *h)
     }
 }
 
+bool
+host_permitted(const struct courier *c, const struct addr *a)
+{
+    const struct prefix *p = c->delivery->only_to.items;
+
+    for (size_t i = 0; i < c->delivery->only_to.n; i++) {
+        if (prefix_has(&p[i], a))
+            return true;
+    }
+    return c->delivery->only_to.n == 0;
+}
+
 /* May this source speak to that address? */
 static bool
 address_fits(struct site *s, struct source *src, const struct addr *a)
 {
     bool v4 = addr_is_v4(a);
 
+    if (!host_permitted(s->c, a))
+        return false;
     if (!src->any && addr_is_v4(&src->address) != v4)
         return false;
     if (v4 || s->c->delivery->ipv6 == IPV6_ALWAYS || addr_is_bogus(a))
@@ -124,6 +138,8 @@ address_fits(struct site *s, struct source *src, const struct addr *a)
 bool
 host_pick(struct site *s, struct site_host *h, struct source *src, struct addr *ret)
 {
+    bool outside = h->naddrs > 0;
+
     for (unsigned i = 0; i < h->naddrs; i++) {
         unsigned at = (h->next_addr + i) % h->naddrs;
         if (!address_fits(s, src, &h->addrs[at]))
@@ -132,8 +148,17 @@ host_pick(struct site *s, struct site_host *h, struct source *src, struct addr *
         h->next_addr = at;
         return true;
     }
-    str_fmt(h->why, sizeof h->why, "%.100s has no address that source %.60s may speak to", h->name,
-            src->name);
+    for (unsigned i = 0; i < h->naddrs; i++) {
+        if (host_permitted(s->c, &h->addrs[i]))
+            outside = false;
+    }
+    if (outside)
+        str_fmt(h->why, sizeof h->why,
+                "%.100s is outside of the networks of delivery.only_to: no connection is made",
+                h->name);
+    else
+        str_fmt(h->why, sizeof h->why, "%.100s has no address that source %.60s may speak to",
+                h->name, src->name);
     return false;
 }
 

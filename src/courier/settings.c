@@ -241,6 +241,17 @@ static const struct conf_row delivery_rows[] = {
     {.name = "smtp_chunking",
      CONF_ROW(BOOL, struct settings_delivery, smtp_chunking, .def = "yes",
               .doc = "Send bodies by BDAT where the server offers CHUNKING.")},
+    {.name = "mx_port",
+     CONF_ROW(U64, struct settings_delivery, mx_port, .def = "25", .min = 1, .max = 65535,
+              .doc =
+                  "Port of hosts that DNS names. Another one than 25 is for a lab. It counts for "
+                  "hosts that are found from then on.")},
+    {.name = "only_to",
+     CONF_ROW(PREFIXES, struct settings_delivery, only_to,
+              .doc =
+                  "If networks stand here, no connection is made to any other address, whatever "
+                  "DNS, routes or served domains say; such mail waits and says so. For a lab, or "
+                  "where all mail must leave by one neighbour.")},
 };
 const struct conf_block courier_delivery_block = {
     .name = "delivery",

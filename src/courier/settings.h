@@ -49,6 +49,8 @@ struct settings_delivery { /* block "delivery" */
     uint64_t dsn_max_original; /* bytes of the original in a DSN; more: headers only */
     struct str tls_ca;         /* PATH; empty: system */
     bool smtp_pipelining, smtp_chunking;
+    uint64_t mx_port;         /* of hosts that DNS names */
+    struct conf_list only_to; /* prefixes; empty: anywhere */
 };
 
 extern const struct conf_block courier_source_block, courier_pool_block, courier_route_block,

@@ -112,6 +112,8 @@ enum host_answer host_addresses(struct site *, struct site_host *);
 void host_cancel(struct site_host *);
 /* Next address of the host for that source, by the settings' law on IPv6. */
 bool host_pick(struct site *, struct site_host *, struct source *, struct addr *ret);
+/* delivery.only_to: may we speak to that address at all? */
+bool host_permitted(const struct courier *, const struct addr *);
 /* 1 right, 0 asked, -1 wrong: reverse DNS of an IPv6 source. */
 int source_reverse(struct courier *, uint32_t source);
 void source_reverse_cancel(struct courier *);

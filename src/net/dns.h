@@ -88,7 +88,7 @@ struct dns_server_conf {
     const struct endpoint *forward; /* none: full recursion from the roots; a local one is fine */
     size_t nforward;
     struct str trust_anchor_file; /* empty: no validation */
-    struct str hosts_zone;        /* extra unbound local-data lines for tests; may be empty */
+    struct str hosts_zone;        /* lines of unbound local data and zones; may be empty */
     uint64_t timeout_ns;          /* an answer at the latest; default 10 s */
 };
 struct dns_server;

@@ -166,16 +166,43 @@ dns_server_free_zones(struct dns_server *s)
         (void)ub_ctx_zone_remove(s->ub, zones[i]);
 }
 
+/* `local-zone: NAME TYPE`, as unbound.conf(5) has it: "." static answers every question here. */
+static int
+dns_server_local_zone(struct dns_server *s, struct str words, struct why *why)
+{
+    char name[256], type[32];
+    struct str n = str_word(&words), t = str_word(&words);
+    int err;
+
+    if (n.n > 1 && n.p[0] == '"' && n.p[n.n - 1] == '"')
+        n = str_sub(n, 1, n.n - 2);
+    if (!n.n || !t.n || str_trim(words).n || !str_copy(n, name, sizeof(name)) ||
+        !str_copy(t, type, sizeof(type)))
+        return why_set(why, ERR_SYNTAX,
+                       "local DNS data: a zone is written `local-zone: NAME TYPE`");
+    err = ub_ctx_zone_add(s->ub, name, type);
+    return err ? why_set(why, ERR_SYNTAX, "local DNS zone \"%.100s\" of type %s: %s", name, type,
+                         ub_strerror(err))
+               : 0;
+}
+
 static int
 dns_server_local_data(struct dns_server *s, struct str lines, struct why *why)
 {
     while (lines.n) {
         struct str line = str_trim(str_cut(lines, '\n', &lines));
+        const struct str zone = STR("local-zone:");
         char text[1024];
         int err;
 
         if (line.n == 0 || line.p[0] == '#')
             continue;
+        if (str_starts(line, zone)) {
+            err = dns_server_local_zone(s, str_from(line, zone.n), why);
+            if (err)
+                return err;
+            continue;
+        }
         if (!str_copy(line, text, sizeof(text)))
             return why_set(why, ERR_SYNTAX, "a line of local DNS data is over 1023 bytes");
         err = ub_ctx_data_add(s->ub, text);

@@ -89,7 +89,10 @@ static const struct conf_row dns_rows[] = {
               .doc = "Root key file: answers are validated with DNSSEC.")},
     {.name = "local_data",
      CONF_ROW(PATH, struct settings_dns, local_data, .flags = CONF_RESTART,
-              .doc = "File of unbound local-data lines that overrule the network, for a lab.")},
+              .doc =
+                  "File of records that overrule the network, for a lab: a line each, as `a.test. "
+                  "IN A 192.0.2.1`; `local-zone: . static` first keeps all other questions "
+                  "from leaving (unbound.conf(5) tells the types).")},
     {.name = "timeout",
      CONF_ROW(DURATION, struct settings_dns, timeout, .def = "10s", .min = 100000000u,
               .flags = CONF_RESTART, .doc = "An answer is given at the latest after this.")},

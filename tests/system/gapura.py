@@ -41,7 +41,7 @@ control {{
     {metrics}
 }}
 dns {{
-    forward = {dns}
+    {dns}
     timeout = 5s
 }}
 smtp {{
@@ -126,7 +126,8 @@ class Gapura:
             (self.dir / name).chmod(0o777)
         self.conf = self.dir / "gapura.conf"
         self.metrics_at = (net.ip(1), 9125)
-        self.parts = dict(dir=self.dir, dns=dns or f"{net.ip(9)}:5399", smtp=smtp, delivery=delivery,
+        self.parts = dict(dir=self.dir, smtp=smtp, delivery=delivery,
+                          dns="" if dns == "none" else f"forward = {dns or net.ip(9) + ':5399'}",
                           metrics=f"metrics = {net.ip(1)}:9125" if metrics else "")
         self.base = base
         self.write(text)

@@ -182,3 +182,23 @@ second.test. IN MX 10 live.two.test.
     send(g, "bob@second.test", "")
     live.wait(2)
     assert live.sessions == 1
+
+
+def test_nothing_leaves(gapura, sink, net, place):
+    """A lab without a network: all of DNS is local, hosts have a port of their own, all else is refused."""
+    live = sink(40, 2625)
+    zone = place / "zone"
+    zone.write_text(f"local-zone: . static\nnear.test. IN MX 10 mx.near.test.\nmx.near.test. IN A {net.ip(40)}\n"
+                    "far.test. IN MX 10 mx.far.test.\nmx.far.test. IN A 192.0.2.1\n")
+    text = guard(net).replace(f"via = smtp://{net.ip(3)}:2600", "via = mx\n    allow_private = yes")
+    text += f"dns {{\n local_data = {zone}\n}}\nroute named {{\n domains = named.test\n via = smtp://192.0.2.2:25\n}}\n"
+    g = gapura(text, dns="none", delivery=f"mx_port = 2625\n    only_to = {net.ip(0)}/24")
+    send(g, "bob@near.test")
+    assert live.wait(1)[0].recipients == ["bob@near.test"]
+    send(g, "bob@far.test", "")
+    send(g, "bob@named.test", "")
+    send(g, "bob@[192.0.2.3]", "")
+    send(g, "bob@nowhere.test", "")
+    until(lambda: len([r for r in g.queue() if "only_to" in r.get("reason", "")]) == 3, what="three rows that say why")
+    g.wait_event("Bounce", recipient="bob@nowhere.test")
+    assert not [e for e in g.events("TransientFailure") if "192.0.2" in str(e.get("peer_address", ""))]

@@ -262,7 +262,20 @@ test_local_data(void)
        "a forwarder that is not there: temporary");
     OK(clock_mono() - start < 5 * NS_PER_S, "in the time that is set");
     rig_down(&r);
+    conf.nforward = 0;
+    conf.hosts_zone = STR("local-zone: \".\" static\nlab.test. 120 IN A 192.0.2.99\n"
+                          "9.0.0.127.in-addr.arpa. IN PTR lab.test.\n");
+    OK(rig_up(&r, &conf), "a resolver that knows all there is");
+    IS(ask(&r, "lab.test", DNS_A)->n, 1, "an address");
+    IS(ask(&r, "9.0.0.127.in-addr.arpa", DNS_PTR)->n, 1, "a name of an address");
+    IS(ask(&r, "elsewhere.example", DNS_MX)->status, DNS_NXDOMAIN, "nothing else exists");
+    IS(ask(&r, "lab.test", DNS_MX)->status, DNS_NODATA, "no such record");
+    rig_down(&r);
     r.loop = loop_create();
+    conf.hosts_zone = STR("local-zone: . sideways");
+    IS(dns_server_create(&r.server, r.loop, &conf, &why), ERR_SYNTAX, "%s", why.text);
+    conf.hosts_zone = STR("local-zone: .");
+    IS(dns_server_create(&r.server, r.loop, &conf, &why), ERR_SYNTAX, "%s", why.text);
     conf.hosts_zone = STR("this is no record at all");
     IS(dns_server_create(&r.server, r.loop, &conf, &why), ERR_SYNTAX, "%s", why.text);
     conf.hosts_zone = STR("");
