@@ -14,7 +14,6 @@
 #define NO_TLS_FOR  (3600 * NS_PER_S)
 #define HOST_DEAD   (300 * NS_PER_S)
 #define SOFT_FOR    (30 * NS_PER_S)
-#define BACKLOG_ASK (16u << 10)
 #define TLS_TIMEOUT (60 * NS_PER_S)
 
 static struct site_host *
@@ -175,9 +174,6 @@ session_end(struct session *s, bool flush)
     if (s->stream)
         stream_close(s->stream, flush);
     s->stream = NULL;
-    if (s->asked_again)
-        loop_call_cancel(c->loop, &s->go_call);
-    s->asked_again = false;
     if (c->freeing) {
         s->site->sessions--;
         session_free(s);
@@ -268,33 +264,11 @@ on_send(void *ctx, const char *p, size_t n)
         stream_send(s->stream, p, n); /* a failure comes back through closed() */
 }
 
-/* What a stream gathers inside its own callback goes out when that returns, and nobody is told:
- * so a client that waits for room is asked again behind it. */
-static void
-session_go_on(void *ctx)
-{
-    struct session *s = ctx;
-
-    s->asked_again = false;
-    if (!s->client || !s->stream || s->state == SESSION_ENDING)
-        return;
-    s->going_on = true;
-    smtp_client_drained(s->client);
-    s->going_on = false;
-}
-
 static size_t
 on_backlog(void *ctx)
 {
     struct session *s = ctx;
-    size_t n = s->stream ? stream_queued(s->stream) : 0;
-
-    if (n >= BACKLOG_ASK && !s->asked_again && !s->going_on) {
-        s->asked_again = true; /* once a turn: a full queue tells by itself when it is empty */
-        s->go_call = (struct loop_call){.fn = session_go_on, .ctx = s};
-        loop_defer(s->c->loop, &s->go_call);
-    }
-    return n;
+    return s->stream ? stream_queued(s->stream) : 0;
 }
 
 static void

@@ -33,15 +33,14 @@ struct session {
     struct site *site;
     uint32_t source, host;
     uint8_t state; /* enum session_state */
-    bool lmtp, mail_lost, was_ready, is_tls, tls_tried, intent_done, wants_allow, in_offer,
-        asked_again, going_on;
+    bool lmtp, mail_lost, was_ready, is_tls, tls_tried, intent_done, wants_allow, in_offer;
     uint64_t number, since, messages;
     uint64_t deadline; /* mono ns; 0: none */
     struct endpoint peer;
     struct stream *stream;
     struct smtp_client *client;
     struct loop_timer timer;
-    struct loop_call end_call, go_call;
+    struct loop_call end_call;
     struct tls_info tls;
     /* the message in hand */
     uint32_t message, nrows, rows_cap;

@@ -146,7 +146,6 @@ setup_engine(const struct setup *su, struct setup_listen *l, const struct gate_l
     if (l->submission) {
         /* A delivery report goes to senders that proved who they are, to nobody else. */
         c->offer |= SMTP_EXT_DSN;
-        c->submission = true;
         c->require_auth = true;
         c->auth_plain_text = l->conf->auth_without_tls;
         if (links->keyring)

@@ -71,6 +71,7 @@ struct loop {
     struct stream *orphans; /* of streams that outlived their owners; see stream_inner.h */
     void (*orphans_free)(struct loop *);
     struct stream *corked; /* whose callback runs */
+    bool cork_seen;        /* and it was told of gathered bytes: it hears when they are gone */
 };
 
 int loop_timers_init(struct loop *);

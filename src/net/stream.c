@@ -200,7 +200,15 @@ stream_tell_end(struct stream *s)
         s->ops->closed(s->ctx, s->status, why);
 }
 
-/* The deferred work: tell the end, offer what was left, read on. */
+static void
+stream_tell_drained(struct stream *s)
+{
+    s->drained = false;
+    if (s->queue.n == 0 && !s->told && s->ops->drained) /* else the queue tells when it is sent */
+        s->ops->drained(s->ctx);
+}
+
+/* The deferred work: tell the end and the empty queue, offer what was left, read on. */
 static void
 stream_called(void *ctx)
 {
@@ -218,6 +226,8 @@ stream_called(void *ctx)
             stream_tls_in(s, raw.p, raw.n);
             buf_done(&raw);
         }
+        if (s->drained && !s->closing)
+            stream_tell_drained(s);
         if (s->offer && !s->closing)
             stream_offer(s);
         if (!s->closing)

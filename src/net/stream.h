@@ -23,7 +23,9 @@ struct stream_ops {
      * offered again together with what comes next (up to max_pending). What it sends inside goes
      * out in one piece when it returns. */
     size_t (*data)(void *ctx, const char *p, size_t n);
-    void (*drained)(void *ctx);   /* the output queue is empty again; may be NULL */
+    /* The output queue is empty again; also when stream_queued() told of bytes gathered in a
+     * callback and they went out at its end. May be NULL. */
+    void (*drained)(void *ctx);
     void (*connected)(void *ctx); /* client side: TCP is up; may be NULL for servers */
     void (*secured)(void *ctx, int status, const char *why); /* handshake over: 0 or ERR_TLS */
     /* The end: peer closed (0), or an error. Called once, never after stream_close(). The stream

@@ -66,6 +66,7 @@ struct stream {
     bool drop : 1;        /* data() asked to throw the rest away */
     bool raw_pending : 1; /* pending are the first bytes of TLS */
     bool handshaking : 1;
+    bool drained : 1; /* what its callback gathered is gone, and that is to be told */
     bool server : 1;  /* TLS role */
     bool told : 1;    /* ops.closed was called */
     bool closing : 1; /* stream_close was called */

@@ -21,6 +21,7 @@ stream_call_data(struct stream *s, const char *p, size_t n)
     s->in_data = true;
     s->more = s->drop = false;
     loop->corked = s;
+    loop->cork_seen = false;
     used = s->ops->data(s->ctx, p, n);
     s->in_data = false;
     if (loop->corked == s)
@@ -29,6 +30,10 @@ stream_call_data(struct stream *s, const char *p, size_t n)
         buf_clear(&loop->cork);
     else
         stream_uncork(s);
+    if (loop->cork_seen && s->queue.n == 0 && s->ops->drained && !s->closing) {
+        s->drained = true;
+        loop_defer(loop, &s->call);
+    }
     return MIN(used, n);
 }
 

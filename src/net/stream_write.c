@@ -15,7 +15,10 @@
 size_t
 stream_queued(const struct stream *s)
 {
-    return s->queue.n - s->queue_at + (s->loop->corked == s ? s->loop->cork.n : 0);
+    size_t gathered = s->loop->corked == s ? s->loop->cork.n : 0;
+
+    s->loop->cork_seen |= gathered > 0;
+    return s->queue.n - s->queue_at + gathered;
 }
 
 /* Bytes the kernel took, up to n; ERR_CLOSED after a failure (which is told later). */

@@ -42,7 +42,6 @@ struct smtp_server_conf { /* lives at least as long as the sessions that use it 
     bool auth_plain_text;   /* AUTH without TLS (off; on only for trusted local use) */
     bool bare_refuse;       /* bare CR or LF in content: refuse rather than normalise */
     bool lax_lines;         /* commands may end in bare LF (trusted networks only) */
-    bool submission;        /* message submission: RFC 6409 */
     bool lmtp;              /* LHLO, a reply per recipient */
 };
 

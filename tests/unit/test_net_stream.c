@@ -96,6 +96,50 @@ test_partial(void)
     loop_free(loop);
 }
 
+/* Answers with much, looks at the queue and would go on once it is empty. */
+static size_t
+act_ask_queue(struct party *a, const char *p, size_t n)
+{
+    (void)p;
+    stream_send(a->s, "0123456789", 10);
+    a->step = stream_queued(a->s);
+    return n;
+}
+
+static size_t
+act_not_asking(struct party *a, const char *p, size_t n)
+{
+    (void)p;
+    stream_send(a->s, "0123456789", 10);
+    return n;
+}
+
+static void
+test_gathered_drains(void)
+{
+    struct loop *loop = loop_create();
+    struct party server = {.act = act_ask_queue}, client = {0};
+
+    party_meet(loop, &server, &client, NULL);
+    party_say(&client, "go");
+    UNTIL(loop, client.got.n == 10);
+    IS(server.step, 10, "what a callback gathers counts as queued");
+    UNTIL(loop, server.drained == 1);
+    IS(server.drained, 1, "who was told of it hears when it is gone");
+    server.act = act_not_asking;
+    party_say(&client, "go");
+    UNTIL(loop, client.got.n == 20);
+    for (int i = 0; i < 3; i++)
+        loop_once(loop, false);
+    IS(server.drained, 1, "who did not ask is not called");
+    server.act = act_ask_queue;
+    party_say(&client, "go");
+    UNTIL(loop, server.drained == 2);
+    IS(server.drained, 2, "once for each time");
+    party_part(&server, &client);
+    loop_free(loop);
+}
+
 static size_t
 act_dribble(struct party *a, const char *p, size_t n)
 {
@@ -444,6 +488,7 @@ main(void)
 {
     test_echo();
     test_partial();
+    test_gathered_drains();
     test_dribble();
     test_close_inside();
     test_slow_reader();
