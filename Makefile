@@ -12,7 +12,7 @@ SAY = $(if $(V),@:,@echo "  $(1) $(2)")
 SAN ?= 0
 GAPURA_BENCH ?= ../shared/bench
 BUILD ?= build$(if $(filter 1,$(SAN)),-san)
-FOLDERS := core net mail smtp auth store spool policy ctl checks gate courier roles
+FOLDERS := core net mail smtp auth store spool policy ctl checks gate courier lab roles
 
 WARN := -Wall -Wextra -Wshadow=local -Wformat=2 -Wformat-signedness -Wstrict-prototypes \
         -Wmissing-prototypes -Wundef -Wvla -Wcast-align -Wwrite-strings -Wimplicit-fallthrough \
@@ -34,7 +34,7 @@ comma := ,
 ifdef WERROR
 CFLAGS += -Werror
 endif
-LIBS := -levent_core -levent_pthreads -lssl -lcrypto -lunbound -lsqlite3 -lldap -llber -lseccomp -lidn2 -ljansson -lmicrohttpd
+LIBS := -levent_core -levent_pthreads -lssl -lcrypto -lunbound -lsqlite3 -lldap -llber -lseccomp -lidn2 -ljansson -lmicrohttpd -lm
 
 SRC := $(foreach f,$(FOLDERS),$(wildcard src/$(f)/*.c))
 LIBSRC := $(filter-out src/roles/main.c,$(SRC))
@@ -81,14 +81,21 @@ $(BUILD)/tests/%: tests/support/%.c $(LIBA)
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -Itests/unit -MMD -MP -MF $@.d $< $(LDFLAGS) -o $@ -Wl,--start-group $(LIBA) -Wl,--end-group $(LIBS)
 
 # smtp_cases is a table over the runners in tests/support/lib.
-CASES_OBJ := $(patsubst tests/support/lib/%.c,$(BUILD)/obj/support/%.o,$(wildcard tests/support/lib/*.c))
-$(CASES_OBJ): $(BUILD)/obj/support/%.o: tests/support/lib/%.c
+SUPPORT_OBJ := $(patsubst tests/support/lib/%.c,$(BUILD)/obj/support/%.o,$(wildcard tests/support/lib/*.c))
+SUITE_OBJ := $(filter $(BUILD)/obj/support/suite_%,$(SUPPORT_OBJ))
+CASES_OBJ := $(filter-out $(SUITE_OBJ),$(SUPPORT_OBJ))
+$(SUPPORT_OBJ): $(BUILD)/obj/support/%.o: tests/support/lib/%.c
 	@mkdir -p $(@D)
 	$(call SAY,LD,$@)
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -Itests/unit -Itests/support/lib -MMD -MP -c $< -o $@
 $(BUILD)/tests/smtp_cases: tests/support/smtp_cases.c $(CASES_OBJ) $(LIBA)
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(CFLAGS) -Itests/support/lib -MMD -MP -MF $@.d $< $(CASES_OBJ) $(LDFLAGS) -o $@ -Wl,--start-group $(LIBA) -Wl,--end-group $(LIBS)
+# Runners of the authentication suites: tests/support/*_suite.c over tests/support/lib/suite_*.c.
+$(BUILD)/tests/%_suite: tests/support/%_suite.c tests/unit/tap.h $(SUITE_OBJ) $(LIBA)
+	@mkdir -p $(@D)
+	$(call SAY,LD,$@)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -Itests/unit -Itests/support/lib -MMD -MP -MF $@.d $< $(SUITE_OBJ) $(LDFLAGS) -o $@ -Wl,--start-group $(LIBA) -Wl,--end-group $(LIBS) -lyaml
 
 unit: $(UNIT)
 	@fail=0; for t in $(UNIT); do $$t >$$t.tap 2>&1 || { echo "not ok $$t"; tail -20 $$t.tap; fail=1; }; done; exit $$fail
@@ -113,4 +120,4 @@ clean:
 	rm -rf build build-san
 -include bench/bench.mk
 -include fuzz/fuzz.mk
--include $(OBJ:.o=.d) $(UNIT:=.d) $(TOOLS:=.d) $(CASES_OBJ:.o=.d)
+-include $(OBJ:.o=.d) $(UNIT:=.d) $(TOOLS:=.d) $(SUPPORT_OBJ:.o=.d)

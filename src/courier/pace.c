@@ -11,6 +11,8 @@
  */
 #include "courier/pace.h"
 
+#include <math.h>
+
 #include "core/clock.h"
 #include "core/err.h"
 
@@ -33,7 +35,9 @@
 #define BLOCK_RATE      0.4 /* of the rate that brought the block: where growth begins again */
 #define AWAY_GAP        (15 * NS_PER_S)
 #define AWAY_GAP_MOST   (300 * NS_PER_S)
-#define BURST_S         0.25 /* seconds of the rate that may go at once */
+#define REFUSALS_DOUBLE 4.0    /* so many more double the least gap between probes */
+#define REFUSALS_FORGET 3600.0 /* seconds that take 63 % of them away */
+#define BURST_S         0.25   /* seconds of the rate that may go at once */
 #define LATENCY_WEIGHT  0.1
 #define LATENCY_WARNING 2.5 /* times the usual: growth goes on by the smallest steps */
 #define SESSIONS_SPARE  1.5 /* over what rate and latency ask for */
@@ -121,6 +125,20 @@ pace_take(struct pace *p, uint64_t now, unsigned active, uint64_t *ret_at)
 /* ---- growth ------------------------------------------------------------------------------------
  */
 
+/* Refusals are what blocks are made of: who had some of late, or was blocked, probes more rarely.
+ */
+static uint64_t
+gap_least(const struct pace *p)
+{
+    return PROBE_GAP_FIRST << (unsigned)MIN(p->refusals / REFUSALS_DOUBLE, 5.0);
+}
+
+static uint64_t
+gap_most(const struct pace *p)
+{
+    return PROBE_GAP_MOST << MIN(p->blocks, 3u);
+}
+
 static bool
 is_slow_now(const struct pace *p)
 {
@@ -147,11 +165,12 @@ grow(struct pace *p, uint64_t now, double held)
     } else if (now < p->probe_at) {
         next = p->rate;
     } else { /* a probe, or one more behind a probe that held */
-        if (p->rate > p->bad)
+        if (p->rate > p->bad) {
             p->bad = p->rate;
+            p->probe_gap = MAX(p->probe_gap / 2, gap_least(p));
+        }
         next = p->rate * (is_slow_now(p) ? PROBE_FIRST : p->step);
         p->step = MIN(1 + (p->step - 1) * 1.3, PROBE_MOST);
-        p->probe_gap = MAX(p->probe_gap / 2, PROBE_GAP_FIRST);
     }
     step_begin(p, now, next);
     sessions_fit(p);
@@ -182,10 +201,11 @@ step_look(struct pace *p, uint64_t now)
 {
     uint64_t lasted = now - p->step_at;
     double seconds = (double)lasted / (double)NS_PER_S;
-    double held = seconds > 0 ? p->taken / seconds : 0;
 
-    if (lasted < STEP_TIME || p->taken < STEP_TAKEN)
+    if (lasted < STEP_TIME + 2 * (uint64_t)p->latency || p->taken < STEP_TAKEN)
         return;
+    /* What began in the last moments has no reply yet. */
+    double held = p->taken / (seconds - p->latency / (double)NS_PER_S);
     /* Only a rate that was used is proven: few messages say little of a fast one. */
     if (held < 0.7 * p->rate) {
         if (is_narrow(p) && now >= p->widen_at)
@@ -202,13 +222,6 @@ step_look(struct pace *p, uint64_t now)
 /* ---- refusals ----------------------------------------------------------------------------------
  */
 
-/* Who was blocked probes more rarely: refusals are what blocks are made of. */
-static uint64_t
-gap_most(const struct pace *p)
-{
-    return PROBE_GAP_MOST << MIN(p->blocks, 3u);
-}
-
 static void
 cut(struct pace *p, uint64_t now, double factor)
 {
@@ -219,6 +232,7 @@ cut(struct pace *p, uint64_t now, double factor)
     p->bad = p->bad && p->cuts ? MIN(p->bad, p->rate) : p->rate;
     p->cuts = (uint8_t)MIN(p->cuts + 1, 200);
     p->step = PROBE_FIRST;
+    p->probe_gap = MAX(p->probe_gap, gap_least(p));
     p->probe_at = now + p->probe_gap;
     p->probe_gap = MIN(p->probe_gap * 2, gap_most(p));
     p->cut_at = now;
@@ -294,6 +308,15 @@ open_way(struct pace *p, uint64_t now, uint64_t begun)
     step_look(p, now);
 }
 
+static void
+count_refusal(struct pace *p, uint64_t now)
+{
+    double seconds = (double)(now - p->refused_at) / (double)NS_PER_S;
+
+    p->refusals = p->refusals * exp(-seconds / REFUSALS_FORGET) + 1;
+    p->refused_at = now;
+}
+
 void
 pace_told(struct pace *p, uint64_t now, uint64_t begun, unsigned active, enum pace_word word)
 {
@@ -301,6 +324,8 @@ pace_told(struct pace *p, uint64_t now, uint64_t begun, unsigned active, enum pa
         open_way(p, now, begun);
         return;
     }
+    if (word != PACE_AWAY)
+        count_refusal(p, now);
     if (begun < p->cut_at || now < p->until)
         return; /* sent before the cut that answered it */
     switch (word) {

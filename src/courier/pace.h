@@ -42,7 +42,9 @@ struct pace {
     uint64_t cut_at;    /* messages begun before have been answered by the last cut */
     uint64_t probe_at;  /* not before: the next probe beyond `bad` */
     uint64_t probe_gap; /* grows with every probe that failed */
-    uint64_t widen_at;  /* the same for connections */
+    double refusals;    /* of late; an hour takes 63 % of them away */
+    uint64_t refused_at;
+    uint64_t widen_at; /* the same for connections */
     uint64_t widen_gap;
     uint64_t until;        /* nothing goes before (block, outage) */
     uint64_t block_gap;    /* of the next block */
