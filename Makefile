@@ -47,10 +47,10 @@ TOOLS := $(patsubst tests/support/%.c,$(BUILD)/tests/%,$(wildcard tests/support/
 all: $(BUILD)/gapura
 
 # Translations are compiled in.
-$(BUILD)/gen/lang_%.inc: po/%.po tools/po-table
+$(BUILD)/gen/core/lang_%.inc: po/%.po tools/po-table
 	@mkdir -p $(@D)
 	$(Q)awk -f tools/po-table $< > $@.new && mv $@.new $@
-$(BUILD)/obj/core/lang.o: $(BUILD)/gen/lang_id.inc
+$(BUILD)/obj/core/lang.o: $(BUILD)/gen/core/lang_id.inc
 
 $(BUILD)/obj/%.o: src/%.c
 	@mkdir -p $(@D)

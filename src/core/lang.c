@@ -10,7 +10,7 @@
 #include <string.h>
 
 static const struct lang_pair indonesian[] = {
-#include "lang_id.inc"
+#include "core/lang_id.inc"
 };
 static const struct {
     const struct lang_pair *pairs;
