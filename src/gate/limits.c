@@ -105,10 +105,13 @@ struct limit *
 limits_get(struct limits *l, enum limits_kind kind, const struct addr *a)
 {
     char key[LIMITS_KEY];
+    bool v4 = addr_is_v4(a);
     struct addr masked = *a;
 
     if (kind == LIMITS_NETWORK)
-        masked = addr_masked(a, addr_is_v4(a) ? 120 : 64);
+        masked = addr_masked(a, v4 ? 120 : 64);
+    else if (kind == LIMITS_WIDE)
+        masked = addr_masked(a, v4 ? 112 : 48);
     key[0] = (char)kind;
     memcpy(key + 1, masked.b, sizeof(masked.b));
     return limits_find(l, key);

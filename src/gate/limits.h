@@ -17,6 +17,7 @@
 enum limits_kind {
     LIMITS_ADDRESS,
     LIMITS_NETWORK, /* /24 of IPv4, /64 of IPv6 */
+    LIMITS_WIDE,    /* /16 of IPv4, /48 of IPv6: what one customer can rent in a piece */
     LIMITS_USER,
     LIMITS_TENANT,
 };

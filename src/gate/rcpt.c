@@ -147,7 +147,7 @@ expand(struct rcpt_query *q, struct str list, const struct rcpt_chain *up)
     while (list.n) {
         struct str one = str_cut(list, '\0', &list);
 
-        if (one.n && !expand_one(q, one, up))
+        if (one.n && (q->work++ >= RCPT_WORK_MAX || !expand_one(q, one, up)))
             return false;
     }
     return true;
@@ -421,13 +421,30 @@ rcpt_bare_postmaster(struct rcpt_query *q)
         false);
 }
 
+/* <postmaster@[our address]> is ours as well (RFC 5321 4.5.1); at other addresses it is relayed or
+ * refused like anybody. */
+static bool
+rcpt_literal_postmaster(const struct rcpt_query *q)
+{
+    struct str text = q->address.domain;
+    struct addr a;
+
+    if (!q->address.literal || !str_ieq(q->address.local, STR("postmaster")) || text.n < 2)
+        return false;
+    text = str_sub(text, 1, text.n - 2);
+    if (str_istarts(text, STR("IPv6:")))
+        text = str_from(text, 5);
+    return addr_parse(text, &a) == 0 && addr_eq(&a, &q->local);
+}
+
 bool
 rcpt_resolve(struct rcpt_query *q)
 {
     const struct setup_domain *domain;
     struct rcpt_name name;
 
-    if (!q->address.domain.n)
+    q->work = 0;
+    if (!q->address.domain.n || rcpt_literal_postmaster(q))
         return rcpt_bare_postmaster(q);
     if (!name_of(&q->address, &name))
         return rcpt_end(q, STAGE_RCPT_UNKNOWN, 553, "5.1.3", STR("Bad recipient address"));

@@ -13,6 +13,7 @@
 
 #define RCPT_TARGETS_MAX 1000u /* of one alias, nested ones included */
 #define RCPT_DEPTH       10u   /* of aliases within aliases */
+#define RCPT_WORK_MAX    5000u /* entries looked at for one recipient, repeated ones included */
 
 struct rcpt_target {
     struct str address;                /* for RCPT TO */
@@ -36,12 +37,13 @@ struct rcpt_query {
     struct arena *arena;
     bool may_relay, null_sender;
     uint64_t now_s;
+    struct addr local; /* ours, as the client knows it: for <postmaster@[it]> */
     struct address address;
     void (*done)(void *ctx);
     void *ctx;
     struct rcpt_result result;
     /* Own: */
-    unsigned cap;
+    unsigned cap, work;
     struct lookup_wait wait;
     struct {
         bool known;

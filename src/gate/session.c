@@ -24,6 +24,15 @@ on_send(void *ctx, const char *p, size_t n)
         (void)stream_send(s->stream, p, n); /* a full queue closes the stream by itself */
 }
 
+/* So many replies lie here unread that no further command is taken before they are gone. */
+static bool
+on_full(void *ctx, size_t gathered)
+{
+    const struct session *s = ctx;
+
+    return s->stream && gathered + stream_queued(s->stream) >= s->setup->smtp->max_unread_replies;
+}
+
 void
 session_quit(void *ctx)
 {
@@ -113,6 +122,7 @@ on_trace(void *ctx, char dir, struct str line)
 
 const struct smtp_server_ops session_smtp_ops = {
     .send = on_send,
+    .full = on_full,
     .connect = on_connect,
     .helo = on_helo,
     .mail = session_mail,

@@ -33,8 +33,8 @@ struct session {
     struct stream *stream;
     struct smtp_server *smtp;
     struct tx *tx;
-    struct limit *by_address, *by_network; /* counted there; NULL for trusted clients */
-    char id[32];                           /* in all events: node, epoch and a number, in hex */
+    struct limit *by_address, *by_network, *by_wide; /* counted there; NULL for trusted clients */
+    char id[32];             /* in all events: node, epoch and a number, in hex */
     uint64_t started, since; /* mono ns: of the session; of the last thing we answered */
     uint64_t rate_at, rate_bytes;
     uint64_t auth_started;
@@ -48,6 +48,7 @@ struct session {
     struct stage_facts facts;
     struct pipeline pipeline;
     struct proxy *proxy; /* while its header is awaited */
+    struct addr own;     /* ours, as the client knows it */
     char *helo, *user;   /* owned texts of the facts */
     uint8_t step;        /* enum session_step */
     bool trusted;        /* by network, on a listener that lets it relay */

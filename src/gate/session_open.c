@@ -14,8 +14,9 @@
 #include "net/proxy.h"
 
 #define RATE_WINDOW (30 * NS_PER_S)
-#define PENDING_MAX (128u << 10)
-#define QUEUE_MAX   (256u << 10)
+/* Over smtp.max_unread_replies no command is read; this may still follow: one reply, TLS records.
+ */
+#define QUEUE_EXTRA (64u << 10)
 /* Not greeted yet, or with a 554: nothing but QUIT may come. */
 #define TIMEOUT_STRANGER (30 * NS_PER_S)
 
@@ -40,6 +41,7 @@ on_proxy_data(struct session *s, const char *p, size_t n)
         return n;
     case PROXY_PARSED:
         peer = s->proxy->src;
+        s->own = s->proxy->dst.addr;
         stream_set_peer(s->stream, &peer);
         break;
     case PROXY_LOCAL:
@@ -71,7 +73,22 @@ on_data(void *ctx, const char *p, size_t n)
     if (s->ending)
         return n;
     s->left = used < n;
+    /* Left because replies are unread: asking for them makes the stream tell when they are gone. */
+    if (s->left && !smtp_server_waiting(s->smtp) && stream_queued(s->stream) == 0)
+        stream_resume(s->stream);
     return used;
+}
+
+/* The client has read our replies: what it sent meanwhile may go on. */
+static void
+on_drained(void *ctx)
+{
+    struct session *s = ctx;
+
+    if (!s->left || s->ending || !s->stream)
+        return;
+    s->left = false;
+    stream_resume(s->stream);
 }
 
 static void
@@ -114,6 +131,7 @@ on_secured(void *ctx, int status, const char *why)
 
 static const struct stream_ops session_stream_ops = {
     .data = on_data,
+    .drained = on_drained,
     .secured = on_secured,
     .closed = on_closed,
 };
@@ -220,6 +238,42 @@ session_begin(struct session *s)
     smtp_server_start(s->smtp);
 }
 
+/* One more of that kind; true if the limit allows it. Held before the next one is looked up, so
+ * that it stays in the table. */
+static bool
+limit_hold(struct session *s, enum limits_kind kind, struct limit **ret, uint64_t max)
+{
+    *ret = limits_get(&s->gate->limits, kind, &s->facts.client.addr);
+    if (!*ret)
+        return false;
+    (*ret)->sessions++;
+    return !max || (*ret)->sessions <= max;
+}
+
+/* A stranger's session, counted for its address and its networks. */
+static bool
+session_counted(struct session *s)
+{
+    const struct settings_smtp *c = s->setup->smtp;
+
+    return limit_hold(s, LIMITS_ADDRESS, &s->by_address, c->sessions_per_address) &&
+           limit_hold(s, LIMITS_NETWORK, &s->by_network, c->sessions_per_network) &&
+           limit_hold(s, LIMITS_WIDE, &s->by_wide, c->sessions_per_wide_network) &&
+           !bucket_take(&s->by_network->connections, &c->connections_per_network, clock_mono());
+}
+
+static void
+session_uncounted(struct session *s)
+{
+    struct limit *const held[] = {s->by_address, s->by_network, s->by_wide};
+
+    for (size_t i = 0; i < ARRAY_LEN(held); i++) {
+        if (held[i])
+            held[i]->sessions--;
+    }
+    s->by_address = s->by_network = s->by_wide = NULL;
+}
+
 /* The client's true address is known. */
 static bool
 session_known(struct session *s, const struct endpoint *peer)
@@ -231,22 +285,8 @@ session_known(struct session *s, const struct endpoint *peer)
     s->facts.client = *peer;
     s->facts.trusted = setup_trusts(su, &peer->addr);
     s->trusted = s->facts.trusted && kind != LISTEN_INBOUND;
-    if (!s->facts.trusted) {
-        struct limit *a = limits_get(&gate->limits, LIMITS_ADDRESS, &peer->addr), *n;
-
-        if (a)
-            a->sessions++; /* held before the other is looked up, so that it stays */
-        s->by_address = a;
-        n = limits_get(&gate->limits, LIMITS_NETWORK, &peer->addr);
-        if (n)
-            n->sessions++;
-        s->by_network = n;
-        if (!a || !n ||
-            (su->smtp->sessions_per_address && a->sessions > su->smtp->sessions_per_address) ||
-            (su->smtp->sessions_per_network && n->sessions > su->smtp->sessions_per_network) ||
-            bucket_take(&n->connections, &su->smtp->connections_per_network, clock_mono()))
-            return false;
-    }
+    if (!s->facts.trusted && !session_counted(s))
+        return false;
     s->smtp = smtp_server_create(s->trusted ? &s->listen->trusted : &s->listen->strangers,
                                  &session_smtp_ops, s);
     if (!s->smtp || pipeline_init(&s->pipeline, &su->plan, &s->facts, gate->links.loop,
@@ -344,12 +384,16 @@ void
 session_open(struct gate *gate, struct gate_listener *at, int fd, const struct endpoint *peer)
 {
     const struct setup_listen *listen = setup_listen(gate->setup, str_c(at->name));
-    const struct stream_limits limits = {.max_pending = PENDING_MAX, .max_queue = QUEUE_MAX};
+    const struct settings_smtp *smtp = gate->setup->smtp;
+    const struct stream_limits limits = {
+        .max_pending = smtp->max_pipelined,
+        .max_queue = smtp->max_unread_replies + QUEUE_EXTRA,
+    };
     struct session *s;
     bool proxied;
 
     metric_add(METRIC_CONNECTIONS, 1);
-    if (!listen || gate->stopping || gate->nsessions >= gate->setup->smtp->max_sessions ||
+    if (!listen || gate->stopping || gate->nsessions >= smtp->max_sessions ||
         at->sessions >= listen->conf->max_sessions) {
         refuse_now(fd);
         return;
@@ -370,6 +414,7 @@ session_open(struct gate *gate, struct gate_listener *at, int fd, const struct e
         session_free(s);
         return;
     }
+    s->own = stream_local(s->stream)->addr;
     loop_timer_set(&s->timer, s->setup->tick);
     if (!s->proxy)
         session_start(s, peer);
@@ -409,11 +454,7 @@ session_free(struct session *s)
         if (s->stream)
             stream_close(s->stream, false);
         s->stream = NULL;
-        if (s->by_address)
-            s->by_address->sessions--;
-        if (s->by_network)
-            s->by_network->sessions--;
-        s->by_address = s->by_network = NULL;
+        session_uncounted(s);
         if (tx && tx->committing) {
             gate->nghosts++; /* its event still needs the facts: accept.c comes back here */
             return;

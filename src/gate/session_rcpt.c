@@ -11,11 +11,14 @@
 
 static void rcpt_resolved(void *ctx);
 
+/* What was found against a recipient that the message does not have is in the event of its refusal
+ * and weighs on nobody else's mail. */
 static void
 rcpt_refuse(struct session *s, int code, const char *enhanced, struct str text)
 {
     metric_add(METRIC_REFUSED_RCPT, 1);
     report_refused(s, "RCPT", code, enhanced, text, s->tx->rcpt.to.text);
+    verdict_forget_since(&s->tx->verdict, STAGE_RCPT, s->tx->rcpt_mark);
     session_reply(s, code, enhanced, "%.*s", STR_ARG(text));
 }
 
@@ -111,6 +114,7 @@ session_rcpt(void *ctx, const struct smtp_rcpt_params *p)
                              .may_relay = tx->may_relay,
                              .null_sender = tx->sender.null,
                              .now_s = clock_wall_s(),
+                             .local = s->own,
                              .address = tx->rcpt.to,
                              .done = rcpt_resolved,
                              .ctx = s};
@@ -135,6 +139,7 @@ rcpt_resolved(void *ctx)
     if (r->state == STAGE_RCPT_UNKNOWN && s->by_network)
         (void)bucket_take(&s->by_network->unknown_rcpts, &s->setup->smtp->unknown_rcpts_network,
                           clock_mono());
+    s->tx->rcpt_mark = s->tx->verdict.last;
     session_stage(s, SESSION_RCPT, &s->tx->verdict);
 }
 
@@ -279,6 +284,7 @@ session_vrfy(void *ctx, struct str arg)
     arena_init(&arena, 1u << 20);
     q.address = a;
     q.now_s = clock_wall_s();
+    q.local = s->own;
     /* No lookup is given: only what is known without asking is told. */
     if (!rcpt_resolve(&q) || q.result.state == STAGE_RCPT_LATER)
         session_say(s, 252, "2.0.0", "Cannot verify now");

@@ -83,6 +83,7 @@ const struct conf_block gate_listen_block = {
 };
 
 static const char *const bare_words[] = {"normalise", "refuse", NULL};
+static const char *const dsn_words[] = {"submission", "everybody", NULL};
 static const char *const vrfy_words[] = {"vague", "off", "trusted", NULL};
 static const struct conf_row smtp_rows[] = {
     {.name = "max_size",
@@ -129,6 +130,16 @@ static const struct conf_row smtp_rows[] = {
     {.name = "max_sessions",
      CONF_ROW(U64, struct settings_smtp, max_sessions, .def = "20000", .min = 1, .max = 1000000,
               .doc = "Sessions at once; more get 421 4.3.2.")},
+    {.name = "max_pipelined",
+     CONF_ROW(SIZE, struct settings_smtp, max_pipelined, .def = "32 KB", .min = 4096,
+              .max = 1u << 20,
+              .doc = "Bytes read ahead from a client that did not wait for its replies; the rest "
+                     "stays in the kernel until they are given.")},
+    {.name = "max_unread_replies",
+     CONF_ROW(SIZE, struct settings_smtp, max_unread_replies, .def = "16 KB", .min = 4096,
+              .max = 1u << 20,
+              .doc = "Bytes of replies that a client leaves unread, above which no more of its "
+                     "commands are read.")},
     {.name = "sessions_per_address",
      CONF_ROW(U64, struct settings_smtp, sessions_per_address, .def = "100", .max = 1000000,
               .doc = "Sessions at once from one address; 0 sets no limit. Trusted networks are "
@@ -136,6 +147,10 @@ static const struct conf_row smtp_rows[] = {
     {.name = "sessions_per_network",
      CONF_ROW(U64, struct settings_smtp, sessions_per_network, .def = "500", .max = 1000000,
               .doc = "Sessions at once from one network (IPv4 /24, IPv6 /64).")},
+    {.name = "sessions_per_wide_network",
+     CONF_ROW(U64, struct settings_smtp, sessions_per_wide_network, .def = "2000", .max = 1000000,
+              .doc = "Sessions at once from one wide network (IPv4 /16, IPv6 /48), so that nobody "
+                     "who rents one takes all of max_sessions. 0 sets no limit.")},
     {.name = "connections_per_network",
      CONF_ROW(RATE, struct settings_smtp, connections_per_network, .def = "none",
               .doc = "New connections from one network.")},
@@ -165,6 +180,12 @@ static const struct conf_row smtp_rows[] = {
      CONF_ROW(WORD, struct settings_smtp, vrfy, .def = "vague", .words = vrfy_words,
               .doc = "VRFY: 252 to all (vague), 502 to all (off), or the truth to trusted "
                      "networks and 252 to others (trusted).")},
+    {.name = "dsn",
+     CONF_ROW(WORD, struct settings_smtp, dsn, .def = "submission", .words = dsn_words,
+              .doc = "Who is offered DSN (RFC 3461: NOTIFY, RET, ENVID, ORCPT). submission: "
+                     "logins and trusted networks. everybody: strangers too; what they ask is "
+                     "passed on to servers that offer DSN. A report of ours goes only to a sender "
+                     "that proved who it is, whatever was asked.")},
     {.name = "lookup_client",
      CONF_ROW(BOOL, struct settings_smtp, lookup_client, .def = "yes",
               .doc = "Asks for the client's name and whether the name leads back to it.")},

@@ -27,19 +27,23 @@ struct settings_listen {      /* block "listen NAME" */
 };
 enum bare_mode { BARE_NORMALISE, BARE_REFUSE };
 enum vrfy_mode { VRFY_VAGUE, VRFY_OFF, VRFY_TRUSTED };
+enum dsn_mode { DSN_SUBMISSION, DSN_EVERYBODY };
 struct settings_smtp { /* block "smtp" */
     uint64_t max_size, max_rcpts, max_messages, max_line, max_commands, max_errors, max_received,
         max_header;
     uint64_t timeout_command, timeout_data, timeout_block, timeout_session; /* ns */
-    uint64_t min_rate;     /* bytes a second over 30 s of DATA; 0 off */
-    uint64_t max_sessions; /* in all */
-    uint64_t sessions_per_address, sessions_per_network; /* network: /24, /64; trusted exempt */
+    uint64_t min_rate;                          /* bytes a second over 30 s of DATA; 0 off */
+    uint64_t max_sessions;                      /* in all */
+    uint64_t max_pipelined, max_unread_replies; /* bytes of one session */
+    /* network: /24, /64; wide: /16, /48; trusted exempt */
+    uint64_t sessions_per_address, sessions_per_network, sessions_per_wide_network;
     struct rate connections_per_network;
     struct rate auth_failures_address, auth_failures_network, auth_failures_user;
     uint64_t auth_failure_delay; /* a failed login is answered so long after it began */
     struct rate unknown_rcpts_network;
     int bare; /* enum bare_mode */
     int vrfy;
+    int dsn;            /* enum dsn_mode */
     bool lookup_client; /* reverse DNS of the client (and its forward check) */
     uint64_t lookup_timeout;
     uint64_t callout_positive, callout_negative; /* cache life */

@@ -143,9 +143,9 @@ setup_engine(const struct setup *su, struct setup_listen *l, const struct gate_l
         c->offer |= SMTP_EXT_STARTTLS;
     if (smtp->vrfy != VRFY_OFF)
         c->offer |= SMTP_EXT_VRFY;
-    if (l->submission) {
-        /* A delivery report goes to senders that proved who they are, to nobody else. */
+    if (smtp->dsn == DSN_EVERYBODY || l->submission)
         c->offer |= SMTP_EXT_DSN;
+    if (l->submission) {
         c->require_auth = true;
         c->auth_plain_text = l->conf->auth_without_tls;
         if (links->keyring)

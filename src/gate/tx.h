@@ -65,9 +65,10 @@ struct tx {
     struct str first_rcpt; /* as the client wrote it */
     struct str message_id;
     struct str tls_version, tls_cipher, tls_peer, tls_peer_hash;
-    struct str header;            /* block as the client sent it; in a block or in the arena */
-    struct rcpt_query query;      /* the recipient being resolved */
-    struct smtp_rcpt_params rcpt; /* its parameters, copied */
+    struct str header;               /* block as the client sent it; in a block or in the arena */
+    struct rcpt_query query;         /* the recipient being resolved */
+    struct smtp_rcpt_params rcpt;    /* its parameters, copied */
+    const struct finding *rcpt_mark; /* the last finding before its stage ran */
     unsigned nvariants;
     /* From here on: kept for the next message, or cleaned by its own function. */
     struct arena arena;

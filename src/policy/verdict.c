@@ -82,9 +82,10 @@ verdict_add(struct verdict *v, const struct finding *f)
 }
 
 void
-verdict_forget(struct verdict *v, unsigned stage)
+verdict_forget_since(struct verdict *v, unsigned stage, const struct finding *mark)
 {
     struct finding *list = v->first, *next;
+    bool behind = !mark;
 
     v->first = v->last = NULL;
     v->decisive = NULL;
@@ -92,11 +93,18 @@ verdict_forget(struct verdict *v, unsigned stage)
     v->n = 0;
     for (struct finding *f = list; f; f = next) {
         next = f->next;
-        if (f->stage == stage)
+        if (behind && f->stage == stage)
             continue;
+        behind = behind || f == mark;
         f->next = NULL;
         verdict_link(v, f);
     }
+}
+
+void
+verdict_forget(struct verdict *v, unsigned stage)
+{
+    verdict_forget_since(v, stage, NULL);
 }
 
 const char *

@@ -48,6 +48,8 @@ const struct finding *verdict_add(struct verdict *v, const struct finding *f);
 const struct finding *verdict_stronger(const struct finding *a, const struct finding *b);
 /* What that stage found counts no more: it is about to be run again. Memory stays the arena's. */
 void verdict_forget(struct verdict *, unsigned stage);
+/* The same, of those only that came behind `mark` (v->last of then, NULL: from the start). */
+void verdict_forget_since(struct verdict *, unsigned stage, const struct finding *mark);
 const char *verdict_action_name(uint8_t action); /* "pass" "tempfail" "refuse" */
 
 #endif

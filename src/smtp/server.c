@@ -375,6 +375,13 @@ take_line(struct smtp_server *s, const char *p, size_t n)
     return len;
 }
 
+/* A client that does not read our replies may not make us keep more of them. */
+static bool
+replies_wait(struct smtp_server *s)
+{
+    return s->ops->full && s->ops->full(s->ctx, s->out.n);
+}
+
 size_t
 smtp_server_feed(struct smtp_server *s, const char *p, size_t n)
 {
@@ -389,6 +396,8 @@ smtp_server_feed(struct smtp_server *s, const char *p, size_t n)
             used += smtp_body_data(s, p + used, n - used);
         else if (s->state == SMTP_BDAT)
             used += smtp_body_bdat(s, p + used, n - used);
+        else if (replies_wait(s))
+            break;
         else
             used += take_line(s, p + used, n - used);
         s->early = s->early || (s->group_ended && used < n);

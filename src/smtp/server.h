@@ -27,6 +27,9 @@ struct smtp_server;
  * what is gathered is still sent, memory goes when the outermost call returns. */
 struct smtp_server_ops {
     void (*send)(void *ctx, const char *p, size_t n); /* to the stream; n bytes are copied by it */
+    /* Do so many replies wait unread, with `gathered` bytes still in here, that no more commands
+     * should be taken now? Then feed leaves them with the caller. May be NULL. */
+    bool (*full)(void *ctx, size_t gathered);
     /* -> 220, 421, or 554: then all but QUIT gets 503. With 220 the engine says "220 hostname ESMTP
      * banner_text" (the text given, if that is empty); a text that begins with hostname stands. */
     void (*connect)(void *ctx);
@@ -60,9 +63,10 @@ struct smtp_server *smtp_server_create(const struct smtp_server_conf *,
 void smtp_server_free(struct smtp_server *);
 void smtp_server_start(struct smtp_server *); /* calls ops.connect */
 /* Takes bytes; returns how many it consumed: fewer than n while it waits for a callback's answer
- * or for TLS, else all (partial lines are kept inside). Never fails: it answers. What stands behind
- * STARTTLS in the same call is consumed and dropped; the caller drops what else it holds of plain
- * text before the handshake (stream_drop_pending). Not to be called from inside a callback. */
+ * or for TLS or the client does not read its replies (ops.full), else all (partial lines are kept
+ * inside). Never fails: it answers. What stands behind STARTTLS in the same call is consumed and
+ * dropped; the caller drops what else it holds of plain text before the handshake
+ * (stream_drop_pending). Not to be called from inside a callback. */
 size_t smtp_server_feed(struct smtp_server *, const char *p, size_t n);
 bool smtp_server_waiting(const struct smtp_server *); /* a callback owes an answer */
 /* code 250, enh "2.1.5" or NULL, text without line breaks or with \n between lines. 421 closes.

@@ -5,6 +5,7 @@
 #include <sys/resource.h>
 
 #include "gate/inner.h"
+#include "gate/session.h"
 #include "gate_rig.h"
 
 static const char conf[] = "hostname = mx.gate.test\n"
@@ -298,6 +299,102 @@ test_descriptors(void)
     rig_end();
 }
 
+/* Commands without end from one that reads nothing: what is kept for it stays small, and nothing is
+ * lost when it reads at last. */
+static void
+test_deaf(void)
+{
+    enum { N = 900000 };
+    static const char text[] = "hostname = mx.gate.test\n"
+                               "listen smtp { address = 127.0.0.1:25 }\n"
+                               "domain any.test { inside = smtp://127.0.0.1:1\n }\n"
+                               "smtp { max_commands = 1000000\n max_unread_replies = 8 KB\n"
+                               "max_pipelined = 8 KB\n }\n";
+    struct client c;
+    size_t most = 0, lines = 0;
+    char *all = malloc(N * 6 + 1);
+
+    for (unsigned i = 0; i < N; i++)
+        memcpy(all + (size_t)i * 6, "RSET\r\n", 7);
+    if (!start(text))
+        return;
+    greet(&c, "127.0.0.1");
+    c.got.max = 16u << 20;
+    stream_pause(c.s);
+    client_say(&c, all);
+    for (uint64_t sent = 1, before = 0; sent != before && c.s;) {
+        before = sent;
+        for (unsigned i = 0; i < 200 && rig.gate->sessions; i++) {
+            struct session *s = rig.gate->sessions;
+
+            loop_once(rig.loop, false);
+            most = s->stream ? MAX(most, stream_queued(s->stream)) : most;
+        }
+        sent = rig.gate->sessions ? stream_bytes_in(rig.gate->sessions->stream) : 0;
+    }
+    OK(most > 0 && most < 9000, "%zu bytes of replies are kept at most", most);
+    OK(c.s && stream_queued(c.s) > 0, "the rest is the client's to keep");
+    IS(gate_sessions(rig.gate), 1, "it is not cut off");
+    if (c.s)
+        stream_resume(c.s);
+    UNTIL(c.got.n - c.at >= (size_t)N * 14 || c.closed);
+    for (size_t i = c.at; i < c.got.n; i++)
+        lines += c.got.p[i] == '\n';
+    IS(lines, N, "and each command has its reply in the end");
+    client_shut(&c);
+    free(all);
+    rig_stop();
+    rig_end();
+}
+
+/* A recipient that is refused takes its weights with it. */
+static enum step
+rcpt_run(struct check_run *run, enum check_event event)
+{
+    bool bad = str_starts(check_facts(run)->rcpt->local, STR("bad"));
+
+    (void)event;
+    check_find(run, &(struct finding){.name = "looked",
+                                      .weight = bad ? 500 : 7,
+                                      .rule = STR("x"),
+                                      .action = bad ? VERDICT_REFUSE : VERDICT_PASS,
+                                      .code = 550,
+                                      .enhanced = "5.1.1",
+                                      .text = STR("no")});
+    return STEP_NEXT;
+}
+
+static void
+test_refused_rcpt(void)
+{
+    static const struct check row = {.name = "recipient",
+                                     .stage = STAGE_RCPT,
+                                     .join = STAGE_RCPT,
+                                     .place = CHECK_IN_GATE,
+                                     .mode = CHECK_ON,
+                                     .run = rcpt_run};
+    static const struct check *const rows[] = {&row};
+    struct client c;
+
+    rig.checks = rows;
+    rig.nchecks = 1;
+    if (!rig_start(conf, 10))
+        return;
+    greet(&c, "127.0.0.1");
+    talk(&c, "MAIL FROM:<a@far.test>", "250");
+    talk(&c, "RCPT TO:<one@any.test>", "250");
+    for (unsigned i = 0; i < 15; i++)
+        talk(&c, "RCPT TO:<bad@any.test>", "550 5.1.1");
+    OK(events_have("\"score\":507,"), "the refusal's event has its weight");
+    talk(&c, "RCPT TO:<two@any.test>", "250");
+    talk(&c, "DATA", "354");
+    talk(&c, "Subject: x\r\n\r\n.", "250");
+    OK(events_have("\"score\":14,"), "the message's has those of its own recipients");
+    client_shut(&c);
+    rig_stop();
+    rig_end();
+}
+
 int
 main(void)
 {
@@ -310,5 +407,7 @@ main(void)
     test_endless();
     test_denied_stays();
     test_descriptors();
+    test_deaf();
+    test_refused_rcpt();
     return tap_done();
 }

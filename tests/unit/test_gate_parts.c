@@ -190,6 +190,14 @@ test_limits(void)
     addr_parse(STR("2001:db8::1"), &a);
     addr_parse(STR("2001:db8::ffff:0:1"), &b);
     OK(limits_get(&l, LIMITS_NETWORK, &a) == limits_get(&l, LIMITS_NETWORK, &b), "one /64");
+    addr_parse(STR("2001:db8:0:7::1"), &b);
+    OK(limits_get(&l, LIMITS_WIDE, &a) == limits_get(&l, LIMITS_WIDE, &b), "one /48");
+    addr_parse(STR("2001:db8:1:7::1"), &b);
+    OK(limits_get(&l, LIMITS_WIDE, &a) != limits_get(&l, LIMITS_WIDE, &b), "and another");
+    addr_parse(STR("192.0.2.1"), &a);
+    addr_parse(STR("192.0.99.1"), &b);
+    OK(limits_get(&l, LIMITS_WIDE, &a) == limits_get(&l, LIMITS_WIDE, &b), "one /16");
+    held = limits_get(&l, LIMITS_NETWORK, &a);
     held->sessions = 1;
     for (unsigned i = 0; i < 1000; i++) {
         char name[16];

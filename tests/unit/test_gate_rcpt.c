@@ -33,6 +33,23 @@ secret_file(void *ctx, struct str path)
     return str_iends(path, STR("SECRET")) ? STR("0123456789abcdef0123\n") : STR_NONE;
 }
 
+/* Aliases that name the next one thirty times: few targets, and 30^8 ways to them. */
+static void
+publish_bomb(struct snapshot_builder *b)
+{
+    char key[32], list[1024];
+
+    for (unsigned level = 0; level < 8; level++) {
+        size_t n = 0;
+
+        for (unsigned i = 0; i < 30; i++)
+            n += 1 + str_fmt(list + n, sizeof(list) - n, "%s%u@table.test",
+                             level < 7 ? "bomb" : "end", level + 1);
+        str_fmt(key, sizeof(key), "bomb%u@table.test", level);
+        snapshot_add(b, SNAPSHOT_ALIAS, str_c(key), str_of(list, n));
+    }
+}
+
 static void
 publish(void)
 {
@@ -59,6 +76,7 @@ publish(void)
 
     for (size_t i = 0; i < ARRAY_LEN(rows); i++)
         snapshot_add(b, rows[i].table, str_c(rows[i].key), rows[i].value);
+    publish_bomb(b);
     OK(snapshot_map(&snap, snapshot_finish(b)) == 0, "a snapshot");
     if (rig.gate)
         gate_set_snapshot(rig.gate, &snap);
@@ -77,6 +95,11 @@ static const struct {
     {"x@other.test", false, false, STAGE_RCPT_NOT_SERVED, ""},
     {"x@other.test", true, false, STAGE_RCPT_TAKEN, "!x@other.test"},
     {"x@[192.0.2.1]", false, false, STAGE_RCPT_NOT_SERVED, ""},
+    {"PostMaster@[192.0.2.25]", false, false, STAGE_RCPT_TAKEN, "admin@table.test"},
+    {"x@[192.0.2.25]", false, false, STAGE_RCPT_NOT_SERVED, ""},
+    {"postmaster@[192.0.2.26]", false, false, STAGE_RCPT_NOT_SERVED, ""},
+    {"postmaster@[192.0.2.26]", true, false, STAGE_RCPT_TAKEN, "!postmaster@[192.0.2.26]"},
+    {"bomb0@table.test", false, false, STAGE_RCPT_LATER, ""},
     {"ann@table.test", false, false, STAGE_RCPT_TAKEN, "ann@table.test"},
     {"ANN@Table.Test", false, false, STAGE_RCPT_TAKEN, "ANN@Table.Test"},
     {"ann+news@table.test", false, false, STAGE_RCPT_TAKEN, "ann@table.test"},
@@ -136,6 +159,7 @@ test_cases(void)
                                .null_sender = cases[i].null_sender,
                                .now_s = 1800000000};
 
+        addr_parse(STR("192.0.2.25"), &q.local);
         address_parse(str_c(cases[i].rcpt), ADDRESS_ALLOW_UTF8 | ADDRESS_ALLOW_POSTMASTER,
                       &q.address);
         OK(rcpt_resolve(&q), "%s is resolved at once", cases[i].rcpt);

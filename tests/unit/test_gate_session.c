@@ -366,6 +366,64 @@ test_limits(void)
     rig_end();
 }
 
+/* Eight /24 of one /16, of which none passes a limit of its own. */
+static void
+test_wide_limit(void)
+{
+    static const char wide[] = "hostname = mx.gate.test\n"
+                               "listen smtp { address = 127.0.0.1:25 }\n"
+                               "domain any.test { inside = smtp://127.0.0.1:1\n }\n"
+                               "smtp { lookup_client = no\n sessions_per_network = 2\n"
+                               "sessions_per_wide_network = 6\n }\n";
+    struct client c[9];
+    char from[32];
+
+    if (!rig_start(wide, 10))
+        return;
+    for (unsigned i = 0; i < 8; i++) {
+        str_fmt(from, sizeof(from), "127.9.%u.1", i);
+        client_open_from(&c[i], 0, from);
+        client_expect(&c[i], i < 6 ? "220" : "421 4.3.2", "sessions of one wide network");
+    }
+    client_open_from(&c[8], 0, "127.10.0.1");
+    client_expect(&c[8], "220", "another one has room");
+    for (unsigned i = 0; i < 9; i++)
+        client_shut(&c[i]);
+    UNTIL(gate_sessions(rig.gate) == 0);
+    client_open_from(&c[0], 0, "127.9.0.1");
+    client_expect(&c[0], "220", "when they are gone there is room again");
+    client_shut(&c[0]);
+    rig_stop();
+    rig_end();
+}
+
+static void
+test_dsn_offer(void)
+{
+    static const char text[] = "hostname = mx.gate.test\n"
+                               "listen smtp { address = 127.0.0.1:25 }\n"
+                               "domain any.test { inside = smtp://127.0.0.1:1\n }\n"
+                               "smtp { lookup_client = no\n dsn = everybody\n }\n";
+    struct client c;
+
+    if (!rig_start(text, 10))
+        return;
+    client_open(&c, 0);
+    client_expect(&c, "220", "greeting");
+    talk(&c, "EHLO client.far.test", "250");
+    OK(last_has("DSN"), "DSN for strangers when the settings say so");
+    talk(&c, "MAIL FROM:<a@far.test> RET=HDRS", "250");
+    talk(&c, "RCPT TO:<b@any.test> NOTIFY=SUCCESS", "250");
+    talk(&c, "DATA", "354");
+    talk(&c, "Subject: x\r\n\r\n.", "250");
+    client_shut(&c);
+    rig_stop();
+    if (OK(rig.nmessages == 1, "one message"))
+        OK(!(rig.messages[0].flags & (SPOOL_MAIL_DSN_OK | SPOOL_MAIL_SUBMITTED)),
+           "which lets no report out");
+    rig_end();
+}
+
 static bool stopped;
 
 static void
@@ -444,6 +502,8 @@ main(void)
     test_abandoned();
     test_full();
     test_limits();
+    test_wide_limit();
+    test_dsn_offer();
     test_stop();
     test_timeout();
     return tap_done();
