@@ -1,12 +1,12 @@
 /*
  * courier/control.c - the control verbs: arguments in, suspensions, numbers for `top`.
  *
- * Called by the role for each request of the control socket. Every verb ends before it returns.
+ * Called by the role for each request of the control socket. What looks at many rows or reads the
+ * log goes on in later turns of the loop: a step of a few milliseconds, then delivery has its turn.
  * JSON comes in by Jansson, goes out by our own writer.
  */
 #include "courier/control.h"
 
-#include <jansson.h>
 #include <stdarg.h>
 
 #include "core/event.h"
@@ -14,14 +14,16 @@
 #include "courier/session.h"
 
 #define LINE_MAX_BYTES (1u << 20)
+#define OUTS_MANY      8192u /* records under way */
 #define LIMIT_DEFAULT  1000u
+#define PAUSE          (10 * NS_PER_MS) /* looks again whether the reader has read */
 
 void
 control_line(struct control_call *call)
 {
     buf_char(&call->line, '}');
     if (!call->line.failed)
-        call->reply->line(call->reply->ctx, buf_view(&call->line));
+        call->reply.line(call->reply.ctx, buf_view(&call->line));
     buf_clear(&call->line);
 }
 
@@ -35,7 +37,7 @@ control_end(struct control_call *call, int status, const char *fmt, ...)
     if (vsnprintf(text, sizeof text, fmt, ap) < 0)
         text[0] = '\0';
     va_end(ap);
-    call->reply->end(call->reply->ctx, status, text);
+    call->reply.end(call->reply.ctx, status, text);
 }
 
 static void
@@ -94,8 +96,18 @@ filter_read(const json_t *args, struct control_filter *f, const char **ret_text)
     if (json_is_integer(limit) && json_integer_value(limit) > 0)
         f->limit = (uint64_t)json_integer_value(limit);
     if (f->id.n && spool_id_parse(f->id, &f->message) < 0) {
-        *ret_text = "that is not the id of a message: 26 letters and digits";
+        *ret_text = "that is not the id of a message: 26 letters and digits, as in `gapura queue "
+                    "list`";
         return ERR_SYNTAX;
+    }
+    for (size_t i = 0; f->state.n; i++) {
+        if (!control_states[i]) {
+            *ret_text = "there is no such state: --state is one of ready, waiting, aside, active, "
+                        "suspended, held";
+            return ERR_SYNTAX;
+        }
+        if (str_eq(f->state, str_c(control_states[i])))
+            break;
     }
     return 0;
 }
@@ -293,69 +305,117 @@ control_top(struct control_call *call)
                 c->index.messages.count, index_memory(&c->index), outs_waiting(c));
 }
 
-static void
-control_changing(struct control_call *call, const char *verb)
-{
-    control_change(call, str_c(verb));
-}
-static void
-do_retry(struct control_call *call)
-{
-    control_changing(call, "retry");
-}
-static void
-do_hold(struct control_call *call)
-{
-    control_changing(call, "hold");
-}
-static void
-do_release(struct control_call *call)
-{
-    control_changing(call, "release");
-}
-static void
-do_remove(struct control_call *call)
-{
-    control_changing(call, "remove");
-}
-
 static const struct {
     const char *name;
     void (*fn)(struct control_call *);
 } verbs[] = {
-    {"queue.list", control_list},
-    {"queue.show", control_show},
-    {"queue.summary", control_summary},
-    {"queue.retry", do_retry},
-    {"queue.hold", do_hold},
-    {"queue.release", do_release},
-    {"queue.remove", do_remove},
-    {"suspend", control_suspend},
-    {"resume", control_resume},
-    {"suspensions", control_suspensions},
-    {"explain", control_explain},
-    {"top.courier", control_top},
+    {"queue.list", control_list},       {"queue.show", control_show},
+    {"queue.summary", control_summary}, {"queue.retry", control_retry},
+    {"queue.hold", control_hold},       {"queue.release", control_release},
+    {"queue.remove", control_remove},   {"suspend", control_suspend},
+    {"resume", control_resume},         {"suspensions", control_suspensions},
+    {"explain", control_explain},       {"top.courier", control_top},
 };
+
+/* --- a call, from turn to turn --- */
+
+void
+control_free(struct control_call *call)
+{
+    if (call->done)
+        call->done(call);
+    loop_call_cancel(call->c->loop, &call->turn);
+    loop_timer_stop(&call->pause);
+    *call->prev = call->next;
+    if (call->next)
+        call->next->prev = call->prev;
+    if (call->walk.begun)
+        letter_done(&call->walk.l);
+    buf_done(&call->line);
+    json_decref(call->args);
+    free(call);
+}
+
+void
+controls_free(struct courier *c)
+{
+    while (c->calls) {
+        control_end(c->calls, 1, "the courier is ending; ask again in a moment");
+        control_free(c->calls);
+    }
+}
+
+/* Lines are not made faster than they are read, changes not faster than the log takes them. */
+static bool
+call_must_wait(const struct control_call *call)
+{
+    return (call->reply.full && call->reply.full(call->reply.ctx)) ||
+           outs_open(call->c) > OUTS_MANY;
+}
+
+static void
+call_turn(void *ctx)
+{
+    struct control_call *call = ctx;
+
+    if (call->reply.gone && call->reply.gone(call->reply.ctx)) {
+        control_end(call, 1, "the client has left");
+        control_free(call);
+    } else if (call_must_wait(call)) {
+        loop_timer_set(&call->pause, PAUSE);
+    } else if (call->step(call)) {
+        control_free(call);
+    } else {
+        loop_defer_next(call->c->loop, &call->turn);
+    }
+}
+
+static struct control_call *
+call_create(struct courier *c, const struct courier_reply *reply)
+{
+    struct control_call *call = calloc(1, sizeof *call);
+
+    if (!call)
+        return NULL;
+    call->c = c;
+    call->reply = *reply;
+    buf_init(&call->line, LINE_MAX_BYTES);
+    call->turn = (struct loop_call){.fn = call_turn, .ctx = call};
+    loop_timer_init(&call->pause, c->loop, call_turn, call);
+    call->next = c->calls;
+    call->prev = &c->calls;
+    if (call->next)
+        call->next->prev = &call->next;
+    c->calls = call;
+    return call;
+}
 
 bool
 courier_verb(struct courier *c, struct str verb, struct str args, const struct courier_reply *reply)
 {
-    struct control_call call = {.c = c, .reply = reply};
     const char *text = "the arguments are not a JSON object";
+    struct control_call *call;
     json_error_t at;
-    json_t *json;
 
     for (size_t i = 0; i < ARRAY_LEN(verbs); i++) {
         if (!str_eq(verb, str_c(verbs[i].name)))
             continue;
-        json = args.n ? json_loadb(args.p, args.n, 0, &at) : json_object();
-        buf_init(&call.line, LINE_MAX_BYTES);
-        if (!json_is_object(json) || filter_read(json, &call.f, &text) < 0)
-            control_end(&call, 2, "%s", text);
-        else
-            verbs[i].fn(&call);
-        buf_done(&call.line);
-        json_decref(json);
+        call = call_create(c, reply);
+        if (!call) {
+            reply->end(reply->ctx, 1, "no memory for that now; nothing was changed");
+            return true;
+        }
+        call->args = args.n ? json_loadb(args.p, args.n, 0, &at) : json_object();
+        if (!json_is_object(call->args) || filter_read(call->args, &call->f, &text) < 0) {
+            control_end(call, 2, "%s", text);
+            control_free(call);
+            return true;
+        }
+        verbs[i].fn(call);
+        if (call->step)
+            call_turn(call);
+        else if (!call->own)
+            control_free(call);
         return true;
     }
     return false;

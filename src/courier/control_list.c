@@ -1,27 +1,41 @@
 /*
- * courier/control_list.c - queue list, show, summary, and the verbs that change rows.
+ * courier/control_list.c - queue list, show and summary; the state of a row and its reason.
  *
- * Called by control.c. What the index knows is answered from it; sender and recipient are read from
- * the log, for at most SCAN_MAX messages of one request.
+ * Called by control.c, in steps: each looks at as many rows as fit into a turn of the loop.
  */
 #include "courier/control.h"
-#include "courier/outcome.h"
 #include "courier/site.h"
 
-#define SCAN_MAX 200000u
+const char *const control_states[] = {"ready",     "waiting", "aside", "active",
+                                      "suspended", "held",    NULL};
 
-const char *
-control_state(const struct courier *c, const struct index_row *r)
+/* What keeps the row from going, now or when its time has come. The letter may be NULL. */
+static const struct scope *
+scope_of(const struct courier *c, const struct index_row *r, const struct letter *l)
 {
     const struct index_dest *d = index_dest(&c->index, r->dest);
+    const struct tenant *t = &c->sources.tenants[index_message(&c->index, r->message)->tenant];
+    const struct site *s = d->site;
 
+    if (d->parked)
+        return scopes_match(c, index_dest_domain(d), NULL, STR_NONE, NULL, s ? s->name : NULL);
+    if (t->suspended)
+        return scopes_match(c, STR_NONE, t->name, STR_NONE, NULL, NULL);
+    if (l && c->scopes->by_sender)
+        return scopes_match(c, STR_NONE, NULL, l->env.sender, NULL, NULL);
+    return NULL;
+}
+
+const char *
+control_state(const struct courier *c, const struct index_row *r, const struct letter *l)
+{
     switch (r->state) {
     case ROW_READY:
-        if (d->parked || c->sources.tenants[index_message(&c->index, r->message)->tenant].suspended)
-            return "suspended";
-        return "ready";
+        return scope_of(c, r, l) ? "suspended" : "ready";
     case ROW_WAITING:
-        return r->flags & ROW_ASIDE ? "aside" : "waiting";
+        if (r->flags & ROW_ASIDE)
+            return "aside";
+        return scope_of(c, r, l) ? "suspended" : "waiting";
     case ROW_ACTIVE:
     case ROW_SETTLING:
         return "active";
@@ -33,21 +47,15 @@ control_state(const struct courier *c, const struct index_row *r)
 }
 
 static void
-why_ready(const struct courier *c, const struct index_row *r, char *dst, size_t cap)
+why_waiting(const struct index_dest *d, const struct index_row *r, char *dst, size_t cap)
 {
-    const struct index_dest *d = index_dest(&c->index, r->dest);
-    const struct tenant *t = &c->sources.tenants[index_message(&c->index, r->message)->tenant];
-    const struct site *s = d->site;
-    const struct scope *sc = NULL;
-
-    if (d->parked)
-        sc = scopes_match(c, index_dest_domain(d), NULL, STR_NONE, NULL, s ? s->name : NULL);
-    else if (t->suspended)
-        sc = scopes_match(c, STR_NONE, t->name, STR_NONE, NULL, NULL);
-    if (sc)
-        str_fmt(dst, cap, "suspended: %s", sc->reason);
+    if (r->flags & ROW_ASIDE)
+        str_fmt(dst, cap,
+                "set aside: it failed, and nobody may be told; removed when its time is over");
+    else if (r->attempts)
+        str_fmt(dst, cap, "next attempt after: %s", d->why ? d->why : "a temporary failure");
     else
-        dest_why(c, d, dst, cap);
+        str_fmt(dst, cap, "the sender asked for a later time");
 }
 
 void
@@ -55,21 +63,21 @@ control_why(const struct courier *c, const struct index_row *r, const struct let
             size_t cap)
 {
     const struct index_dest *d = index_dest(&c->index, r->dest);
-    const struct scope *sc;
+    const struct scope *sc = NULL;
 
+    if (r->state == ROW_READY || r->state == ROW_SCOPED ||
+        (r->state == ROW_WAITING && !(r->flags & ROW_ASIDE)))
+        sc = scope_of(c, r, l);
+    if (sc) {
+        str_fmt(dst, cap, "suspended: %s", sc->reason);
+        return;
+    }
     switch (r->state) {
     case ROW_READY:
-        why_ready(c, r, dst, cap);
+        dest_why(c, d, dst, cap);
         break;
     case ROW_WAITING:
-        if (r->flags & ROW_ASIDE)
-            str_fmt(dst, cap,
-                    "set aside: it failed, and nobody may be told; removed when its time "
-                    "is over");
-        else if (r->attempts)
-            str_fmt(dst, cap, "next attempt after: %s", d->why ? d->why : "a temporary failure");
-        else
-            str_fmt(dst, cap, "the sender asked for a later time");
+        why_waiting(d, r, dst, cap);
         break;
     case ROW_ACTIVE:
         str_fmt(dst, cap, "a connection has it");
@@ -78,114 +86,12 @@ control_why(const struct courier *c, const struct index_row *r, const struct let
         str_fmt(dst, cap, "done; its outcome is being written");
         break;
     case ROW_SCOPED:
-        sc = l ? scopes_match(c, STR_NONE, NULL, l->env.sender, NULL, NULL) : NULL;
-        str_fmt(dst, cap, "suspended: %s", sc ? sc->reason : "by its sender");
+        str_fmt(dst, cap, "suspended: by its sender");
         break;
     default:
         str_fmt(dst, cap, "%s", reasons_text(&c->reasons, r->due));
         break;
     }
-}
-
-static bool
-domain_matches(struct str want, struct str have)
-{
-    if (want.n > 1 && want.p[0] == '.')
-        return str_iends(have, want);
-    return str_ieq(want, have);
-}
-
-/* What the index alone can say. */
-static bool
-row_matches(const struct control_call *call, const struct index_row *r)
-{
-    const struct courier *c = call->c;
-    const struct control_filter *f = &call->f;
-    const struct index_message *m;
-    const struct index_dest *d;
-    const struct tenant *t;
-    const struct site *s;
-
-    if (r->state == ROW_FREE || r->state == ROW_SETTLING)
-        return false;
-    m = index_message(&c->index, r->message);
-    d = index_dest(&c->index, r->dest);
-    t = &c->sources.tenants[m->tenant];
-    s = d->site;
-    if (f->id.n && (m->epoch != f->message.epoch || m->seq != f->message.seq ||
-                    f->message.node != c->links.node))
-        return false;
-    if (f->domain.n && !domain_matches(f->domain, index_dest_domain(d)))
-        return false;
-    if (f->tenant.n && !str_eq(f->tenant, str_c(t->name)))
-        return false;
-    if (f->site.n && (!s || str_find(str_c(s->name), f->site) < 0))
-        return false;
-    if (f->source.n) {
-        uint32_t src = source_find(&c->sources, f->source);
-        if (src == UINT32_MAX ||
-            (r->source ? r->source != src + 1 : !pool_has(&c->sources, t->pool, src)))
-            return false;
-    }
-    return !f->state.n || str_eq(f->state, str_c(control_state(c, r)));
-}
-
-static bool
-address_matches(struct str want, struct str have)
-{
-    return want.p[0] == '@' ? str_iends(have, want) : str_ieq(want, have);
-}
-
-/* Walks rows that match all filters; fn gets the letter if it was read (`want_letter` or a filter
- * needs it). Returns rows told; fn returns false to end. */
-struct walk_row {
-    uint32_t row, message;
-    const struct letter *letter; /* NULL: not read, or not readable */
-    struct spool_rcpt rcpt;
-};
-static uint64_t
-walk(struct control_call *call, bool want_letter, bool (*fn)(void *ctx, const struct walk_row *),
-     void *ctx, bool *ret_cut)
-{
-    struct courier *c = call->c;
-    const struct control_filter *f = &call->f;
-    bool needs = f->sender.n > 0 || f->recipient.n > 0 || want_letter;
-    uint32_t loaded = INDEX_NONE, scans = 0, from = 0, to = c->index.rows.next;
-    struct letter l;
-    uint64_t n = 0;
-    int err = ERR_NOTFOUND;
-
-    *ret_cut = false;
-    letter_init(&l);
-    for (uint32_t i = from; i < to; i++) {
-        const struct index_row *r = index_row(&c->index, i);
-        struct walk_row w = {.row = i};
-        if (!row_matches(call, r))
-            continue;
-        w.message = r->message;
-        if (needs && loaded != w.message) {
-            if (++scans > SCAN_MAX) {
-                *ret_cut = true;
-                break;
-            }
-            err = letter_load(c, w.message, &l);
-            loaded = w.message;
-        }
-        if (needs && err == 0) {
-            w.letter = &l;
-            if (letter_rcpt(&l, r->ordinal, &w.rcpt) < 0)
-                w.rcpt.address = STR_NONE;
-        }
-        if (f->sender.n && (!w.letter || !address_matches(f->sender, l.env.sender)))
-            continue;
-        if (f->recipient.n && (!w.letter || !address_matches(f->recipient, w.rcpt.address)))
-            continue;
-        n++;
-        if (!fn(ctx, &w))
-            break;
-    }
-    letter_done(&l);
-    return n;
 }
 
 static void
@@ -212,7 +118,7 @@ row_line(struct control_call *call, const struct walk_row *w)
     if (s)
         control_text(call, "site", str_c(s->name));
     control_text(call, "tenant", str_c(c->sources.tenants[m->tenant].name));
-    control_text(call, "state", str_c(control_state(c, r)));
+    control_text(call, "state", str_c(control_state(c, r, w->letter)));
     control_number(call, "attempts", r->attempts);
     if (r->state == ROW_WAITING)
         control_number(call, "next", courier_tick_wall(c, r->due) / NS_PER_S);
@@ -222,229 +128,178 @@ row_line(struct control_call *call, const struct walk_row *w)
 }
 
 static bool
-list_one(void *ctx, const struct walk_row *w)
+list_one(struct control_call *call, const struct walk_row *w)
 {
-    struct control_call *call = ctx;
-
     row_line(call, w);
     return --call->f.limit > 0;
+}
+
+static bool
+list_step(struct control_call *call)
+{
+    uint64_t n;
+
+    if (!control_walk(call, true, list_one))
+        return false;
+    n = call->walk.n;
+    if (n == 0)
+        control_end(call, 0, "nothing that waits is like that");
+    else if (call->f.limit == 0 && call->walk.at < call->walk.to)
+        control_end(call, 0, "%llu lines; there may be more: --limit", (unsigned long long)n);
+    else
+        control_end(call, 0, "%s", "");
+    return true;
 }
 
 void
 control_list(struct control_call *call)
 {
-    bool cut;
-    uint64_t n = walk(call, true, list_one, call, &cut);
+    call->step = list_step;
+}
 
-    if (cut)
-        control_end(call, 0, "looked at %u messages only: name more with filters", SCAN_MAX);
-    else if (n == 0)
-        control_end(call, 0, "nothing that waits is like that");
-    else if (call->f.limit == 0 && call->c->index.rows.count > n)
-        control_end(call, 0, "%llu lines; there may be more: --limit", (unsigned long long)n);
+static bool
+show_step(struct control_call *call)
+{
+    if (!control_walk(call, true, list_one))
+        return false;
+    if (call->walk.n == 0)
+        control_end(call, 1, "no message of that id waits; `gapura explain` looks in the log too");
     else
         control_end(call, 0, "%s", "");
+    return true;
 }
 
 void
 control_show(struct control_call *call)
 {
-    bool cut;
-    uint64_t n;
-
     call->f.limit = UINT64_MAX;
-    n = walk(call, true, list_one, call, &cut);
-    if (n == 0)
-        control_end(call, 1, "no message of that id waits; `gapura explain` looks in the log too");
+    if (call->f.id.n)
+        call->step = show_step;
     else
-        control_end(call, 0, "%s", "");
+        control_end(call, 2, "show what? Name the id of a message; `gapura queue list` shows them");
 }
 
+/* --- summary --- */
+
 struct summary {
-    struct control_call *call;
-    struct {
-        uint64_t rows[8], oldest, next;
-    } * by_dest;
+    uint64_t rows[8], suspended, oldest, next;
+};
+struct summaries {
+    size_t n;
+    struct summary by_dest[];
 };
 
 static bool
-summary_one(void *ctx, const struct walk_row *w)
+summary_one(struct control_call *call, const struct walk_row *w)
 {
-    struct summary *s = ctx;
-    const struct index_row *r = index_row(&s->call->c->index, w->row);
-    const struct index_message *m = index_message(&s->call->c->index, w->message);
+    struct courier *c = call->c;
+    struct summaries *all = call->own;
+    const struct index_row *r = index_row(&c->index, w->row);
+    const struct index_message *m = index_message(&c->index, w->message);
+    struct summary *s;
 
-    s->by_dest[r->dest].rows[r->state]++;
-    if (!s->by_dest[r->dest].oldest || m->received < s->by_dest[r->dest].oldest)
-        s->by_dest[r->dest].oldest = m->received;
-    if (r->state == ROW_WAITING && (!s->by_dest[r->dest].next || r->due < s->by_dest[r->dest].next))
-        s->by_dest[r->dest].next = r->due;
+    if (r->dest >= all->n) /* a destination that came while this ran */
+        return true;
+    s = &all->by_dest[r->dest];
+    if (str_eq(str_c(control_state(c, r, w->letter)), STR("suspended")))
+        s->suspended++;
+    else
+        s->rows[r->state]++;
+    if (!s->oldest || m->received < s->oldest)
+        s->oldest = m->received;
+    if (r->state == ROW_WAITING && (!s->next || r->due < s->next))
+        s->next = r->due;
     return true;
 }
 
 static void
-summary_line(struct control_call *call, uint32_t dest, const uint64_t rows[8], uint64_t oldest,
-             uint64_t next)
+summary_reason(struct control_call *call, const struct index_dest *d, const struct summary *s)
+{
+    const struct site *site = d->site;
+    const struct scope *sc = NULL;
+    char why[512];
+
+    if (s->suspended && d->parked)
+        sc = scopes_match(call->c, index_dest_domain(d), NULL, STR_NONE, NULL,
+                          site ? site->name : NULL);
+    if (s->suspended) {
+        str_fmt(why, sizeof why, "suspended: %s", sc ? sc->reason : "see `gapura suspensions`");
+        control_text(call, "reason", str_c(why));
+    } else if (s->rows[ROW_READY]) {
+        dest_why(call->c, d, why, sizeof why);
+        control_text(call, "reason", str_c(why));
+    } else if (d->why && s->rows[ROW_WAITING]) {
+        control_text(call, "reason", str_c(d->why));
+    }
+}
+
+static void
+summary_line(struct control_call *call, uint32_t dest, const struct summary *s)
 {
     struct courier *c = call->c;
     const struct index_dest *d = index_dest(&c->index, dest);
-    const struct site *s = d->site;
-    uint64_t total = 0, now = courier_wall(c) / NS_PER_S;
-    char why[512];
+    const struct site *site = d->site;
+    uint64_t total = s->suspended, now = courier_wall(c) / NS_PER_S;
 
     for (int i = 0; i < 8; i++)
-        total += rows[i];
+        total += s->rows[i];
     if (total == 0)
         return;
-    if (s)
-        control_text(call, "site", str_c(s->name));
+    if (site)
+        control_text(call, "site", str_c(site->name));
     control_text(call, "domain", index_dest_domain(d));
     control_number(call, "recipients", total);
-    control_number(call, "waiting", rows[ROW_WAITING]);
-    control_number(call, "ready", rows[ROW_READY]);
-    control_number(call, "active", rows[ROW_ACTIVE]);
-    control_number(call, "held", rows[ROW_HELD] + rows[ROW_SCOPED]);
-    control_number(call, "oldest_s", now > oldest ? now - oldest : 0);
-    if (next)
-        control_number(call, "next", courier_tick_wall(c, (uint32_t)next) / NS_PER_S);
-    if (rows[ROW_READY]) {
-        dest_why(c, d, why, sizeof why);
-        control_text(call, "reason", str_c(why));
-    } else if (d->why && rows[ROW_WAITING]) {
-        control_text(call, "reason", str_c(d->why));
-    }
+    control_number(call, "waiting", s->rows[ROW_WAITING]);
+    control_number(call, "ready", s->rows[ROW_READY]);
+    control_number(call, "active", s->rows[ROW_ACTIVE]);
+    control_number(call, "suspended", s->suspended);
+    control_number(call, "held", s->rows[ROW_HELD]);
+    control_number(call, "oldest_s", now > s->oldest ? now - s->oldest : 0);
+    if (s->next)
+        control_number(call, "next", courier_tick_wall(c, (uint32_t)s->next) / NS_PER_S);
+    summary_reason(call, d, s);
     control_line(call);
+}
+
+static bool
+summary_step(struct control_call *call)
+{
+    struct courier *c = call->c;
+    struct summaries *all = call->own;
+    struct str name;
+    size_t at = 0;
+    void *value;
+
+    if (!control_walk(call, c->scopes->by_sender, summary_one))
+        return false;
+    /* Only destinations that are still there: a number may be free by now. */
+    while ((value = map_next(&c->index.dest_names, &at, &name)) != NULL) {
+        uint32_t dest = (uint32_t)(uintptr_t)value - 1;
+        if (dest < all->n)
+            summary_line(call, dest, &all->by_dest[dest]);
+    }
+    control_end(call, 0, "%s", call->walk.n ? "" : "nothing waits");
+    return true;
+}
+
+static void
+summary_done(struct control_call *call)
+{
+    free(call->own);
 }
 
 void
 control_summary(struct control_call *call)
 {
-    struct courier *c = call->c;
-    struct summary s = {.call = call};
-    uint64_t n;
-    bool cut;
+    size_t n = call->c->index.dests.next;
+    struct summaries *all = calloc(1, sizeof *all + n * sizeof all->by_dest[0]);
 
-    s.by_dest = calloc(MAX(c->index.dests.next, 1u), sizeof *s.by_dest);
-    if (!s.by_dest) {
-        control_end(call, 1, "no memory for a summary of %u destinations", c->index.dests.count);
+    if (!all) {
+        control_end(call, 1, "no memory for a summary of %zu destinations", n);
         return;
     }
-    n = walk(call, false, summary_one, &s, &cut);
-    for (uint32_t i = 0; i < c->index.dests.next; i++)
-        summary_line(call, i, s.by_dest[i].rows, s.by_dest[i].oldest, s.by_dest[i].next);
-    free(s.by_dest);
-    control_end(call, 0, "%s", n ? "" : "nothing waits");
-}
-
-/* --- changes --- */
-
-struct change {
-    struct control_call *call;
-    uint32_t *rows;
-    size_t n, cap;
-    bool failed;
-};
-
-static bool
-change_collect(void *ctx, const struct walk_row *w)
-{
-    struct change *ch = ctx;
-
-    if (ch->n == ch->cap) {
-        size_t cap = ch->cap ? 2 * ch->cap : 1024;
-        uint32_t *grown = reallocarray(ch->rows, cap, sizeof *grown);
-        if (!grown) {
-            ch->failed = true;
-            return false;
-        }
-        ch->rows = grown;
-        ch->cap = cap;
-    }
-    ch->rows[ch->n++] = w->row;
-    return true;
-}
-
-/* One row: true if it was changed. A row in a connection's hand is left alone. */
-static bool
-change_one(struct control_call *call, struct str verb, uint32_t row)
-{
-    struct courier *c = call->c;
-    struct index_row *r = index_row(&c->index, row);
-    bool held = r->state == ROW_HELD || (r->state == ROW_WAITING && (r->flags & ROW_ASIDE));
-
-    if (r->state == ROW_ACTIVE || r->state == ROW_SETTLING || r->state == ROW_FREE)
-        return false;
-    if (str_eq(verb, STR("retry"))) {
-        if (r->state != ROW_WAITING || held)
-            return false;
-        index_ready(&c->index, row);
-        return true;
-    }
-    if (str_eq(verb, STR("release"))) {
-        if (!held)
-            return false;
-        outcome_operator(c, r->message, &row, 1, SPOOL_RELEASED, STR("released by an operator"));
-        return true;
-    }
-    if (str_eq(verb, STR("hold"))) {
-        outcome_operator(c, r->message, &row, 1, SPOOL_HELD, call->f.reason);
-        return true;
-    }
-    outcome_operator(c, r->message, &row, 1, SPOOL_REMOVED, call->f.reason);
-    return true;
-}
-
-/* A site that waits for its next try is tried at once when people ask for it. */
-static void
-unblock_sites(struct courier *c)
-{
-    struct str name;
-    struct site *s;
-    size_t at = 0;
-
-    while ((s = map_next(&c->sites->names, &at, &name)) != NULL) {
-        s->blocked_until = 0;
-        for (unsigned i = 0; i < s->nhosts; i++)
-            s->hosts[i].dead_until = 0;
-        site_queue(s);
-    }
-}
-
-void
-control_change(struct control_call *call, struct str verb)
-{
-    const struct control_filter *f = &call->f;
-    struct change ch = {.call = call};
-    bool cut, wants = str_eq(verb, STR("hold")) || str_eq(verb, STR("remove"));
-    uint64_t n = 0;
-
-    if (!f->all && !f->id.n && !f->domain.n && !f->tenant.n && !f->sender.n && !f->recipient.n &&
-        !f->source.n && !f->site.n && !f->state.n) {
-        control_end(call, 2, "of what? Name an id, a filter, or --all; nothing was changed");
-        return;
-    }
-    if (wants && !f->reason.n) {
-        control_end(call, 2, "that wants --reason TEXT; nothing was changed");
-        return;
-    }
-    walk(call, false, change_collect, &ch, &cut);
-    if (ch.failed || cut) {
-        control_end(call, 1,
-                    "too many rows to look at in one go: narrow the filter; nothing was "
-                    "changed");
-        free(ch.rows);
-        return;
-    }
-    for (size_t i = 0; i < ch.n; i++)
-        n += change_one(call, verb, ch.rows[i]);
-    free(ch.rows);
-    if (str_eq(verb, STR("retry"))) {
-        unblock_sites(call->c);
-        n += n == 0 && ch.n > 0; /* ready rows whose site was blocked */
-    }
-    if (n == 0)
-        control_end(call, 1, "nothing that waits is like that; nothing was changed");
-    else
-        control_end(call, 0, "%llu recipient%s: %.*s", (unsigned long long)n, n == 1 ? "" : "s",
-                    STR_ARG(verb));
+    all->n = n;
+    call->own = all;
+    call->done = summary_done;
+    call->step = summary_step;
 }

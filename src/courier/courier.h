@@ -52,11 +52,14 @@ void courier_stop(struct courier *, uint64_t grace_ns, void (*stopped)(void *ctx
  * result line goes to `line` as JSON, `end` once with status and a sentence for people. */
 struct courier_reply {
     void (*line)(void *ctx, struct str json);
-    void (*end)(void *ctx, int status, const char *text);
+    void (*end)(void *ctx, int status, const char *text); /* ctx is not used after it */
     void *ctx;
+    bool (*full)(void *ctx); /* lines wait unread: no more for now; may be NULL */
+    bool (*gone)(void *ctx); /* nobody reads any more; may be NULL */
 };
 /* queue.list queue.show queue.summary queue.retry queue.hold queue.release queue.remove suspend
- * resume suspensions explain top.courier: false if the verb is not ours. */
+ * resume suspensions explain top.courier: false if the verb is not ours. What has much to do ends in
+ * a later turn of the loop. */
 bool courier_verb(struct courier *, struct str verb, struct str args, const struct courier_reply *);
 
 #endif

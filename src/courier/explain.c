@@ -2,35 +2,26 @@
  * courier/explain.c - the life of a message, told from the log: envelope, every attempt with its
  * reply, and what it waits for now.
  *
- * Called by control.c. Reads the directories of all segments; never changes anything. What was
- * settled and whose segment was recycled is no longer in the log: the events have it.
+ * Called by control.c. The log is read by explain_read.c in a thread of its own; here the records
+ * that it found become lines, in the loop. Never changes anything.
  */
+#include "courier/explain.h"
+
 #include "core/codec.h"
 #include "courier/control.h"
-#include "courier/intake.h"
 
-#define IDS_MAX    20u
 #define RCPTS_SHOW 50u
-#define EARLY_MAX  4096u
+#define TELL_TURN  200u /* records told in one turn */
 
 struct explain {
     struct control_call *call;
-    struct spool_id id; /* of this telling */
-    struct str address; /* when ids are looked for */
-    struct spool_id ids[IDS_MAX];
-    size_t nids;
+    struct explain_read *read;
+    size_t id, at; /* which message, which of its records */
     unsigned lines;
+    uint32_t attempts; /* that a copy or the index speaks of */
     bool found;
+    uint8_t seen[256]; /* attempts that were told */
     struct buf text;
-    /* What the log tells of a message before the message itself: our stream's epoch may be older
-     * than the gate's. */
-    struct early_line {
-        const char *what;
-        uint64_t wall;
-        char *text;
-        size_t n;
-    } * early;
-    size_t nearly, early_cap;
 };
 
 static void
@@ -44,58 +35,19 @@ stamp(struct buf *b, uint64_t wall)
 
 /* A line for people in "text", and the same facts in fields. */
 static void
-tell_text(struct explain *x, const char *what, uint64_t wall, struct str text)
+tell(struct explain *x, const char *what, uint64_t wall)
 {
     struct control_call *call = x->call;
     char id[SPOOL_ID_TEXT];
 
-    control_text(call, "id", str_c(spool_id_show(&x->id, id)));
+    control_text(call, "id", str_c(spool_id_show(&x->read->ids[x->id], id)));
     control_text(call, "what", str_c(what));
     if (wall)
         control_number(call, "at", wall / NS_PER_S);
-    control_text(call, "text", text);
+    control_text(call, "text", buf_view(&x->text));
     control_line(call);
+    buf_clear(&x->text);
     x->lines++;
-}
-
-static void
-tell(struct explain *x, const char *what, uint64_t wall)
-{
-    tell_text(x, what, wall, buf_view(&x->text));
-    buf_clear(&x->text);
-}
-
-/* Keeps the line until the message was told; at most EARLY_MAX, the rest comes at once. */
-static void
-tell_later(struct explain *x, const char *what, uint64_t wall)
-{
-    if (x->nearly == x->early_cap) {
-        size_t cap = x->early_cap ? 2 * x->early_cap : 16;
-        struct early_line *more =
-            cap > EARLY_MAX ? NULL : realloc(x->early, cap * sizeof *x->early);
-        if (!more) {
-            tell(x, what, wall);
-            return;
-        }
-        x->early = more;
-        x->early_cap = cap;
-    }
-    x->early[x->nearly++] = (struct early_line){what, wall, str_dup(buf_view(&x->text)), x->text.n};
-    buf_clear(&x->text);
-}
-
-static void
-tell_early(struct explain *x)
-{
-    for (size_t i = 0; i < x->nearly; i++) {
-        struct early_line *e = &x->early[i];
-        if (e->text)
-            tell_text(x, e->what, e->wall, str_of(e->text, e->n));
-        free(e->text);
-    }
-    free(x->early);
-    x->early = NULL;
-    x->nearly = x->early_cap = 0;
 }
 
 static const char *const class_names[] = {"system", "inside", "transactional", "bulk"};
@@ -157,12 +109,13 @@ tell_intent(struct explain *x, const struct spool_intent *in)
 {
     char peer[56];
 
+    x->seen[MIN(in->attempt, 255u)] = 1;
     buf_fmt(&x->text, "attempt %u ", in->attempt);
     if (in->peer.port)
         buf_fmt(&x->text, "at %s ", endpoint_show(&in->peer, peer));
     buf_fmt(&x->text, "from %s: ", source_name(x->call->c, in->source));
     ordinals_text(&x->text, in->ordinals_wire, in->nordinals);
-    tell_later(x, "intent", 0);
+    tell(x, "intent", 0);
 }
 
 static void
@@ -176,6 +129,7 @@ tell_outcome(struct explain *x, const struct spool_outcome *o)
         [SPOOL_ASIDE] = "set aside"};
     char peer[56], due[32];
 
+    x->seen[MIN(o->attempts, 255u)] = 1;
     stamp(&x->text, o->wall);
     buf_fmt(&x->text, "%s: ", names[o->result]);
     ordinals_text(&x->text, o->ordinals_wire, o->nordinals);
@@ -193,90 +147,56 @@ tell_outcome(struct explain *x, const struct spool_outcome *o)
         buf_fmt(&x->text, "; %s at %.19s", o->result == SPOOL_ASIDE ? "removed" : "next attempt",
                 due);
     }
-    tell_later(x, "outcome", o->wall);
+    tell(x, "outcome", o->wall);
 }
 
-static int
-tell_record(void *ctx, const struct spool_place *place, const struct spool_record *r)
+/* How many attempts a copy says there were: more than are told if older segments went. */
+static void
+count_attempts(struct explain *x, const struct letter *l)
 {
-    struct explain *x = ctx;
+    struct spool_copy_state state;
+
+    for (uint32_t i = 0; i < l->env.nrcpt; i++) {
+        if (spool_copy_state_at(l->states, i, &state) == 0)
+            x->attempts = MAX(x->attempts, MIN(state.attempts, 255u));
+    }
+}
+
+static void
+tell_found(struct explain *x, const struct explain_found *f)
+{
     struct spool_outcome o;
     struct spool_intent in;
     struct letter l = {0};
 
-    switch (r->type) {
-    case SPOOL_MESSAGE:
-    case SPOOL_COPY:
-        if (r->type == SPOOL_MESSAGE &&
-            (place->segment->epoch != x->id.epoch || r->seq != x->id.seq))
-            break;
-        if (letter_decode(&l, r, place->segment->node, place->segment->epoch) == 0 &&
-            spool_id_eq(&l.env.id, &x->id)) {
-            x->found = true;
-            tell_envelope(x, &l);
-        }
-        break;
-    case SPOOL_INTENT:
-        if (spool_intent_decode(r, &in) == 0 && spool_id_eq(&in.id, &x->id))
-            tell_intent(x, &in);
-        break;
-    case SPOOL_OUTCOME:
-        if (spool_outcome_decode(r, &o) == 0 && spool_id_eq(&o.id, &x->id))
-            tell_outcome(x, &o);
-        break;
-    default:
-        break;
+    if (f->record.type == SPOOL_INTENT && spool_intent_decode(&f->record, &in) == 0)
+        tell_intent(x, &in);
+    else if (f->record.type == SPOOL_OUTCOME && spool_outcome_decode(&f->record, &o) == 0)
+        tell_outcome(x, &o);
+    else if ((f->record.type == SPOOL_MESSAGE || f->record.type == SPOOL_COPY) &&
+             letter_decode(&l, &f->record, f->node, f->epoch) == 0) {
+        x->found = true;
+        if (l.copy)
+            count_attempts(x, &l);
+        tell_envelope(x, &l);
     }
-    return 0;
 }
 
-/* Ids of messages that name the address; the newest are kept. */
-static int
-find_record(void *ctx, const struct spool_place *place, const struct spool_record *r)
+/* Attempts whose records went with their segment: compaction keeps their number alone. */
+static void
+tell_missing(struct explain *x)
 {
-    struct explain *x = ctx;
-    struct letter_walk w = {0};
-    struct letter l = {0};
-    struct spool_rcpt rcpt;
-    uint32_t ordinal;
-    bool hit;
+    unsigned missing = 0;
 
-    if (r->type != SPOOL_MESSAGE && r->type != SPOOL_COPY)
-        return 0;
-    if (letter_decode(&l, r, place->segment->node, place->segment->epoch) < 0)
-        return 0;
-    hit = str_ieq(l.env.sender, x->address);
-    while (!hit && letter_next(&l, &w, &ordinal, &rcpt) == 1)
-        hit = str_ieq(rcpt.address, x->address);
-    if (!hit)
-        return 0;
-    for (size_t i = 0; i < x->nids; i++) {
-        if (spool_id_eq(&x->ids[i], &l.env.id))
-            return 0;
-    }
-    if (x->nids == IDS_MAX)
-        memmove(x->ids, x->ids + 1, --x->nids * sizeof x->ids[0]);
-    x->ids[x->nids++] = l.env.id;
-    return 0;
-}
-
-static int
-each_record(struct explain *x,
-            int (*fn)(void *, const struct spool_place *, const struct spool_record *))
-{
-    const struct spool_reader_ops ops = {.record = fn};
-    const char *dir = x->call->c->links.spool_dir;
-    struct spool_listing all = {0};
-    int err = spool_list(dir, NULL, &all, NULL);
-    size_t n;
-
-    for (size_t at = 0; err == 0 && at < all.n; at += n) {
-        for (n = 1; at + n < all.n && all.items[at + n].epoch == all.items[at].epoch; n++)
-            ;
-        err = spool_epoch_read(dir, all.items + at, n, NULL, &ops, x);
-    }
-    spool_listing_done(&all);
-    return err;
+    for (uint32_t i = 1; i <= x->attempts; i++)
+        missing += !x->seen[i];
+    if (missing == 0)
+        return;
+    buf_fmt(&x->text,
+            "%u earlier attempt%s no longer in the log: the space was used again. The events have "
+            "%s, under this id",
+            missing, missing == 1 ? " is" : "s are", missing == 1 ? "it" : "them");
+    tell(x, "missing", 0);
 }
 
 /* What it waits for now, each recipient with the end of its wait. */
@@ -284,7 +204,8 @@ static void
 tell_now(struct explain *x)
 {
     struct courier *c = x->call->c;
-    uint32_t message = index_message_find(&c->index, x->id.epoch, x->id.seq);
+    const struct spool_id *id = &x->read->ids[x->id];
+    uint32_t message = index_message_find(&c->index, id->epoch, id->seq);
     struct letter l;
     char why[512], due[32];
     unsigned n = 0;
@@ -305,7 +226,7 @@ tell_now(struct explain *x)
             break;
         }
         control_why(c, r, &l, why, sizeof why);
-        buf_fmt(&x->text, "\n  recipient %u: %s", r->ordinal, control_state(c, r));
+        buf_fmt(&x->text, "\n  recipient %u: %s", r->ordinal, control_state(c, r, &l));
         if (r->state == ROW_WAITING) {
             clock_iso(courier_tick_wall(c, r->due), due);
             buf_fmt(&x->text, " until %.19s", due);
@@ -317,60 +238,114 @@ tell_now(struct explain *x)
     tell(x, "now", 0);
 }
 
-static int
-explain_id(struct explain *x, const struct spool_id *id)
+/* The attempts that the index knows of, before tell_missing() compares. */
+static void
+index_attempts(struct explain *x)
 {
-    int err;
+    const struct index *ix = &x->call->c->index;
+    const struct spool_id *id = &x->read->ids[x->id];
+    uint32_t message = index_message_find(ix, id->epoch, id->seq), row;
 
-    x->id = *id;
-    x->found = false;
-    err = each_record(x, tell_record);
-    tell_early(x);
-    if (err == 0 && x->found)
-        tell_now(x);
-    return err;
+    for (row = message == INDEX_NONE ? INDEX_NONE : index_message(ix, message)->rows;
+         row != INDEX_NONE; row = index_row(ix, row)->sibling)
+        x->attempts = MAX(x->attempts, (uint32_t)index_row(ix, row)->attempts);
 }
 
 static void
-explain_address(struct explain *x)
+explain_end(struct explain *x)
 {
-    int err;
+    const struct explain_read *read = x->read;
 
-    x->address = x->call->f.recipient;
-    err = each_record(x, find_record);
-    for (size_t i = 0; err == 0 && i < x->nids; i++)
-        err = explain_id(x, &x->ids[i]);
-    if (err < 0)
-        control_end(x->call, 1, "the log cannot be read: %s", err_text(err));
-    else if (x->nids == 0)
+    if (read->err < 0)
+        control_end(x->call, 1, "the log cannot be read: %s", err_text(read->err));
+    else if (read->address.p && read->nids == 0)
         control_end(x->call, 1,
                     "no message in the log has that sender or recipient; settled mail is in the "
                     "events");
+    else if (read->address.p)
+        control_end(x->call, 0, "%zu message%s%s", read->nids, read->nids == 1 ? "" : "s",
+                    read->older ? ", the newest; older ones by their ids" : "");
+    else if (!x->found)
+        control_end(x->call, 1,
+                    "no message of that id is in the log; if it was settled some time ago, look "
+                    "in the events");
     else
-        control_end(x->call, 0, "%zu message%s", x->nids, x->nids == 1 ? "" : "s");
+        control_end(x->call, 0, "%u records%s", x->lines,
+                    read->cut ? "; there are more than one answer may hold" : "");
+}
+
+static bool
+explain_step(struct control_call *call)
+{
+    struct explain *x = call->own;
+    const struct explain_read *read = x->read;
+    unsigned told = 0;
+
+    while (read->err == 0 && x->id < read->nids && told < TELL_TURN) {
+        const struct explain_list *list = &read->lists[x->id];
+        if (x->at < list->n) {
+            tell_found(x, list->items[x->at++]);
+            told++;
+            continue;
+        }
+        if (x->found)
+            index_attempts(x);
+        tell_missing(x);
+        if (x->found)
+            tell_now(x);
+        x->at = 0;
+        x->attempts = 0;
+        memset(x->seen, 0, sizeof x->seen);
+        x->id++;
+    }
+    if (read->err == 0 && x->id < read->nids)
+        return false;
+    explain_end(x);
+    return true;
+}
+
+static void
+on_read(void *ctx)
+{
+    struct control_call *call = ctx;
+
+    call->step = explain_step;
+    loop_defer(call->c->loop, &call->turn);
+}
+
+static void
+explain_done(struct control_call *call)
+{
+    struct explain *x = call->own;
+
+    explain_read_drop(x->read);
+    buf_done(&x->text);
+    free(x);
 }
 
 void
 control_explain(struct control_call *call)
 {
-    struct explain x = {.call = call};
+    const struct control_filter *f = &call->f;
+    struct explain *x;
     int err;
 
-    buf_init(&x.text, 256u << 10);
-    if (call->f.recipient.n) {
-        explain_address(&x);
-    } else if (!call->f.id.n) {
+    if (!f->recipient.n && !f->id.n) {
         control_end(call, 2, "explain what? Name an id or an address");
-    } else {
-        err = explain_id(&x, &call->f.message);
-        if (err < 0)
-            control_end(call, 1, "the log cannot be read: %s", err_text(err));
-        else if (!x.found)
-            control_end(call, 1,
-                        "no message of that id is in the log; if it was settled some time "
-                        "ago, look in the events");
-        else
-            control_end(call, 0, "%u records", x.lines);
+        return;
     }
-    buf_done(&x.text);
+    x = calloc(1, sizeof *x);
+    err = x ? explain_read_start(&x->read, call->c, f->recipient, &f->message, on_read, call)
+            : ERR_NOMEM;
+    if (err < 0) {
+        free(x);
+        control_end(call, 1, "%s",
+                    err == ERR_LIMIT ? "too many ask for explanations now; ask again in a moment"
+                                     : err_text(err));
+        return;
+    }
+    buf_init(&x->text, 256u << 10);
+    x->call = call;
+    call->own = x;
+    call->done = explain_done;
 }

@@ -33,6 +33,8 @@ struct sites;
 struct sessions;
 struct outs;
 struct compaction;
+struct control_call;
+struct worker;
 
 struct courier_tail { /* one live stream of another role */
     struct courier *c;
@@ -81,6 +83,10 @@ struct courier {
     struct scopes *scopes;
     struct callouts *callouts;
     struct compaction *compaction;
+    struct control_call *calls; /* control verbs that go on */
+    struct worker *readers;     /* threads of explain, made when first needed */
+    struct worker *writers;     /* threads of Maildirs, the same */
+    unsigned maildir_jobs;
     struct spool_files *files;
     struct courier_window windows[8];
     uint64_t window_tick;

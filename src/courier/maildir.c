@@ -1,9 +1,9 @@
 /*
  * courier/maildir.c - delivery into a Maildir: tmp, fsync, link into new, fsync of the directory.
  *
- * Called by plan for hosts of that kind. Files are written in the loop's thread, a few messages a
- * turn: meant for small servers and tests; large ones take LMTP. Names come from id and ordinal, so
- * that a delivery repeated after a crash finds its own file and is no second copy.
+ * Called by plan for hosts of that kind. A message is taken and its outcome told in the loop; files
+ * are read and written by a few threads, each with descriptors of its own. Names come from id and
+ * ordinal, so that a delivery repeated after a crash finds its own file and is no second copy.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -12,8 +12,31 @@
 
 #include "courier/session.h"
 #include "spool/id.h"
+#include "store/worker.h"
 
-#define PER_TURN 4u /* messages */
+#define THREADS  4u
+#define JOBS_MAX 64u /* messages under way, of all Maildirs */
+#define ROWS_MAX 256u
+
+struct maildir_part { /* of the body, in order */
+    struct spool_loc loc;
+    uint64_t generation;
+    uint32_t n, crc;
+};
+struct maildir_job { /* one message; the thread's alone while it runs */
+    struct worker_job job;
+    struct courier *c;
+    struct site *site;
+    char *dir, *spool_dir;
+    struct letter letter;
+    struct maildir_part *parts;
+    size_t nparts;
+    uint32_t source, message, n;
+    uint32_t rows[ROWS_MAX], ordinals[ROWS_MAX];
+    int errs[ROWS_MAX];
+};
+
+/* --- in a thread --- */
 
 /* Opens dir/sub, making both if they are missing. */
 static int
@@ -63,57 +86,64 @@ write_lines(int fd, struct str piece, bool *cr)
 }
 
 static int
-write_mail(struct courier *c, int fd, uint32_t message, const struct letter *l,
+write_body(int fd, struct spool_files *files, const struct maildir_job *j)
+{
+    bool cr = false;
+    int err = 0;
+
+    for (size_t i = 0; i < j->nparts && err == 0; i++) {
+        const struct maildir_part *p = &j->parts[i];
+        char *bytes = malloc(MAX(p->n, 1u));
+        err = bytes ? spool_files_read_body(files, &p->loc, p->generation, bytes, p->n, p->crc)
+                    : ERR_NOMEM;
+        if (err == 0)
+            err = write_lines(fd, str_of(bytes, p->n), &cr);
+        free(bytes);
+    }
+    return err == 0 && cr ? write_all(fd, "\r", 1) : err;
+}
+
+static int
+write_mail(int fd, struct spool_files *files, const struct maildir_job *j,
            const struct spool_rcpt *r)
 {
     char head[1400];
-    struct body body;
-    struct str piece = {"", 1};
-    bool cr = false;
-    int err;
-    size_t n =
-        str_fmt(head, sizeof head, "Return-Path: <%.*s>\nDelivered-To: %.*s\n",
-                STR_ARG(str_sub(l->env.sender, 0, 600)), STR_ARG(str_sub(r->address, 0, 600)));
+    size_t n = str_fmt(head, sizeof head, "Return-Path: <%.*s>\nDelivered-To: %.*s\n",
+                       STR_ARG(str_sub(j->letter.env.sender, 0, 600)),
+                       STR_ARG(str_sub(r->address, 0, 600)));
+    int err = write_all(fd, head, n);
 
-    letter_body_init(&body, c);
-    err = write_all(fd, head, n);
     if (err == 0)
-        err = letter_body_open(&body, message, l);
-    while (err == 0 && piece.n > 0) {
-        err = letter_body_pull(&body, &piece);
-        if (err == 0)
-            err = write_lines(fd, piece, &cr);
-    }
-    if (err == 0 && cr)
-        err = write_all(fd, "\r", 1);
+        err = write_body(fd, files, j);
     if (err == 0 && fsync(fd) < 0)
         err = -errno;
-    letter_body_done(&body);
     return err;
 }
 
 /* One recipient's copy. 0 also when it is there from before. */
 static int
-deliver(struct courier *c, const char *dir, uint32_t message, const struct letter *l,
-        uint32_t ordinal)
+deliver(const struct maildir_job *j, struct spool_files *files, uint32_t ordinal)
 {
-    int tmp = open_sub(dir, "tmp"), new = open_sub(dir, "new"), cur = open_sub(dir, "cur"), fd = -1;
+    int tmp = open_sub(j->dir, "tmp"), new = open_sub(j->dir, "new"), cur = open_sub(j->dir, "cur");
+    int err = tmp < 0 ? tmp : new < 0 ? new : cur < 0 ? cur : 0, fd = -1;
     char id[SPOOL_ID_TEXT], name[64];
     struct spool_rcpt r;
-    int err = tmp < 0 ? tmp : new < 0 ? new : cur < 0 ? cur : letter_rcpt(l, ordinal, &r);
 
-    str_fmt(name, sizeof name, "%s.%u.gapura", spool_id_show(&l->env.id, id), ordinal);
+    if (err == 0)
+        err = letter_rcpt(&j->letter, ordinal, &r);
+    str_fmt(name, sizeof name, "%s.%u.gapura", spool_id_show(&j->letter.env.id, id), ordinal);
     if (err == 0 && faccessat(new, name, F_OK, 0) < 0) {
         unlinkat(tmp, name, 0);
         fd = openat(tmp, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-        err = fd < 0 ? -errno : write_mail(c, fd, message, l, &r);
+        err = fd < 0 ? -errno : write_mail(fd, files, j, &r);
         if (err == 0 && renameat(tmp, name, new, name) < 0)
-            err = -errno;
-        if (err == 0 && fsync(new) < 0)
             err = -errno;
         if (err < 0)
             unlinkat(tmp, name, 0);
     }
+    /* Also for a file from before: the crash may have come before the directory was synced. */
+    if (err == 0 && fsync(new) < 0)
+        err = -errno;
     fd_close(&fd);
     fd_close(&tmp);
     fd_close(&new);
@@ -122,57 +152,188 @@ deliver(struct courier *c, const char *dir, uint32_t message, const struct lette
 }
 
 static void
-deliver_rows(struct site *s, struct attempt *a, const char *dir, uint32_t message,
-             const uint32_t *rows, uint32_t n, const struct letter *l)
+maildir_work(struct worker_job *job, void *state UNUSED)
 {
-    for (uint32_t i = 0; i < n; i++) {
+    struct maildir_job *j = (struct maildir_job *)job;
+    struct spool_files *files = spool_files_create(j->spool_dir, 2, NULL);
+
+    for (uint32_t i = 0; i < j->n; i++)
+        j->errs[i] = files ? deliver(j, files, j->ordinals[i]) : ERR_NOMEM;
+    spool_files_free(files);
+}
+
+/* --- in the loop --- */
+
+static void
+job_free(struct maildir_job *j)
+{
+    letter_done(&j->letter);
+    free(j->parts);
+    free(j->dir);
+    free(j->spool_dir);
+    free(j);
+}
+
+static void
+job_outcomes(struct maildir_job *j)
+{
+    struct courier *c = j->c;
+    struct site *s = j->site;
+    struct attempt a = {.letter = &j->letter,
+                        .host = j->dir,
+                        .site = s->name,
+                        .command = "maildir",
+                        .source = j->source < c->sources.n ? &c->sources.items[j->source] : NULL,
+                        .tried = true,
+                        .final = true,
+                        .route_expire = s->expire};
+
+    for (uint32_t i = 0; i < j->n; i++) {
         struct result r = {.result = SPOOL_DELIVERED,
                            .class = REPLY_DELIVERED,
                            .code = 250,
                            .enhanced = {2, 0, 0},
                            .text = STR("written to the Maildir")};
-        int err = deliver(s->c, dir, message, l, index_row(&s->c->index, rows[i])->ordinal);
         char text[200];
-        if (err < 0) {
+        if (j->errs[i] < 0) {
             r = (struct result){.result = SPOOL_RETRY, .class = REPLY_HOST, .enhanced = {4, 3, 0}};
             r.text = str_of(text, str_fmt(text, sizeof text,
                                           "the Maildir cannot be written: %s; the mail is kept and "
                                           "tried again",
-                                          err_text(err)));
+                                          err_text(j->errs[i])));
             s->deferred++;
         } else {
             s->delivered++;
         }
-        outcome_rows(s->c, message, &rows[i], 1, a, &r);
+        outcome_rows(c, j->message, &j->rows[i], 1, &a, &r);
     }
+}
+
+static void
+maildir_end(struct worker_job *job)
+{
+    struct maildir_job *j = (struct maildir_job *)job;
+    struct site *s = j->site;
+
+    index_message(&j->c->index, j->message)->pins--;
+    job_outcomes(j);
+    j->c->maildir_jobs--;
+    s->sessions--;
+    s->busy--;
+    site_queue(s);
+    site_release(s);
+    job_free(j);
+}
+
+/* At the courier's end: the rows are read again at the next start, and their files found. */
+static void
+maildir_drop(struct worker_job *job)
+{
+    struct maildir_job *j = (struct maildir_job *)job;
+
+    j->c->maildir_jobs--;
+    job_free(j);
+}
+
+static int
+job_part(struct maildir_job *j, const struct maildir_part *part)
+{
+    struct maildir_part *grown = reallocarray(j->parts, j->nparts + 1, sizeof *grown);
+
+    if (!grown)
+        return ERR_NOMEM;
+    j->parts = grown;
+    j->parts[j->nparts++] = *part;
+    return 0;
+}
+
+/* Where the body lies. The message is open and pinned: its segments stay as they are. */
+static int
+job_parts(struct maildir_job *j)
+{
+    const struct index_message *m = index_message(&j->c->index, j->message);
+    const struct segment *g = segments_at(&j->c->segments, m->segment);
+    struct spool_chunk chunk;
+    size_t at = 0;
+    int err = 0, got;
+
+    if (j->letter.env.nchunks == 0)
+        return m->body_len == 0 ? 0
+                                : job_part(j, &(struct maildir_part){{g->s.number, m->body},
+                                                                     g->s.generation,
+                                                                     m->body_len,
+                                                                     j->letter.record.body_crc});
+    while (err == 0 && (got = spool_chunk_next(&j->letter.env, &at, &chunk)) != 0)
+        err = got < 0 ? got
+                      : job_part(j, &(struct maildir_part){chunk.loc, chunk.generation,
+                                                           chunk.length, chunk.crc});
+    return err;
+}
+
+/* Takes the site's next message: false if there is none, or no memory for it. */
+static bool
+job_start(struct site *s, uint32_t source, const char *dir)
+{
+    struct courier *c = s->c;
+    struct maildir_job *j = calloc(1, sizeof *j);
+    int err;
+
+    if (!j)
+        return false;
+    letter_init(&j->letter);
+    j->c = c;
+    j->site = s;
+    j->source = source;
+    j->job = (struct worker_job){.run = maildir_work, .done = maildir_end};
+    j->dir = strdup(dir);
+    j->spool_dir = strdup(c->links.spool_dir);
+    j->n = j->dir && j->spool_dir ? plan_take(s, source, j->rows, ROWS_MAX, &j->message) : 0;
+    if (j->n == 0) {
+        job_free(j);
+        return false;
+    }
+    for (uint32_t i = 0; i < j->n; i++)
+        j->ordinals[i] = index_row(&c->index, j->rows[i])->ordinal;
+    err = letter_load(c, j->message, &j->letter);
+    if (err == 0)
+        err = job_parts(j);
+    if (err < 0) {
+        outcome_unreadable(c, j->message, j->rows, j->n, err);
+        job_free(j);
+        return true;
+    }
+    index_message(&c->index, j->message)->pins++;
+    c->maildir_jobs++;
+    s->sessions++;
+    s->busy++;
+    if (worker_submit(c->writers, &j->job) == 0)
+        return true;
+    for (uint32_t i = 0; i < j->n; i++) /* cannot be: JOBS_MAX fit into the queue */
+        j->errs[i] = ERR_LIMIT;
+    maildir_end(&j->job);
+    return false;
 }
 
 void
 maildir_run(struct site *s, uint32_t source, struct site_host *h)
 {
     struct courier *c = s->c;
-    struct letter l;
-    uint32_t rows[256], n, message = INDEX_NONE;
-    struct attempt a = {.letter = &l,
-                        .host = h->path,
-                        .site = s->name,
-                        .command = "maildir",
-                        .source = &c->sources.items[source],
-                        .tried = true,
-                        .final = true,
-                        .route_expire = s->expire};
 
-    letter_init(&l);
-    for (unsigned i = 0; i < PER_TURN; i++) {
-        int err;
-        n = plan_take(s, source, rows, ARRAY_LEN(rows), &message);
-        if (n == 0)
-            break;
-        err = letter_load(c, message, &l);
-        if (err < 0)
-            outcome_unreadable(c, message, rows, n, err);
-        else
-            deliver_rows(s, &a, h->path, message, rows, n, &l);
+    if (!c->writers && worker_create(&c->writers, c->loop, THREADS, JOBS_MAX, NULL) < 0) {
+        str_fmt(s->why, sizeof s->why, "no thread can be started to write the Maildir");
+        loop_timer_set(&s->timer, NS_PER_S);
+        return;
     }
-    letter_done(&l);
+    while (c->maildir_jobs < JOBS_MAX && s->sessions < s->max_sessions)
+        if (!job_start(s, source, h->path))
+            break;
+    if (c->maildir_jobs >= JOBS_MAX)
+        loop_timer_set(&s->timer, 100 * NS_PER_MS); /* other Maildirs have the threads */
+}
+
+void
+maildirs_free(struct courier *c)
+{
+    worker_free(c->writers, maildir_drop);
+    c->writers = NULL;
 }

@@ -8,7 +8,9 @@
 #include "core/metric.h"
 #include "courier/callout.h"
 #include "courier/compaction.h"
+#include "courier/control.h"
 #include "courier/dest.h"
+#include "courier/explain.h"
 #include "courier/intake.h"
 #include "courier/outcome.h"
 #include "courier/outs.h"
@@ -214,6 +216,9 @@ courier_free(struct courier *c)
     if (!c)
         return;
     c->freeing = true;
+    controls_free(c);
+    explain_readers_free(c);
+    maildirs_free(c);
     loop_timer_stop(&c->wheel_timer);
     loop_timer_stop(&c->second_timer);
     loop_timer_stop(&c->stop_timer);
@@ -408,7 +413,8 @@ stop_check(void *ctx)
 
     if (!stopped)
         return;
-    if ((c->sessions->n > 0 || outs_open(c) > 0) && clock_mono() < c->stop_until) {
+    if ((c->sessions->n > 0 || c->maildir_jobs > 0 || outs_open(c) > 0) &&
+        clock_mono() < c->stop_until) {
         loop_timer_set(&c->stop_timer, 20 * NS_PER_MS);
         return;
     }

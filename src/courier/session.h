@@ -86,7 +86,8 @@ void job_may_send(struct session *);
 void job_forget(struct session *); /* the session goes: rows are ready again */
 void job_attempt(const struct session *, struct attempt *ret, const char *command);
 
-/* maildir.c: delivers the next messages of a site's Maildir host. */
+/* maildir.c: hands the next messages of a site's Maildir host to threads; their ends come later. */
 void maildir_run(struct site *, uint32_t source, struct site_host *);
+void maildirs_free(struct courier *); /* waits for what is being written */
 
 #endif

@@ -25,6 +25,7 @@ void ctl_server_free(struct ctl_server *);
 void ctl_call_line(struct ctl_call *, struct str json);
 void ctl_call_end(struct ctl_call *, int status, const char *text);
 bool ctl_call_full(const struct ctl_call *);
+bool ctl_call_gone(const struct ctl_call *); /* its client has left: only the end is missing */
 void ctl_call_on_drained(struct ctl_call *, void (*fn)(void *ctx), void *ctx);
 /* Told when the client went away before the end: then the call must not be used again. */
 void ctl_call_on_gone(struct ctl_call *, void (*fn)(void *ctx), void *ctx);

@@ -258,6 +258,12 @@ ctl_call_full(const struct ctl_call *c)
     return c->stream && stream_queued(c->stream) > QUEUE_FULL;
 }
 
+bool
+ctl_call_gone(const struct ctl_call *c)
+{
+    return !c->stream;
+}
+
 void
 ctl_call_on_drained(struct ctl_call *c, void (*fn)(void *ctx), void *ctx)
 {

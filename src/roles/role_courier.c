@@ -268,11 +268,23 @@ reply_end(void *ctx, int status, const char *text)
     ctl_call_end(ctx, status, text);
 }
 
+static bool
+reply_full(void *ctx)
+{
+    return ctl_call_full(ctx);
+}
+
+static bool
+reply_gone(void *ctx)
+{
+    return ctl_call_gone(ctx);
+}
+
 static void
 courier_role_verb(struct role *r, struct ctl_call *call, struct str verb, struct str args)
 {
     struct courier_role *c = r->self;
-    struct courier_reply reply = {reply_line, reply_end, call};
+    struct courier_reply reply = {reply_line, reply_end, call, reply_full, reply_gone};
     if (!c->courier || !c->recovered)
         ctl_call_end(call, 1, "the courier is reading the log; try again in a moment");
     else if (!courier_verb(c->courier, verb, args, &reply))

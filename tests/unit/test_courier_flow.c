@@ -59,11 +59,12 @@ said_end(void *ctx, int code, const char *text)
 static int
 verb(const char *name, const char *args)
 {
-    static const struct courier_reply reply = {said_line, said_end, NULL};
+    static const struct courier_reply reply = {.line = said_line, .end = said_end};
 
     said[0] = ended[0] = '\0';
     status = -1;
     OK(courier_verb(rig.courier, str_c(name), str_c(args), &reply), "%s %s", name, args);
+    RIG_FOR(&rig, status >= 0);
     return status;
 }
 
@@ -332,6 +333,66 @@ test_explain(void)
     rig_done(&rig);
 }
 
+static bool reader_is_full;
+
+static bool
+said_full(void *ctx)
+{
+    (void)ctx;
+    return reader_is_full;
+}
+
+/* What has much to do ends in later turns, and waits for who reads it. */
+static void
+test_control_turns(void)
+{
+    const struct courier_reply slow = {.line = said_line, .end = said_end, .full = said_full};
+
+    own_clock();
+    rig_init(&rig, ROUTE SOON "}\n");
+    rig_post(&rig, "a@test.example", "later@far.example", NULL, BODY);
+    rig_post(&rig, "b@test.example", "later@near.example", NULL, BODY);
+    RIG_FOR(&rig, in_state(ROW_WAITING) == 2);
+    said[0] = '\0';
+    status = -1;
+    courier_verb(rig.courier, STR("explain"), STR("{\"recipient\":\"a@test.example\"}"), &slow);
+    IS(status, -1, "explain reads the log beside the loop");
+    RIG_FOR(&rig, status == 0);
+    OK(has("accepted"), "and ends");
+    reader_is_full = true;
+    said[0] = '\0';
+    status = -1;
+    courier_verb(rig.courier, STR("queue.list"), STR("{}"), &slow);
+    rig_settle(&rig, 10);
+    IS(status, -1, "a reader that does not read is waited for");
+    OK(said[0] == '\0', "no line is made for it");
+    reader_is_full = false;
+    for (int i = 0; i < 100 && status < 0; i++)
+        pass(1);
+    IS(status, 0, "%s", ended);
+
+    IS(verb("queue.list", "{\"state\":\"x\"}"), 2, "no such state");
+    OK(strstr(ended, "suspended") && strstr(ended, "aside"), "%s", ended);
+    IS(verb("suspend", "{\"domain\":\"far.example\",\"reason\":\"they move\"}"), 0, "%s", ended);
+    verb("queue.list", "{\"state\":\"suspended\"}");
+    OK(has("far.example") && has("they move") && !has("near.example"),
+       "a row that waits for its time is told as suspended: %s", said);
+    verb("queue.summary", "{}");
+    OK(has("\"suspended\":1"), "%s", said);
+    IS(verb("suspend", "{\"sender\":\"b@test.example\",\"reason\":\"spam\"}"), 0, "%s", ended);
+    verb("queue.list", "{\"state\":\"suspended\"}");
+    OK(has("near.example") && has("spam"), "by its sender too: %s", said);
+    verb("queue.list", "{\"state\":\"waiting\"}");
+    OK(said[0] == '\0', "none only waits: %s", said);
+    IS(verb("queue.hold", "{\"all\":true,\"reason\":\"look\"}"), 0, "%s", ended);
+    OK(strstr(ended, "2 recipients") != NULL, "%s", ended);
+    status = -1;
+    courier_verb(rig.courier, STR("explain"), STR("{\"recipient\":\"a@test.example\"}"), &slow);
+    rig_done(&rig);
+    IS(status, 1, "who asks while the courier ends is told: %s", ended);
+    clock_release();
+}
+
 static void
 test_dead_host(void)
 {
@@ -420,6 +481,9 @@ test_compaction(void)
     IS(waiting(), 1, "the copy is read, the rest is settled");
     verb("queue.list", "{}");
     OK(has("later@far.example"), "%s", said);
+    verb("explain", "{\"recipient\":\"later@far.example\"}");
+    OK(has("copied") && (has("attempt 1") || has("no longer in the log")),
+       "attempts that went with their segment are named as such: %s", said);
     verb("queue.remove", "{\"all\":true,\"reason\":\"x\"}");
     RIG_FOR(&rig, waiting() == 0);
     IS(rig.messages, 0, "nothing was sent twice");
@@ -435,19 +499,13 @@ main(int argc, char **argv)
         const char *name;
         void (*fn)(void);
     } tests[] = {
-        {"deliver", test_deliver},
-        {"segments", test_segments_come_back},
-        {"retry", test_retry},
-        {"bounce", test_bounce},
-        {"crash", test_crash},
-        {"restart", test_restart},
-        {"exclusive", test_exclusive},
-        {"suspend", test_suspend},
-        {"explain", test_explain},
-        {"dead", test_dead_host},
-        {"lmtp", test_lmtp},
-        {"maildir", test_maildir},
-        {"compaction", test_compaction},
+        {"deliver", test_deliver},     {"segments", test_segments_come_back},
+        {"retry", test_retry},         {"bounce", test_bounce},
+        {"crash", test_crash},         {"restart", test_restart},
+        {"exclusive", test_exclusive}, {"suspend", test_suspend},
+        {"explain", test_explain},     {"turns", test_control_turns},
+        {"dead", test_dead_host},      {"lmtp", test_lmtp},
+        {"maildir", test_maildir},     {"compaction", test_compaction},
     };
 
     for (size_t i = 0; i < ARRAY_LEN(tests); i++) {
