@@ -195,12 +195,7 @@ on_done(struct worker_job *job)
 static void
 on_drop(struct worker_job *job)
 {
-    struct explain_read *r = (struct explain_read *)job;
-
-    if (r->ready) /* its owner drops it yet */
-        r->ready = NULL;
-    else
-        read_free(r);
+    read_free((struct explain_read *)job); /* controls_free() has let go of all */
 }
 
 int
@@ -240,9 +235,10 @@ explain_read_drop(struct explain_read *r)
     if (!r)
         return;
     atomic_store(&r->stop, true);
-    if (!r->ready) /* it was told: nobody else has it */
+    if (r->ready)
+        r->ready = NULL; /* the thread has it: freed at its end */
+    else
         read_free(r);
-    r->ready = NULL;
 }
 
 void
