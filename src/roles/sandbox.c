@@ -4,6 +4,8 @@
  * Called once by each role between loading what it needs and touching a stranger's byte. The rows
  * name groups of calls; whatever no group of the profile holds kills the process.
  */
+#include "core/openssl.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
@@ -230,7 +232,8 @@ sandbox_enter(const char *name, const struct sandbox_path *paths, unsigned npath
     if (!p)
         return why_set(why, ERR_NOTFOUND, "no sandbox profile \"%s\"", name);
     int rc = sandbox_user(geteuid(), getegid(), why);
-    prctl(PR_SET_DUMPABLE, 0, 0, 0, 0); /* here: exec gives it back */
+    OPENSSL_init_crypto(OPENSSL_INIT_LOAD_CONFIG, NULL); /* else its first use would open a file */
+    prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);                  /* here: exec gives it back */
     if (!rc)
         rc = landlock_enter(paths, p->paths ? npaths : 0, why);
     if (rc)

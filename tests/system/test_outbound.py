@@ -43,6 +43,25 @@ def test_auth(server, sink, authority, mechanism):
     assert out.wait(1)[0].sender == "alice@inside.test"
 
 
+def test_scram_first(gapura, net):
+    """No certificate in the settings, no PLAIN before: OpenSSL must be ready in the keyring all the same."""
+    g = gapura(guard(net) + f"""
+listen submission {{
+    address = {net.ip(1)}:2587
+    kind = submission
+    auth_without_tls = yes
+}}
+""", wait=[(net.ip(1), 2525), (net.ip(1), 2587)])
+    g.ctl("user", "add", "alice@inside.test", stdin="secret\n")
+
+    def known():
+        with g.smtp(port=2587) as c:
+            c.ehlo()
+            return c.auth("SCRAM-SHA-256", "alice@inside.test", "secret").code == 235
+    until(known, what="the login taken")
+    assert not [row for row in g.status() if row.get("restarts")]
+
+
 @pytest.mark.parametrize("mechanism", ["PLAIN", "LOGIN", "SCRAM-SHA-256"])
 def test_auth_wrong(server, authority, mechanism):
     g = server(smtp="auth_failure_delay = 300ms")
