@@ -12,7 +12,7 @@ SAY = $(if $(V),@:,@echo "  $(1) $(2)")
 SAN ?= 0
 GAPURA_BENCH ?= ../shared/bench
 BUILD ?= build$(if $(filter 1,$(SAN)),-san)
-FOLDERS := core net mail smtp auth store spool policy ctl checks gate courier lab roles
+FOLDERS := core net mail smtp auth store spool policy ctl checks gate courier submit lab roles
 
 WARN := -Wall -Wextra -Wshadow=local -Wformat=2 -Wformat-signedness -Wstrict-prototypes \
         -Wmissing-prototypes -Wundef -Wvla -Wcast-align -Wwrite-strings -Wimplicit-fallthrough \
@@ -95,7 +95,7 @@ $(BUILD)/tests/smtp_cases: tests/support/smtp_cases.c $(CASES_OBJ) $(LIBA)
 $(BUILD)/tests/%_suite: tests/support/%_suite.c tests/unit/tap.h $(SUITE_OBJ) $(LIBA)
 	@mkdir -p $(@D)
 	$(call SAY,LD,$@)
-	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -Itests/unit -Itests/support/lib -MMD -MP -MF $@.d $< $(SUITE_OBJ) $(LDFLAGS) -o $@ -Wl,--start-group $(LIBA) -Wl,--end-group $(LIBS) -lyaml
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -Itests/unit -Itests/support/lib -MMD -MP -MF $@.d $< $(SUITE_OBJ) $(LDFLAGS) -o $@ -Wl,--start-group $(LIBA) -Wl,--end-group $(LIBS) -lyaml -lexpat
 
 unit: $(UNIT)
 	@fail=0; for t in $(UNIT); do $$t >$$t.tap 2>&1 || { echo "not ok $$t"; tail -20 $$t.tap; fail=1; }; done; exit $$fail

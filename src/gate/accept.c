@@ -88,6 +88,7 @@ accept_front(struct tx *tx)
         .helo = facts->helo,
         .client_name = facts->client_name,
         .client = facts->client.addr,
+        .local = str_c(s->uid),
         .hostname = s->setup->main->hostname,
         .rcpt = tx->nrcpt == 1 ? tx->first_rcpt : STR_NONE,
         .esmtp = facts->esmtp,
@@ -164,6 +165,7 @@ accept_envelope(struct tx_variant *v)
         .client = s->facts.client.addr,
         .helo = s->facts.helo,
         .user = s->facts.user.n ? s->facts.user
+                : s->local      ? str_c(s->uid)
                 : s->trusted    ? STR("trusted")
                                 : STR_NONE,
         .envid = tx->envid,

@@ -42,10 +42,16 @@ received_write(struct buf *out, const struct received *r)
     buf_str(out, STR("Received: from "));
     add_name(out, r->helo.n ? r->helo : STR("unknown"));
     buf_str(out, STR(" ("));
-    add_name(out, r->client_name.n ? r->client_name : STR("unknown"));
-    buf_str(out, addr_is_v4(&r->client) ? STR(" [") : STR(" [IPv6:"));
-    buf_c(out, addr_show(&r->client, address));
-    buf_str(out, STR("])\r\n"));
+    if (r->local.n) {
+        buf_str(out, STR("local "));
+        buf_str(out, r->local);
+        buf_str(out, STR(")\r\n"));
+    } else {
+        add_name(out, r->client_name.n ? r->client_name : STR("unknown"));
+        buf_str(out, addr_is_v4(&r->client) ? STR(" [") : STR(" [IPv6:"));
+        buf_c(out, addr_show(&r->client, address));
+        buf_str(out, STR("])\r\n"));
+    }
     if (r->tls_version.n) {
         buf_str(out, STR("\t(using "));
         add_name(out, r->tls_version);

@@ -11,6 +11,7 @@ struct received {
     struct str helo;        /* as the client said it; empty if it said nothing */
     struct str client_name; /* confirmed by reverse and forward DNS; empty: unknown */
     struct addr client;
+    struct str local;    /* "uid 1000": a user of this machine, in place of the two above */
     struct str hostname; /* ours */
     struct str id;
     struct str rcpt; /* only when there is exactly one: others must not see each other */

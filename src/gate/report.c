@@ -26,6 +26,8 @@ put_session(struct event *e, const struct session *s)
     event_end(e);
     if (f->user.n)
         event_text(e, "user", f->user);
+    else if (s->local)
+        event_c(e, "user", s->uid);
     if (f->trusted)
         event_bool(e, "trusted", true);
 }

@@ -57,6 +57,8 @@ struct session {
     bool refused;        /* greeted with 5yz */
     bool half;           /* the client sends no more, and still waits for an answer */
     bool ending, in_data, paused, auth_running;
+    bool local;   /* a user of this machine, by a Unix socket */
+    char uid[16]; /* who that is: "uid 1000"; empty if not local */
 };
 
 /* session_open.c */

@@ -283,7 +283,7 @@ session_known(struct session *s, const struct endpoint *peer)
     int kind = s->listen->conf->kind;
 
     s->facts.client = *peer;
-    s->facts.trusted = setup_trusts(su, &peer->addr);
+    s->facts.trusted = s->local || setup_trusts(su, &peer->addr);
     s->trusted = s->facts.trusted && kind != LISTEN_INBOUND;
     if (!s->facts.trusted && !session_counted(s))
         return false;
@@ -380,6 +380,22 @@ refuse_now(int fd)
     fd_close(&fd);
 }
 
+/* Whom the kernel says it is; where others have an address, a local user has the loopback's. */
+static bool
+session_identify(struct session *s, int fd, struct endpoint *ret)
+{
+    struct ucred who;
+    socklen_t n = sizeof(who);
+
+    *ret = (struct endpoint){0};
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &n) < 0 ||
+        addr_parse(STR("127.0.0.1"), &ret->addr) < 0)
+        return false;
+    s->local = true;
+    str_fmt(s->uid, sizeof(s->uid), "uid %u", (unsigned)who.uid);
+    return true;
+}
+
 void
 session_open(struct gate *gate, struct gate_listener *at, int fd, const struct endpoint *peer)
 {
@@ -389,6 +405,7 @@ session_open(struct gate *gate, struct gate_listener *at, int fd, const struct e
         .max_pending = smtp->max_pipelined,
         .max_queue = smtp->max_unread_replies + QUEUE_EXTRA,
     };
+    struct endpoint here;
     struct session *s;
     bool proxied;
 
@@ -403,6 +420,12 @@ session_open(struct gate *gate, struct gate_listener *at, int fd, const struct e
         refuse_now(fd);
         return;
     }
+    if (listen->conf->kind == LISTEN_LOCAL && !session_identify(s, fd, &here)) {
+        refuse_now(fd);
+        session_free(s);
+        return;
+    }
+    peer = s->local ? &here : peer;
     s->facts.client = *peer;
     proxied = session_wants_proxy(s, peer);
     if (proxied && (s->proxy = malloc(sizeof(*s->proxy))))

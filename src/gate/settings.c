@@ -9,18 +9,32 @@
 #define HOUR   (UINT64_C(3600) * 1000000000)
 #define SECOND UINT64_C(1000000000)
 
-static const char *const listen_words[] = {"inbound", "submission", "submissions", "trusted", NULL};
+static const char *const listen_words[] = {"inbound", "submission", "submissions",
+                                           "trusted", "local",      NULL};
+static const char *const users_words[] = {"all", "group", NULL};
 static const struct conf_row listen_rows[] = {
     {.name = "address",
-     CONF_ROW(ENDPOINTS, struct settings_listen, address, .min = 25, .flags = CONF_REQUIRED,
-              .doc = "Addresses and ports to listen on, for example 0.0.0.0:25, [::]:25.")},
+     CONF_ROW(ENDPOINTS, struct settings_listen, address, .min = 25,
+              .doc = "Addresses and ports to listen on, for example 0.0.0.0:25, [::]:25. All "
+                     "kinds but local need one.")},
     {.name = "kind",
      CONF_ROW(WORD, struct settings_listen, kind, .def = "inbound", .words = listen_words,
               .doc = "Who comes here. inbound: other mail servers, mail for served domains only. "
                      "submission: people and programs with a login (port 587). submissions: the "
                      "same with TLS from the first byte (port 465). trusted: the networks in "
                      "`trusted` may send anywhere without a login, all others are as on inbound. "
-                     "Trusted networks may also send anywhere on the two submission kinds.")},
+                     "Trusted networks may also send anywhere on the two submission kinds. local: "
+                     "programs on this machine through `socket`, sendmail(8) above all; they may "
+                     "send anywhere, and the uid that the kernel tells stands in Received and in "
+                     "events.")},
+    {.name = "socket",
+     CONF_ROW(PATH, struct settings_listen, socket,
+              .doc = "The Unix socket of a listener of kind local: /run/gapura/submit is where "
+                     "`gapura send` looks.")},
+    {.name = "users",
+     CONF_ROW(WORD, struct settings_listen, users, .def = "all", .words = users_words,
+              .doc = "Who may open `socket`: all users of this machine, or root and the members "
+                     "of the group gapura.")},
     {.name = "implicit_tls",
      CONF_ROW(BOOL, struct settings_listen, implicit_tls, .def = "no",
               .doc = "TLS from the first byte. Always so on submissions.")},
@@ -51,11 +65,38 @@ static const struct conf_row listen_rows[] = {
               .doc = "Text behind the host name in the greeting.")},
 };
 static void
+listen_check_place(const struct conf_section *s, const struct settings_listen *l,
+                   struct conf_errors *errs)
+{
+    bool local = l->kind == LISTEN_LOCAL;
+
+    if (local && (l->address.n || l->proxy.n || l->certificate.n))
+        conf_fail(errs, s->file, s->line,
+                  "listen %.*s is of kind local: it has a socket, and no address, proxy or "
+                  "certificate",
+                  STR_ARG(s->label));
+    if (local && !l->socket.n)
+        conf_fail(errs, s->file, s->line,
+                  "listen %.*s is of kind local and has no socket: add `socket = "
+                  "/run/gapura/submit`",
+                  STR_ARG(s->label));
+    if (!local && l->socket.n)
+        conf_fail(errs, s->file, s->line,
+                  "listen %.*s has a socket, but is not of kind local: add `kind = local`",
+                  STR_ARG(s->label));
+    if (l->socket.n >= LISTEN_SOCKET_MAX || str_chr(l->socket, ';') >= 0 ||
+        str_chr(l->socket, '|') >= 0)
+        conf_fail(errs, s->file, s->line,
+                  "listen %.*s: a socket's path has at most %u bytes, and none of them is ; or |",
+                  STR_ARG(s->label), LISTEN_SOCKET_MAX - 1);
+}
+static void
 listen_check(const struct conf_section *s, struct conf_errors *errs)
 {
     const struct settings_listen *l = s->data;
     bool tls = l->implicit_tls || l->require_tls || l->kind == LISTEN_SUBMISSIONS;
 
+    listen_check_place(s, l, errs);
     if (tls && !l->certificate.n)
         conf_fail(errs, s->file, s->line,
                   "listen %.*s needs TLS but names no certificate: give certificate = "

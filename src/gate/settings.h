@@ -12,10 +12,14 @@ enum listen_kind {
     LISTEN_SUBMISSION,  /* 587: STARTTLS and AUTH */
     LISTEN_SUBMISSIONS, /* 465: implicit TLS and AUTH */
     LISTEN_TRUSTED,     /* everything from `trusted` relays; others as inbound */
+    LISTEN_LOCAL,       /* a Unix socket: users of this machine; the kernel says who */
 };
-struct settings_listen {      /* block "listen NAME" */
-    struct conf_list address; /* endpoints */
-    int kind;                 /* enum listen_kind */
+#define LISTEN_SOCKET_MAX 104u /* with its NUL; the kernel has 108 */
+struct settings_listen {       /* block "listen NAME" */
+    struct conf_list address;  /* endpoints */
+    int kind;                  /* enum listen_kind */
+    struct str socket;         /* PATH, of LISTEN_LOCAL */
+    int users;                 /* enum listen_users */
     bool implicit_tls;
     bool require_tls;
     bool auth_without_tls;        /* off */
@@ -25,6 +29,7 @@ struct settings_listen {      /* block "listen NAME" */
     uint64_t max_sessions;
     struct str banner;
 };
+enum listen_users { LISTEN_ALL_USERS, LISTEN_GROUP };
 enum bare_mode { BARE_NORMALISE, BARE_REFUSE };
 enum vrfy_mode { VRFY_VAGUE, VRFY_OFF, VRFY_TRUSTED };
 enum dsn_mode { DSN_SUBMISSION, DSN_EVERYBODY };

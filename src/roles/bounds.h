@@ -6,7 +6,8 @@
 #define GAPURA_ROLES_BOUNDS_H
 
 #define PLAN_LISTENS     256u
-#define PLAN_NAME_MAX    64u /* of a listener, with its NUL */
+#define PLAN_NAME_MAX    64u  /* of a listener, with its NUL */
+#define PLAN_SOCKET_MAX  104u /* a path, with its NUL */
 #define PLAN_FILES       256u
 #define PLAN_FIXED       64u
 #define PLAN_MESSAGE_MAX (192u << 10)

@@ -163,7 +163,9 @@ check_listens(struct checker *c)
         if (n >= PLAN_LISTENS)
             conf_fail(c->errs, s->file, s->line, "more than %u addresses to listen at",
                       PLAN_LISTENS - 1);
-        if (!l->address.n)
+        if (l->kind == LISTEN_LOCAL)
+            n++;
+        else if (!l->address.n)
             conf_fail(c->errs, s->file, s->line,
                       "listen \"%.*s\" has no address: add `address = 0.0.0.0:25, [::]:25`",
                       STR_ARG(s->label));

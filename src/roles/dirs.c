@@ -46,7 +46,8 @@ int
 dirs_lock(const struct plan *p, const struct children *c, int *ret_lock, struct why *why)
 {
     char path[600];
-    int rc = make_dir(p->control_dir, 0750, 0, c->admin_gid, why);
+    /* Nobody may list it. Control sockets have a mode of their own; a listener's may be for all. */
+    int rc = make_dir(p->control_dir, 0751, 0, c->admin_gid, why);
     if (rc)
         return rc;
     str_fmt(path, sizeof path, "%s/lock", p->control_dir);

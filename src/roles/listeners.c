@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "net/stream.h"
@@ -11,11 +12,51 @@
 
 #define LISTENERS_ENV     "GAPURA_LISTENERS"
 #define LISTENERS_BACKLOG 4096
+#define UNIX_PREFIX       "unix:"
+#define PLACE_TEXT        (PLAN_SOCKET_MAX + 8)
 
 static bool
 same_place(const struct plan_listen *a, const struct plan_listen *b)
 {
-    return addr_eq(&a->at.addr, &b->at.addr) && a->at.port == b->at.port;
+    return addr_eq(&a->at.addr, &b->at.addr) && a->at.port == b->at.port &&
+           !strcmp(a->path, b->path);
+}
+
+static const char *
+place_show(const struct plan_listen *at, char dst[PLACE_TEXT])
+{
+    char text[56];
+    str_fmt(dst, PLACE_TEXT, "%s%s", at->path[0] ? UNIX_PREFIX : "",
+            at->path[0] ? at->path : endpoint_show(&at->at, text));
+    return dst;
+}
+
+static bool
+place_parse(struct str text, struct plan_listen *ret)
+{
+    if (str_starts(text, STR(UNIX_PREFIX)))
+        return str_copy(str_from(text, sizeof UNIX_PREFIX - 1), ret->path, sizeof ret->path);
+    return !endpoint_parse(text, 0, &ret->at);
+}
+
+static mode_t
+place_mode(const struct plan_listen *at)
+{
+    return at->all_users ? 0666 : 0660;
+}
+
+static int
+bind_place(const struct plan_listen *at, unsigned admin_gid)
+{
+    if (!at->path[0])
+        return listener_bind(&at->at, LISTENERS_BACKLOG);
+    int fd = listener_bind_unix(at->path, place_mode(at));
+    if (fd >= 0 && geteuid() == 0 && chown(at->path, 0, admin_gid)) {
+        int err = -errno;
+        close(fd);
+        return err;
+    }
+    return fd;
 }
 
 static const struct listeners_row *
@@ -53,23 +94,23 @@ listeners_prepare(const struct listeners *now, const struct plan *plan, struct l
     for (unsigned i = 0; i < plan->nlistens; i++) {
         const struct plan_listen *at = &plan->listens[i];
         const struct listeners_row *had = find(now, at);
-        char text[56];
+        char text[PLACE_TEXT];
         int fd;
         if (find(next, at)) {
             listeners_abandon(now, next);
             return why_set(why, ERR_EXISTS, "listen %s: another listener has %s already", at->name,
-                           endpoint_show(&at->at, text));
+                           place_show(at, text));
         }
         if (!had)
-            fd = listener_bind(&at->at, LISTENERS_BACKLOG);
+            fd = bind_place(at, plan->admin_gid);
         else if (!strcmp(had->at.name, at->name))
             fd = had->fd;
         else if ((fd = fcntl(had->fd, F_DUPFD_CLOEXEC, 0)) < 0) /* the block has a new name */
             fd = -errno;
         if (fd < 0) {
             listeners_abandon(now, next);
-            return why_set(why, fd, "listen %s: cannot bind %s: %s", at->name,
-                           endpoint_show(&at->at, text), err_text(fd));
+            return why_set(why, fd, "listen %s: cannot bind %s: %s", at->name, place_show(at, text),
+                           err_text(fd));
         }
         next->rows[next->n++] = (struct listeners_row){*at, fd};
     }
@@ -88,12 +129,17 @@ listeners_commit(struct listeners *l, const struct listeners *next,
         for (unsigned k = 0; k < next->n; k++)
             lost[k] = lost[k] || !strcmp(next->rows[k].at.name, l->rows[i].at.name);
         close(l->rows[i].fd);
+        if (l->rows[i].at.path[0] && !find(next, &l->rows[i].at))
+            unlink(l->rows[i].at.path);
         if (gone)
             gone(ctx, l->rows[i].at.name);
     }
     for (unsigned i = 0; added && i < next->n; i++)
         if (lost[i] || !has_fd(l, next->rows[i].fd))
             added(ctx, next->rows[i].at.name, next->rows[i].fd);
+    for (unsigned i = 0; i < next->n; i++) /* who may open a socket that stayed */
+        if (next->rows[i].at.path[0])
+            (void)chmod(next->rows[i].at.path, place_mode(&next->rows[i].at));
     *l = *next;
 }
 
@@ -103,10 +149,10 @@ listeners_export(const struct listeners *l)
     CLEANUP(buf_done) struct buf b;
     buf_init(&b, 64u << 10);
     for (unsigned i = 0; i < l->n; i++) {
-        char text[56];
+        char text[PLACE_TEXT];
         fcntl(l->rows[i].fd, F_SETFD, 0);
-        buf_fmt(&b, "%s|%s|%d;", l->rows[i].at.name, endpoint_show(&l->rows[i].at.at, text),
-                l->rows[i].fd);
+        buf_fmt(&b, "%s|%s|%d|%d;", l->rows[i].at.name, place_show(&l->rows[i].at, text),
+                l->rows[i].fd, l->rows[i].at.all_users);
     }
     buf_char(&b, 0);
     if (!b.failed)
@@ -118,15 +164,17 @@ listeners_import(struct listeners *l)
 {
     struct str rest = str_c(getenv(LISTENERS_ENV));
     while (rest.n && l->n < PLAN_LISTENS) {
-        struct str row = str_cut(rest, ';', &rest), tail, number;
+        struct str row = str_cut(rest, ';', &rest), tail, number, users;
         struct str name = str_cut(row, '|', &tail);
         struct str at = str_cut(tail, '|', &number);
+        number = str_cut(number, '|', &users);
         struct listeners_row *r = &l->rows[l->n];
         uint64_t fd;
-        if (!str_copy(name, r->at.name, sizeof r->at.name) || endpoint_parse(at, 0, &r->at.at) ||
+        if (!str_copy(name, r->at.name, sizeof r->at.name) || !place_parse(at, &r->at) ||
             str_u64(number, &fd) || fd > INT_MAX || fcntl((int)fd, F_SETFD, FD_CLOEXEC))
             continue;
         r->fd = (int)fd;
+        r->at.all_users = str_eq(users, STR("1"));
         l->n++;
     }
     unsetenv(LISTENERS_ENV);

@@ -24,7 +24,7 @@ void listeners_abandon(const struct listeners *now, struct listeners *next);
 void listeners_commit(struct listeners *, const struct listeners *next,
                       void (*added)(void *ctx, const char *name, int fd),
                       void (*gone)(void *ctx, const char *name), void *ctx);
-/* Environment for a new program in our place: "name|addr|fd;..." and back. */
+/* Environment for a new program in our place: "name|address or unix:path|fd|users;..." and back. */
 void listeners_export(const struct listeners *);
 void listeners_import(struct listeners *);
 

@@ -78,6 +78,17 @@ wing_lacks(int wings, int kind)
            (wings == WINGS_OUTBOUND && kind == LISTEN_INBOUND);
 }
 
+_Static_assert(PLAN_SOCKET_MAX == LISTEN_SOCKET_MAX, "a path that stood the check fits");
+static void
+encode_listen(struct buf *b, const struct conf_section *s, const struct endpoint *at)
+{
+    const struct settings_listen *l = s->data;
+    put_str(b, s->label);
+    buf_add(b, at, sizeof *at);
+    put_str(b, l->socket);
+    put_u8(b, l->users == LISTEN_ALL_USERS);
+}
+
 static void
 encode_listens(struct buf *b, const struct conf *conf, int wings)
 {
@@ -87,15 +98,17 @@ encode_listens(struct buf *b, const struct conf *conf, int wings)
         if (wing_lacks(wings, l->kind))
             lacking++;
         else
-            n += (uint32_t)l->address.n;
+            n += l->kind == LISTEN_LOCAL ? 1 : (uint32_t)l->address.n;
     }
     put_u32(b, n);
     for (const struct conf_section *s = conf_first(conf, "listen"); s; s = conf_next(s)) {
         const struct settings_listen *l = s->data;
-        for (size_t i = 0; i < l->address.n && !wing_lacks(wings, l->kind); i++) {
-            put_str(b, s->label);
-            buf_add(b, (const struct endpoint *)l->address.items + i, sizeof(struct endpoint));
-        }
+        if (wing_lacks(wings, l->kind))
+            continue;
+        for (size_t i = 0; i < l->address.n; i++)
+            encode_listen(b, s, (const struct endpoint *)l->address.items + i);
+        if (l->kind == LISTEN_LOCAL)
+            encode_listen(b, s, &(struct endpoint){0});
     }
     put_u32(b, lacking);
     for (const struct conf_section *s = conf_first(conf, "listen"); s; s = conf_next(s))

@@ -10,6 +10,7 @@
 #include "roles/settings.h"
 #include "roles/supervisor.h"
 #include "roles/trial.h"
+#include "submit/submit.h"
 
 #define DEFAULT_FILE "/etc/gapura/gapura.conf"
 
@@ -70,6 +71,9 @@ run_dir_of(const char *file, char *dst, size_t cap, struct why *why)
 int
 main(int argc, char **argv)
 {
+    int (*by_name)(int, char **) = submit_main_of(argc ? argv[0] : NULL);
+    if (by_name)
+        return by_name(argc, argv);
     ctl_set_run_dir_reader(run_dir_of);
     if (argc == 3 && !strcmp(argv[1], "--role")) {
         const struct role_row *row = role_find(argv[2]);
@@ -79,6 +83,8 @@ main(int argc, char **argv)
         return trial_main(argc - 2, argv + 2);
     if (argc == 3 && !strcmp(argv[1], "--print-settings"))
         return print_settings(argv[2]);
+    if (argc >= 2 && !strcmp(argv[1], "send"))
+        return submit_sendmail(argc - 1, argv + 1);
     if (argc >= 2 && !strcmp(argv[1], "run"))
         return supervisor_main(file_argument(argc, argv, "run"));
     if (argc >= 2 && !strcmp(argv[1], "check"))

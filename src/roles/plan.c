@@ -38,6 +38,8 @@ decode_listens(struct plan *p, struct wire *w)
         struct str raw = wire_bytes(w, sizeof l->at);
         if (raw.n)
             memcpy(&l->at, raw.p, raw.n);
+        w->failed |= !wire_text(w, l->path, sizeof l->path);
+        l->all_users = wire_u8(w);
     }
     struct buf names;
     n = wire_u32(w);

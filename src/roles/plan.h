@@ -16,6 +16,8 @@
 struct plan_listen {
     char name[PLAN_NAME_MAX];
     struct endpoint at;
+    char path[PLAN_SOCKET_MAX]; /* a Unix socket in place of the endpoint; else empty */
+    bool all_users;             /* may open it */
 };
 struct plan {
     uint64_t generation;
@@ -25,7 +27,7 @@ struct plan {
     int events_to;
     char events_file[512];
     uint64_t rotate_size, keep;
-    int language; /* enum lang */
+    int language;            /* enum lang */
     struct endpoint metrics; /* port 0: off */
     struct plan_listen listens[PLAN_LISTENS];
     unsigned nlistens;
@@ -37,6 +39,7 @@ struct plan {
         uint32_t digest;
     } fixed[PLAN_FIXED];
     unsigned nfixed;
+    unsigned admin_gid;        /* the supervisor's: group of sockets that not all may open */
     int bundles[PLAN_BUNDLES]; /* memfds */
 };
 

@@ -228,6 +228,7 @@ static void
 add_metrics(void *ctx, struct plan *p)
 {
     struct supervisor *s = ctx;
+    p->admin_gid = s->children.admin_gid;
     if (!s->metrics.port || p->nlistens == PLAN_LISTENS)
         return;
     struct plan_listen *l = &p->listens[p->nlistens++];
@@ -391,6 +392,7 @@ prepare(struct supervisor *s, struct why *why)
     s->metrics = s->plan->metrics;
     add_metrics(s, s->plan);
     rc = children_identity(c, s->plan->user, why);
+    s->plan->admin_gid = c->admin_gid;
     if (!rc)
         rc = dirs_lock(s->plan, c, &s->lock, why);
     if (!rc)

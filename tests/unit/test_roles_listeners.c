@@ -6,6 +6,7 @@
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "net/stream.h"
@@ -37,6 +38,15 @@ want(struct plan *p, const char *name, const char *at)
     OK(!endpoint_parse(str_c(at), 0, &l->at), "%s at %s", name, at);
 }
 
+static void
+want_socket(struct plan *p, const char *name, const char *path, bool all_users)
+{
+    struct plan_listen *l = &p->listens[p->nlistens++];
+    str_fmt(l->name, sizeof l->name, "%s", name);
+    str_fmt(l->path, sizeof l->path, "%s", path);
+    l->all_users = all_users;
+}
+
 static int
 update(struct listeners *l, const struct plan *p, struct why *why)
 {
@@ -63,6 +73,49 @@ connects(const char *at)
     bool ok = fd >= 0 && !connect(fd, (struct sockaddr *)in, sizeof *in);
     close(fd);
     return ok;
+}
+
+static unsigned
+mode_of(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) ? 0 : st.st_mode & 07777;
+}
+
+/* Sockets in the file system: who may open them changes in place; what is gone leaves no file. */
+static void
+test_sockets(void)
+{
+    static struct listeners l, again;
+    static struct plan all, group, clash, none;
+    struct why why = {{0}};
+    char dir[] = "/tmp/gapura-listeners-XXXXXX", path[64];
+    OK(mkdtemp(dir) != NULL, "a directory");
+    str_fmt(path, sizeof path, "%s/submit", dir);
+    all.admin_gid = group.admin_gid = getegid();
+
+    want_socket(&all, "local", path, true);
+    IS(update(&l, &all, &why), 0, "a socket");
+    IS(mode_of(path), 0666, "all may open it");
+    int fd = l.rows[0].fd;
+    want_socket(&group, "local", path, false);
+    IS(update(&l, &group, &why), 0, "now the group alone");
+    IS(mode_of(path), 0660, "the same file with another mode");
+    IS(l.rows[0].fd, fd, "and the same socket");
+
+    want_socket(&clash, "local", path, true);
+    want_socket(&clash, "other", path, true);
+    OK(update(&l, &clash, &why) < 0 && strstr(why.text, path), "one place, one listener: %s",
+       why.text);
+    IS(mode_of(path), 0660, "a refused plan changes nothing");
+
+    listeners_export(&l);
+    listeners_import(&again);
+    OK(again.n == 1 && !strcmp(again.rows[0].at.path, path) && again.rows[0].fd == fd,
+       "through the environment");
+    IS(update(&l, &none, &why), 0, "none wanted");
+    IS(mode_of(path), 0, "the file went with it");
+    rmdir(dir);
 }
 
 int
@@ -125,5 +178,6 @@ main(void)
 
     IS(update(&after, &none, &why), 0, "none");
     OK(!connects("127.91.0.1:2601"), "all are closed");
+    test_sockets();
     return tap_done();
 }
