@@ -119,8 +119,10 @@ class Gapura:
 
     def __init__(self, directory, net, text, dns=None, smtp="", delivery="", metrics=False, wait=(), base=BASE):
         self.dir, self.net = Path(directory), net
-        for part in (self.dir, *list(self.dir.parents)[:2]):
-            part.chmod(0o755)
+        for part in (self.dir, *list(self.dir.parents)[:2]):  # roles must get through; /tmp stays as it is
+            mode = part.stat().st_mode & 0o7777
+            if mode & 0o055 != 0o055:
+                part.chmod(mode | 0o055)
         for name in ("log", "store", "maildir"):
             (self.dir / name).mkdir(exist_ok=True)
             (self.dir / name).chmod(0o777)
