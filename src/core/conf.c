@@ -421,6 +421,7 @@ finish_draft(struct parse *p, struct draft *draft)
                       block->name, section->label.n ? " " : "", CONF_SHOWN(section->label),
                       row->name);
     }
+    draft->section->flawed = draft->bad;
     if (!draft->bad && block->check)
         block->check(section, p->errs);
 }
@@ -447,7 +448,7 @@ parse_all(struct parse *p)
 }
 
 void
-conf_parse(struct conf **ret, const struct conf_texts *texts,
+conf_draft(struct conf **ret, const struct conf_texts *texts,
            const struct conf_block *const *blocks, size_t nblocks, uint64_t generation,
            struct conf_errors *errs)
 {
@@ -468,10 +469,22 @@ conf_parse(struct conf **ret, const struct conf_texts *texts,
     p.at = (struct conf_scope){.arena = &conf->arena, .errs = errs};
     parse_all(&p);
     arena_done(&p.scratch);
-    if (errs->n)
-        conf_free(conf);
-    else
+    if (conf->sections)
         *ret = conf;
+    else
+        conf_free(conf); /* no memory: that was told */
+}
+
+void
+conf_parse(struct conf **ret, const struct conf_texts *texts,
+           const struct conf_block *const *blocks, size_t nblocks, uint64_t generation,
+           struct conf_errors *errs)
+{
+    conf_draft(ret, texts, blocks, nblocks, generation, errs);
+    if (errs->n == 0)
+        return;
+    conf_free(*ret);
+    *ret = NULL;
 }
 
 void

@@ -111,6 +111,7 @@ struct conf_section {
     void *data; /* the block's struct */
     struct str file;
     unsigned line;
+    bool flawed;               /* a draft's: something in it was wrong */
     uint64_t set;              /* bit i: rows[i] was given in the file (first 64 rows) */
     struct conf_section *next; /* in order of appearance */
 };
@@ -152,6 +153,11 @@ void conf_texts_done(struct conf_texts *t);
 /* Parses texts against blocks. On any error *ret is NULL and errs tells all of them. Sections of
  * unlabelled blocks exist always (defaults), even when no file names them. */
 void conf_parse(struct conf **ret, const struct conf_texts *texts,
+                const struct conf_block *const *blocks, size_t nblocks, uint64_t generation,
+                struct conf_errors *errs);
+/* As conf_parse, but gives what could be read in spite of errors: only to look on for more of them,
+ * never to run with. NULL without memory. */
+void conf_draft(struct conf **ret, const struct conf_texts *texts,
                 const struct conf_block *const *blocks, size_t nblocks, uint64_t generation,
                 struct conf_errors *errs);
 void conf_free(struct conf *c); /* NULL is fine */

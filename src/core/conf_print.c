@@ -5,6 +5,8 @@
  */
 #include "core/conf_inner.h"
 
+#define MAN_COLUMNS 78u
+
 static void
 print_bounds(struct buf *out, const struct conf_row *row, const char *(*show)(uint64_t, char[32]))
 {
@@ -86,14 +88,30 @@ print_type(struct buf *out, const struct conf_row *row)
     }
 }
 
-/* A text line of mdoc: neither a request at its start nor an escape within. */
+/* A sentence ends here: mdoc wants the next one on a line of its own. */
+static bool
+sentence_ends(struct str text, size_t i)
+{
+    return text.p[i] == ' ' && i > 1 && i + 1 < text.n &&
+           (text.p[i - 1] == '.' || text.p[i - 1] == ':') && text.p[i + 1] >= 'A' &&
+           text.p[i + 1] <= 'Z';
+}
+
+/* Text lines of mdoc, a sentence each and not too long: neither a request at the start of one nor
+ * an escape within. */
 static void
 man_text(struct buf *out, struct str text)
 {
     bool at_start = true;
+    size_t column = 0;
 
     for (size_t i = 0; i < text.n; i++) {
-        char c = text.p[i];
+        ssize_t word = text.p[i] == ' ' ? str_chr(str_from(text, i + 1), ' ') : 0;
+        bool wraps = word < 0 ? column + (text.n - i) > MAN_COLUMNS
+                              : text.p[i] == ' ' && column + (size_t)word + 1 > MAN_COLUMNS;
+        char c = sentence_ends(text, i) || wraps ? '\n' : text.p[i];
+
+        column = c == '\n' ? 0 : column + 1;
 
         if (at_start && (c == ' ' || c == '\n'))
             continue; /* blank lines and indents mean something to mdoc */
@@ -141,11 +159,11 @@ man_row(struct buf *out, const struct conf_row *row)
         man_literal(out, "Li", str_c(row->def));
     }
     if (row->doc) {
-        buf_c(out, ".br\n");
+        buf_c(out, ".Pp\n");
         man_text(out, str_c(row->doc));
     }
     if (row->flags & CONF_RESTART)
-        buf_c(out, ".br\nA change takes effect at the next start.\n");
+        buf_c(out, "A change takes effect at the next start.\n");
 }
 
 void
@@ -210,6 +228,11 @@ markdown_row(struct buf *out, const struct conf_row *row)
 void
 conf_print_markdown(struct buf *out, const struct conf_block *const *blocks, size_t nblocks)
 {
+    buf_c(out,
+          "# Settings\n\nEvery block and row of `gapura.conf`, as the program itself knows them: "
+          "`make "
+          "docs` writes this\nfile. The grammar is in gapura.conf(5); `gapura check -c FILE` names "
+          "each mistake with its line.\n\n");
     for (size_t i = 0; i < nblocks; i++) {
         const struct conf_block *block = blocks[i];
 

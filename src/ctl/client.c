@@ -195,10 +195,10 @@ read_some(struct end *e, struct client_reply *reply)
 }
 
 static int
-read_all(struct end *ends, unsigned n, unsigned wait_s, struct client_reply *reply)
+read_all(struct end *ends, unsigned n, unsigned wait_s, struct client_reply *reply, struct why *why)
 {
     struct pollfd polls[SOCKETS_MAX];
-    unsigned open = n;
+    unsigned open = n, waited = 0;
     int r = 1;
 
     while (r == 1 && open) {
@@ -206,11 +206,16 @@ read_all(struct end *ends, unsigned n, unsigned wait_s, struct client_reply *rep
 
         for (unsigned i = 0; i < n; i++)
             polls[i] = (struct pollfd){.fd = ends[i].ended ? -1 : ends[i].fd, .events = POLLIN};
-        ready = poll(polls, n, wait_s ? (int)wait_s * 1000 : -1);
+        ready = poll(polls, n, wait_s ? (int)MIN(wait_s, CLIENT_STILL_S) * 1000 : -1);
         if (ready < 0 && errno == EINTR)
             continue;
-        if (ready <= 0)
-            return ready < 0 ? -errno : ERR_TIMEOUT;
+        if (ready < 0)
+            return -errno;
+        waited = ready ? 0 : waited + CLIENT_STILL_S;
+        if (waited >= wait_s && !ready)
+            return ERR_TIMEOUT;
+        if (waited && reply->still && !reply->still(reply->ctx, why))
+            return ERR_STATE;
         for (unsigned i = 0; i < n && r == 1; i++) {
             if (!(polls[i].revents & (POLLIN | POLLHUP | POLLERR)))
                 continue;
@@ -227,6 +232,8 @@ read_fail(int r, enum ctl_role role, unsigned wait_s, struct why *why)
     const char *name = ctl_role_names[role];
 
     switch (r) {
+    case ERR_STATE: /* still() has told why */
+        return r;
     case ERR_TIMEOUT:
         return why_set(why, r, "the %s gave no answer in %u s; what was asked may still be done",
                        name, wait_s);
@@ -258,7 +265,7 @@ client_call(const char *run_dir, enum ctl_role role, const char *wire, json_t *a
     reply->end = 0;
     reply->text[0] = '\0';
     r = send_request(ends, n, wire, args);
-    r = r < 0 ? r : read_all(ends, n, wait_s, reply);
+    r = r < 0 ? r : read_all(ends, n, wait_s, reply, why);
     for (unsigned i = 0; i < n; i++) {
         fd_close(&ends[i].fd);
         buf_done(&ends[i].in);

@@ -9,9 +9,13 @@
 #include "core/err.h"
 #include "ctl/verbs.h"
 
+#define CLIENT_STILL_S 2u
 struct client_reply {
     /* A line; false ends the reading. */
     bool (*line)(void *ctx, json_t *line);
+    /* Nothing has come for CLIENT_STILL_S seconds, asked again each time: false gives up, with why.
+     * NULL: waits. */
+    bool (*still)(void *ctx, struct why *why);
     void *ctx;
     int end;         /* the role's status: 0 done, else refused */
     char text[8200]; /* its sentence */

@@ -37,6 +37,7 @@ int ctl_main(int argc, char **argv);
 bool ctl_owns(const char *word);
 /* All verbs, those of roles/main.c as well; for `gapura help` and after a wrong word. */
 void ctl_usage(FILE *to);
+void ctl_help(const char *verb); /* of one that roles/main.c runs itself */
 /* Says what is wrong with that first word and names the nearest verb; returns 2. */
 int ctl_unknown(const char *word);
 /* How -c FILE is understood: finds the control sockets' directory in the settings. Set by

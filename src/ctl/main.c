@@ -126,6 +126,7 @@ find_run_dir(const struct args *a, char dst[PATH_MAX])
 
 struct output {
     const struct ctl_verb *verb;
+    const char *run_dir;
     bool as_json, table;
     struct print_table rows;
     size_t n;
@@ -144,6 +145,8 @@ on_line(void *ctx, json_t *line)
         free(text);
     } else if (o->table) {
         print_table_row(&o->rows, line);
+    } else if (o->verb->flags & CTL_STREAMS) {
+        print_flow(stdout, line);
     } else {
         print_record(stdout, line, 0);
     }
@@ -152,12 +155,64 @@ on_line(void *ctx, json_t *line)
     return !ferror(stdout);
 }
 
+struct health {
+    const char *role;
+    bool known, ready;
+    long long restarts;
+};
+
+static bool
+on_health(void *ctx, json_t *line)
+{
+    struct health *h = ctx;
+    const char *name = json_string_value(json_object_get(line, "role"));
+
+    if (name && !strcmp(name, h->role)) {
+        h->known = true;
+        h->ready = json_is_true(json_object_get(line, "ready"));
+        h->restarts = json_integer_value(json_object_get(line, "restarts"));
+    }
+    return true;
+}
+
+/* The role keeps silent: a socket is there before its role has started, and while it fails to. */
+static bool
+on_still(void *ctx, struct why *why)
+{
+    struct output *o = ctx;
+    struct health h = {.role = ctl_role_names[o->verb->role]};
+    struct client_reply reply = {.line = on_health, .ctx = &h};
+    struct why unsaid = {{0}};
+    json_t *none;
+    int r;
+
+    if (o->n > 0 || o->verb->role == CTL_SUPERVISOR)
+        return true;
+    none = json_object();
+    r = client_call(o->run_dir, CTL_SUPERVISOR, "status", none, CLIENT_STILL_S, &reply, &unsaid);
+    json_decref(none);
+    if (r < 0 || !h.known || h.ready)
+        return true;
+    if (h.restarts)
+        (void)why_set(why, ERR_STATE,
+                      "the %s is not ready: it was started %lld times and is tried again. The last "
+                      "Alarm of the events says why; nothing was changed",
+                      h.role, h.restarts + 1);
+    else
+        (void)why_set(why, ERR_STATE,
+                      "the %s is still starting; ask again in a moment. Nothing was changed",
+                      h.role);
+    return false;
+}
+
 static int
 call(const struct ctl_verb *v, const char *run_dir, const struct args *a)
 {
-    struct output out = {
-        .verb = v, .as_json = a->as_json, .table = (v->flags & CTL_LISTS) && !a->as_json};
-    struct client_reply reply = {.line = on_line, .ctx = &out};
+    struct output out = {.verb = v,
+                         .run_dir = run_dir,
+                         .as_json = a->as_json,
+                         .table = (v->flags & CTL_LISTS) && !a->as_json};
+    struct client_reply reply = {.line = on_line, .still = on_still, .ctx = &out};
     struct why why = {{0}};
     int r;
 
@@ -177,8 +232,7 @@ call(const struct ctl_verb *v, const char *run_dir, const struct args *a)
 
         if (reply.end)
             fprintf(to, "gapura: ");
-        print_safe(to, reply.text);
-        fputc('\n', to);
+        print_said(to, reply.text);
     } else if (!out.n && !reply.end && out.table) {
         fprintf(stderr, "nothing\n");
     }
@@ -213,6 +267,18 @@ run_verb(const struct ctl_verb *v, int argc, char **argv)
     return status;
 }
 
+void
+ctl_help(const char *verb)
+{
+    char *argv[] = {(char[]){"gapura"}, (char *)(uintptr_t)verb, NULL};
+    int used = 0;
+    const struct ctl_verb *v = ctl_verb_find(2, argv, &used);
+
+    lang_set_from_environment();
+    if (v)
+        ctl_verb_help(v, stdout);
+}
+
 int
 ctl_main(int argc, char **argv)
 {
@@ -224,7 +290,7 @@ ctl_main(int argc, char **argv)
         ctl_usage(stderr);
         return 2;
     }
-    if (!strcmp(argv[1], "--version") || !strcmp(argv[1], "version")) {
+    if (!strcmp(argv[1], "--version") || (!strcmp(argv[1], "version") && argc == 2)) {
         printf("gapura %s\n", CTL_VERSION);
         return 0;
     }

@@ -299,6 +299,39 @@ print_fields(FILE *to, const json_t *object, unsigned indent, unsigned depth)
 }
 
 void
+print_flow(FILE *to, const json_t *line)
+{
+    const char *key, *space = "";
+    json_t *value;
+
+    json_object_foreach((json_t *)(uintptr_t)line, key, value)
+    {
+        char room[8192];
+
+        print_value(room, sizeof(room), value, CTL_COL_TEXT);
+        fputs(space, to);
+        print_safe(to, room);
+        space = " ";
+    }
+    fputc('\n', to);
+}
+
+void
+print_said(FILE *to, const char *text)
+{
+    struct str rest = str_c(text);
+
+    do {
+        struct str one = str_cut(rest, '\n', &rest);
+        char room[8192];
+
+        str_fmt(room, sizeof(room), "%.*s", STR_ARG(one));
+        print_safe(to, room);
+        fputc('\n', to);
+    } while (rest.n);
+}
+
+void
 print_record(FILE *to, const json_t *line, unsigned indent)
 {
     const json_t *text = json_object_get(line, "text");

@@ -26,6 +26,10 @@ void print_table_end(struct print_table *); /* prints what is kept; frees */
 
 /* One line of a verb without a table: its "text", or all its fields, a line each. */
 void print_record(FILE *to, const json_t *line, unsigned indent);
+/* One line of a stream: its values behind each other, in the order that they came in. */
+void print_flow(FILE *to, const json_t *line);
+/* A sentence of a role, which may have several lines. */
+void print_said(FILE *to, const char *text);
 /* Text that came from strangers, made safe for a terminal. */
 void print_safe(FILE *to, const char *text);
 /* A value as people read it: "12.0 KB", "2h 5m", "in 12m", "2026-11-23 06:44". */

@@ -21,7 +21,7 @@ const char *const ctl_role_names[] = {"supervisor", "keeper", "courier", "gate"}
     }
 #define STATE                                                                                      \
     {                                                                                              \
-        "state", CTL_TEXT, "STATE", "ready, waiting, active, held or suspended"                    \
+        "state", CTL_TEXT, "STATE", "ready, waiting, aside, active, suspended or held"             \
     }
 #define REASON                                                                                     \
     {                                                                                              \
@@ -69,6 +69,7 @@ static const struct ctl_column summary_columns[] = {{"site", "SITE", CTL_COL_TEX
                                                     {"waiting", "WAITING", CTL_COL_NUMBER, 0},
                                                     {"ready", "READY", CTL_COL_NUMBER, 0},
                                                     {"active", "ACTIVE", CTL_COL_NUMBER, 0},
+                                                    {"suspended", "SUSP", CTL_COL_NUMBER, 0},
                                                     {"held", "HELD", CTL_COL_NUMBER, 0},
                                                     {"size", "SIZE", CTL_COL_SIZE, 0},
                                                     {"oldest_s", "OLDEST", CTL_COL_AGE, 0},
@@ -264,6 +265,10 @@ const struct ctl_verb ctl_verbs[] = {
      .flags = CTL_LOCAL,
      .help = "This text; `gapura VERB --help` tells more.",
      .example = "help"},
+    {.words = "version",
+     .flags = CTL_LOCAL,
+     .help = "Print the version; `gapura --version` does the same.",
+     .example = "version"},
 };
 const size_t ctl_nverbs = ARRAY_LEN(ctl_verbs);
 

@@ -1,7 +1,8 @@
 /*
  * roles/check.c - references between blocks and the files that settings name.
  *
- * Runs in the loader and in `gapura check`, never in a role that talks to anybody.
+ * Runs in the loader and in `gapura check`, never in a role that talks to anybody. The settings may
+ * be a draft with errors of its own: what is found here is told beside them.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -134,6 +135,8 @@ check_certificates(struct checker *c, const struct conf_section *s, const struct
     }
     struct str ca = load(c, s, l->client_ca, BUNDLE_FOR_GATE);
     if (!n) {
+        if (s->flawed)
+            return; /* its certificates may be what is wrong */
         if (l->implicit_tls || l->require_tls || l->kind == LISTEN_SUBMISSIONS)
             conf_fail(c->errs, s->file, s->line,
                       "listen \"%.*s\" wants TLS but has no certificate: add `certificate = "
@@ -165,7 +168,7 @@ check_listens(struct checker *c)
                       PLAN_LISTENS - 1);
         if (l->kind == LISTEN_LOCAL)
             n++;
-        else if (!l->address.n)
+        else if (!l->address.n && !s->flawed)
             conf_fail(c->errs, s->file, s->line,
                       "listen \"%.*s\" has no address: add `address = 0.0.0.0:25, [::]:25`",
                       STR_ARG(s->label));

@@ -173,8 +173,8 @@ loader_main(const char *file, uint64_t generation)
     static struct check_files files;
     struct conf *conf = NULL;
     conf_load(&texts, file, &errs);
-    if (!errs.n)
-        conf_parse(&conf, &texts, roles_blocks, roles_nblocks, generation, &errs);
+    if (texts.n)
+        conf_draft(&conf, &texts, roles_blocks, roles_nblocks, generation, &errs);
     if (conf)
         check_conf(conf, &files, &errs);
     if (errs.n)
@@ -199,8 +199,8 @@ check_main(const char *file)
     struct conf_errors errs = {0};
     struct conf *conf = NULL;
     conf_load(&texts, file, &errs);
-    if (!errs.n)
-        conf_parse(&conf, &texts, roles_blocks, roles_nblocks, 1, &errs);
+    if (texts.n)
+        conf_draft(&conf, &texts, roles_blocks, roles_nblocks, 1, &errs);
     if (conf)
         check_conf(conf, &files, &errs);
     CLEANUP(buf_done) struct buf b;

@@ -25,9 +25,11 @@ file_argument(int argc, char **argv, const char *verb)
             continue;
         }
         bool help = !strcmp(argv[i], "--help") || !strcmp(argv[i], "-h");
-        fprintf(help ? stdout : stderr, "%s%s%susage: gapura %s [-c FILE]   (default %s)\n",
-                help ? "" : "gapura: unknown argument \"", help ? "" : argv[i], help ? "" : "\"\n",
-                verb, DEFAULT_FILE);
+        if (help)
+            ctl_help(verb);
+        else
+            fprintf(stderr, "gapura: unknown argument \"%s\"; gapura %s [-c FILE]   (default %s)\n",
+                    argv[i], verb, DEFAULT_FILE);
         exit(help ? 0 : 2);
     }
     return file;
@@ -46,7 +48,8 @@ print_settings(const char *form)
     return b.failed ? 1 : 0;
 }
 
-/* Where `-c FILE` says that the control sockets are. */
+/* Where `-c FILE` says that the control sockets are. That row is enough: a file with mistakes must
+ * not keep anybody from `reload` or `queue list`. */
 static int
 run_dir_of(const char *file, char *dst, size_t cap, struct why *why)
 {
@@ -54,14 +57,21 @@ run_dir_of(const char *file, char *dst, size_t cap, struct why *why)
     struct conf_errors errs = {0};
     struct conf *conf = NULL;
     conf_load(&texts, file, &errs);
-    if (!errs.n)
-        conf_parse(&conf, &texts, roles_blocks, roles_nblocks, 1, &errs);
+    if (texts.n)
+        conf_draft(&conf, &texts, roles_blocks, roles_nblocks, 1, &errs);
     int rc = 0;
-    if (!conf)
-        rc = why_set(why, ERR_SYNTAX, "%s does not stand the check; `gapura check -c %s` says why",
-                     file, file);
-    else if (!str_copy(((const struct settings_control *)conf_get(conf, "control"))->dir, dst, cap))
+    bool flawed = !conf || conf_first(conf, "control")->flawed;
+    struct str dir = flawed ? STR(CTL_RUN_DIR)
+                            : ((const struct settings_control *)conf_get(conf, "control"))->dir;
+    if (!texts.n)
+        rc = why_set(why, ERR_NOTFOUND, "%.*s; --run-dir DIR needs no settings",
+                     STR_ARG(errs.n ? errs.items[0].text : str_c(file)));
+    else if (!str_copy(dir, dst, cap))
         rc = why_set(why, ERR_LIMIT, "the directory of the control sockets has too long a name");
+    if (!rc && errs.n)
+        fprintf(stderr,
+                "gapura: %s has %zu error%s (`gapura check -c %s` names them); asking at %s\n",
+                file, errs.n, errs.n == 1 ? "" : "s", file, dst);
     conf_free(conf);
     conf_errors_done(&errs);
     conf_texts_done(&texts);

@@ -22,7 +22,7 @@ finish(struct reload *r, bool ok, struct str text)
         event_notice("%.*s", STR_ARG(text));
     else
         event_alarm("settings were not taken, the former ones stay in force: %.*s",
-                    (int)MIN(text.n, 1000u), text.p);
+                    (int)MIN(text.n, 3000u), text.p);
     for (unsigned i = 0; i < r->naskers; i++) {
         struct reload_asker *a = &r->askers[i];
         if (a->next)
@@ -138,8 +138,9 @@ on_loaded(void *ctx, int rc, struct plan *plan, const char *errors)
     CLEANUP(buf_done) struct buf text;
     buf_init(&text, TEXT_MAX);
     if (rc || r->children->stopping) {
-        buf_str(&text, str_sub(str_c(errors[0] ? errors : err_text(rc ? rc : ERR_CLOSED)), 0,
-                               TEXT_MAX - 1));
+        struct str said = str_trim(str_c(errors[0] ? errors : err_text(rc ? rc : ERR_CLOSED)));
+        buf_str(&text, str_sub(said, 0, TEXT_MAX - 256));
+        buf_fmt(&text, "\nthe former settings stay in force; mend %s and reload again", r->file);
         plan_free(plan);
         finish(r, false, buf_view(&text));
         return;

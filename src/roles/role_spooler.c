@@ -18,6 +18,7 @@
 
 #define PREPARE_PAUSE       NS_PER_MS /* between two segments being pre-written */
 #define PREPARE_AFTER_ERROR (5 * NS_PER_S)
+#define FULL_AFTER          (2 * NS_PER_S)
 
 #define LATER_MAX 1024u
 
@@ -29,7 +30,7 @@ struct spooler {
     } later[LATER_MAX];
     unsigned nlater;
     struct spool_pool *pool;
-    struct loop_timer prepare;
+    struct loop_timer prepare, full;
     struct spool_space told;
 };
 
@@ -49,11 +50,25 @@ tell_space(struct spooler *s)
         chan_send(role_chan(s->role, ROLE_GATE), TELL_SPACE, 0, &b, -1);
     if (role_has(s->role, ROLE_COURIER))
         chan_send(role_chan(s->role, ROLE_COURIER), TELL_SPACE, 0, &b, -1);
-    if (s->told.intake_open && !now.intake_open)
+    /* At a start each writer takes a new segment before the old ones come back: what lasts a moment
+     * is no reason to wake anybody. */
+    if (now.intake_open)
+        loop_timer_stop(&s->full);
+    else if (s->told.intake_open)
+        loop_timer_set(&s->full, FULL_AFTER);
+    s->told = now;
+}
+
+static void
+on_full(void *ctx)
+{
+    struct spooler *s = ctx;
+    struct spool_space now;
+    spool_pool_space(s->pool, &now);
+    if (!now.intake_open)
         event_alarm("the spool is full: new mail is answered with 452 4.3.1, what was accepted is "
                     "safe and is delivered. Intake opens by itself when there is space again; give "
                     "the disk space or raise spool.quota.");
-    s->told = now;
 }
 
 static void
@@ -95,7 +110,10 @@ spooler_start(struct role *r, struct why *why)
         return rc;
     loop_timer_init(&s->prepare, r->loop, on_prepare, s);
     loop_timer_set(&s->prepare, PREPARE_PAUSE);
+    loop_timer_init(&s->full, r->loop, on_full, s);
     spool_pool_space(s->pool, &s->told);
+    if (!s->told.intake_open)
+        loop_timer_set(&s->full, FULL_AFTER);
     if (!s->told.direct)
         event_notice("the spool's device takes no direct writes (%s): buffered writes and syncs "
                      "are used, which is as safe and slower",

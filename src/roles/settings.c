@@ -21,8 +21,10 @@ static const struct conf_row spool_rows[] = {
               .doc = "Size of one segment file. Existing files keep theirs.")},
     {.name = "quota",
      CONF_ROW(SIZE, struct settings_spool, quota, .def = "0", .flags = CONF_RESTART,
-              .doc = "Most bytes that all segments may take; 0 leaves it to the disk. Near it new "
-                     "mail is answered with 452 4.3.1, and mail that waits goes on.")},
+              .doc =
+                  "Most bytes that all segments may take, at least those of `reserve` and `ready`; "
+                  "0 leaves it to the disk. Near it new mail is answered with 452 4.3.1, and mail "
+                  "that waits goes on.")},
     {.name = "min_free",
      CONF_ROW(SIZE, struct settings_spool, min_free, .def = "256 MB", .flags = CONF_RESTART,
               .doc = "Bytes of the file system that are left alone.")},
@@ -45,12 +47,29 @@ static const struct conf_row spool_rows[] = {
               .max = 64u << 20, .flags = CONF_RESTART,
               .doc = "Most bytes written with one sync; at most a quarter of the ring.")},
 };
+static void
+spool_check(const struct conf_section *s, struct conf_errors *errs)
+{
+    const struct settings_spool *sp = s->data;
+    uint64_t least = (sp->reserve + sp->ready) * sp->segment;
+    char want[32], have[32];
+
+    if (sp->quota && sp->quota < least)
+        conf_fail(errs, s->file, s->line,
+                  "spool.quota %s is less than the segments kept ready and in reserve take: with "
+                  "reserve %llu, ready %llu and segment %s it must be %s or more, or 0",
+                  str_show_size(sp->quota, have), (unsigned long long)sp->reserve,
+                  (unsigned long long)sp->ready, str_show_size(sp->segment, (char[32]){0}),
+                  str_show_size(least, want));
+}
+
 static const struct conf_block spool_block = {
     .name = "spool",
     .size = sizeof(struct settings_spool),
     .rows = spool_rows,
     .nrows = ARRAY_LEN(spool_rows),
     .doc = "The durable log of accepted mail.",
+    .check = spool_check,
 };
 
 static const char *const events_words[] = {"file", "syslog", "journald", "stderr", "none", NULL};

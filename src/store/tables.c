@@ -120,6 +120,15 @@ recipient_line(struct reader *r, struct str line)
     return mine == ERR_EXISTS ? 0 : mine; /* twice is harmless */
 }
 
+/* No line is to blame before the first one was read. */
+static int
+table_stopped(const struct reader *r, int err)
+{
+    if (r->line == 0)
+        return why_set(r->why, err, "%.*s: %s", SHOWN(r->links->path), err_text(err));
+    return why_set(r->why, err, "%.*s:%u: %s", SHOWN(r->links->path), r->line, err_text(err));
+}
+
 int
 table_recipients(struct str text, const struct table_links *links, struct why *why)
 {
@@ -130,7 +139,7 @@ table_recipients(struct str text, const struct table_links *links, struct why *w
     while (got == 0 && next_line(&r, &line))
         got = recipient_line(&r, line);
     if (got < 0 && got != ERR_SYNTAX)
-        return why_set(why, got, "%.*s:%u: %s", SHOWN(links->path), r.line, err_text(got));
+        return table_stopped(&r, got);
     return got;
 }
 

@@ -2,6 +2,7 @@
 import base64
 import json
 import os
+import re
 import signal
 import subprocess
 import urllib.request
@@ -333,6 +334,86 @@ def test_verbs_without_a_server(place):
     assert subprocess.run([PROGRAM, "queeu", "list"], capture_output=True).returncode == 2
     helped = subprocess.run([PROGRAM, "help"], capture_output=True, text=True)
     assert helped.returncode == 0 and "queue list" in helped.stdout
+
+
+def run(*words, **more):
+    return subprocess.run([PROGRAM, *words], capture_output=True, text=True, timeout=30, **more)
+
+
+def test_version_and_help():
+    for words in (("--version",), ("version",)):
+        assert run(*words).stdout.startswith("gapura 0."), words
+    assert "version" in run("help").stdout
+    verbs = re.findall(r"^  ([a-z]+(?: [a-z]+)?)\b", run("help").stdout, re.M)
+    assert "queue list" in verbs and "version" in verbs
+    for verb in verbs:
+        if verb == "help":
+            continue
+        done = run(*verb.split(), "--help")
+        assert done.returncode == 0 and "usage: gapura " + verb in done.stdout, done
+        assert "example: gapura " + verb in done.stdout, done
+
+
+def test_wrong_words_are_explained(gapura, net):
+    g = gapura(guard(net))
+    where = ("--run-dir", g.dir / "run")
+    for words, said in ((("queue", "lsit"), "queue list"), (("suspnd",), "suspend"),
+                        (("queue", "list", "--domian", "x"), "--domain"),
+                        (("queue", "list", "--state", "x"), "ready, waiting, aside, active, suspended, held"),
+                        (("queue", "show"), "needs ID"), (("queue", "show", "12"), "26 letters"),
+                        (("queue", "list", "--limit", "many"), "not a number"),
+                        (("queue", "remove", "--domain", "x.test"), "--reason"),
+                        (("queue", "retry"), "of what?"), (("suspend", "--reason", "x"), "of what?"),
+                        (("queue", "list", "extra"), "extra"), (("explain",), "needs ID|ADDRESS")):
+        words = (*words, *where) if words[0] != "suspnd" and "lsit" not in words else words
+        done = run(*words)
+        assert done.returncode == 2 and said in done.stderr, (words, done)
+
+
+def test_settings_with_mistakes_do_not_hide_a_running_server(gapura, net):
+    g = gapura(guard(net))
+    conf = g.conf
+    good = conf.read_text()
+    conf.write_text(good + "nonsense = yes\n")
+    done = run("queue", "summary", "-c", conf)
+    assert done.returncode == 0 and "gapura check" in done.stderr, done
+    done = run("reload", "-c", conf)
+    assert done.returncode == 1 and "unknown row `nonsense`" in done.stderr, done
+    assert done.stderr.rstrip().endswith("reload again"), done.stderr
+    conf.write_text(good)
+    assert run("reload", "-c", conf).returncode == 0
+
+
+def test_a_role_that_does_not_start_is_named_soon(gapura, net):
+    g = gapura(guard(net))
+    store = g.dir / "store"
+    pid = g.pids()["keeper"]
+    os.kill(pid, signal.SIGSTOP)  # it keeps silent: not failing, so it is waited for
+    try:
+        with pytest.raises(subprocess.TimeoutExpired):
+            subprocess.run([PROGRAM, "user", "list", "--run-dir", g.dir / "run"], capture_output=True, timeout=5)
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    assert g.ctl("user", "list")[0] == 0, store
+
+
+def test_trace_is_a_line_for_a_line(gapura, net):
+    g = gapura(guard(net))
+    tracer = subprocess.Popen([PROGRAM, "trace", "--ip", net.ip(50), "--run-dir", g.dir / "run"], stdout=subprocess.PIPE)
+    try:
+        os.set_blocking(tracer.stdout.fileno(), False)
+        seen = ""
+
+        def shown():
+            nonlocal seen
+            seen += (tracer.stdout.read() or b"").decode()
+            with stranger(g) as c:
+                c.cmd("QUIT")
+            return re.search(rf"^\S+ {net.ip(50)}:\d+ < QUIT$", seen, re.M)
+        until(shown, what="a line of the session")
+    finally:
+        tracer.send_signal(signal.SIGINT)
+        tracer.wait(10)
 
 
 def test_metrics_page(gapura, net, sink):

@@ -565,6 +565,73 @@ def test_check_says_every_mistake_at_once(place):
     assert set(said) <= set(WRONG) | {18}, done.stderr
 
 
+KINDS = """hostname = mx.gapura.test
+include "missing.conf"
+colour = blue
+wings = sideways
+trusted = 10.0.0.0/33
+frontier {
+    a = b
+}
+listen mx {
+    address = 127.0.0.1:2525
+    certificate = none.pem none.key
+}
+smtp {
+    timeout_command = 5 parsecs
+}
+domain one.test {
+    inside = smtp://127.0.0.1:26
+    recipients = any
+    tenant = nobody
+}
+pool p {
+    sources = nowhere
+}
+spool {
+    reserve = 1
+    segment = 8 MB
+    segment = 8 MB
+}
+route r {
+}
+listen mx {
+    address = 127.0.0.1:2526
+}
+delivery {
+    expier = 5d
+"""
+# Twelve kinds of mistake and two more: what the line is told, and at which line.
+KINDS_SAID = {2: "there is no file", 3: "unknown row `colour`", 4: "sideways", 5: "10.0.0.0/33",
+              6: "unknown block `frontier`", 9: "none.pem", 14: "parsecs", 16: 'tenant "nobody"',
+              21: 'source "nowhere"', 25: "2", 27: "a second time", 29: "is missing", 31: "a second `listen mx`",
+              34: "is not closed", 35: "did you mean `expire`"}
+
+
+def test_check_says_twelve_kinds_of_mistake_in_one_run(place):
+    conf = place / "gapura.conf"
+    conf.write_text(KINDS)
+    done = subprocess.run([PROGRAM, "check", "-c", conf], capture_output=True, text=True, timeout=30)
+    assert done.returncode == 1, done
+    said = {}
+    for n, text in re.findall(rf"{re.escape(str(conf))}:(\d+): (.*)", done.stderr):
+        said[int(n)] = said.get(int(n), "") + text
+    missing = {n: word for n, word in KINDS_SAID.items() if word not in said.get(n, "\0")}
+    assert not missing, (missing, done.stderr)
+    assert set(said) == set(KINDS_SAID), done.stderr
+
+
+def test_check_refuses_a_quota_that_leaves_no_room(place):
+    conf = place / "gapura.conf"
+    text = "hostname = mx.gapura.test\nspool {\n segment = 4 MB\n reserve = 2\n ready = 2\n quota = %d MB\n}\n"
+    conf.write_text(text % 15)
+    done = subprocess.run([PROGRAM, "check", "-c", conf], capture_output=True, text=True, timeout=30)
+    assert done.returncode == 1 and f"{conf}:2:" in done.stderr and "16.0 MB or more" in done.stderr, done
+    conf.write_text(text % 16)
+    done = subprocess.run([PROGRAM, "check", "-c", conf], capture_output=True, text=True, timeout=30)
+    assert done.returncode == 0, done
+
+
 def test_check_says_every_broken_reference_at_once(place):
     conf = place / "gapura.conf"
     conf.write_text("""hostname = mx.gapura.test
