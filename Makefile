@@ -52,6 +52,13 @@ $(BUILD)/gen/core/lang_%.inc: po/%.po tools/po-table
 	$(Q)awk -f tools/po-table $< > $@.new && mv $@.new $@
 $(BUILD)/obj/core/lang.o: $(BUILD)/gen/core/lang_id.inc
 
+# So are the lab's data files.
+LAB_FILES := $(wildcard share/lab/*.conf share/lab/providers/*.conf) share/lab/zone share/lab/people.txt
+$(BUILD)/gen/lab/files.inc: $(LAB_FILES) tools/embed-files
+	@mkdir -p $(@D)
+	$(Q)awk -f tools/embed-files -v base=share/lab/ $(LAB_FILES) > $@.new && mv $@.new $@
+$(BUILD)/obj/lab/files.o: $(BUILD)/gen/lab/files.inc
+
 $(BUILD)/obj/%.o: src/%.c
 	@mkdir -p $(@D)
 	$(call SAY,CC,$<)
@@ -102,6 +109,11 @@ unit: $(UNIT)
 
 deps:
 	sh tools/install-deps build
+# DIR=... for another place than the default.
+run:
+	sh tools/install-deps run
+	$(MAKE) all
+	@exec $(BUILD)/gapura lab $(DIR)
 test:
 	sh tools/install-deps test
 	$(MAKE) all

@@ -110,6 +110,13 @@ const struct ctl_verb ctl_verbs[] = {
      .flags = CTL_LOCAL,
      .help = "Send the message on standard input; sendmail(8) lists the options.",
      .example = "send -f alice@example.com -t < message"},
+    {.words = "lab",
+     .flags = CTL_LOCAL,
+     .shown = "[DIR]",
+     .help = "Try everything in a world that ends at this machine: fake providers, sample mail.",
+     .more = "--quiet: no sample mail at the start. --all: each line of it. --net A.B.C: other "
+             "loopback addresses. Ctrl-C ends it.",
+     .example = "lab /tmp/lab"},
     {.words = "status",
      .wire = "status",
      .role = CTL_SUPERVISOR,

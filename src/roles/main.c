@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "ctl/ctl.h"
+#include "lab/lab.h"
 #include "roles/loader.h"
 #include "roles/role.h"
 #include "roles/sandbox.h"
@@ -78,6 +79,31 @@ run_dir_of(const char *file, char *dst, size_t cap, struct why *why)
     return rc;
 }
 
+/* Where the lab's gateway says that the control sockets and the events are. */
+static int
+lab_paths_of(const char *file, char *run_dir, char *events, size_t cap, struct why *why)
+{
+    static struct conf_texts texts;
+    struct conf_errors errs = {0};
+    struct conf *conf = NULL;
+    conf_load(&texts, file, &errs);
+    if (!errs.n)
+        conf_parse(&conf, &texts, roles_blocks, roles_nblocks, 1, &errs);
+    int rc = 0;
+    if (!conf)
+        rc = why_set(why, ERR_SYNTAX, "%s does not stand the check; `gapura check -c %s` says why",
+                     file, file);
+    else if (!str_copy(((const struct settings_control *)conf_get(conf, "control"))->dir, run_dir,
+                       cap) ||
+             !str_copy(((const struct settings_events *)conf_get(conf, "events"))->file, events,
+                       cap))
+        rc = why_set(why, ERR_LIMIT, "a directory in %s has too long a name", file);
+    conf_free(conf);
+    conf_errors_done(&errs);
+    conf_texts_done(&texts);
+    return rc;
+}
+
 int
 main(int argc, char **argv)
 {
@@ -99,5 +125,7 @@ main(int argc, char **argv)
         return supervisor_main(file_argument(argc, argv, "run"));
     if (argc >= 2 && !strcmp(argv[1], "check"))
         return check_main(file_argument(argc, argv, "check"));
+    if (argc >= 2 && !strcmp(argv[1], "lab"))
+        return lab_main(argc, argv, &(struct lab_links){lab_paths_of});
     return ctl_main(argc, argv);
 }
