@@ -59,6 +59,7 @@ struct session {
     bool ending, in_data, paused, auth_running;
     bool local;   /* a user of this machine, by a Unix socket */
     char uid[16]; /* who that is: "uid 1000"; empty if not local */
+    bool auth_external; /* the exchange is EXTERNAL, which is ours to decide */
 };
 
 /* session_open.c */
@@ -95,7 +96,8 @@ void session_rights(const struct session *, struct user_rights *ret);
 void session_auth(void *ctx, struct str mech, struct str initial);
 void session_auth_step(void *ctx, struct str response);
 void session_auth_cancel(void *ctx);
-void session_auth_stop(struct session *); /* lets the exchange go; the login so far stays */
+void session_auth_offer(struct session *); /* TLS is there: what it makes possible */
+void session_auth_stop(struct session *);  /* lets the exchange go; the login so far stays */
 void session_forget_user(struct session *);
 void session_mail(void *ctx, const struct smtp_mail_params *);
 void session_mail_staged(struct session *, const struct finding *);

@@ -1,8 +1,8 @@
 /*
  * gate/session_auth.c - AUTH: bytes between the client and the keyring, limits of failures, time.
  *
- * Called by the engine. Never sees a verifier and keeps no password; a failed login is answered a
- * fixed time after it began, so that neither the reason nor the account shows.
+ * Called by the engine. Never sees a verifier and keeps no password (EXTERNAL needs none); a failed
+ * login is answered a fixed time after it began, so that neither the reason nor the account shows.
  */
 #include <stdlib.h>
 
@@ -11,6 +11,8 @@
 #include "core/metric.h"
 #include "gate/inner.h"
 #include "gate/session.h"
+#include "net/tls.h"
+#include "store/users.h"
 
 #define ASK_TIMEOUT   (30 * NS_PER_S)
 #define AUTH_BODY_MAX 32768u
@@ -187,6 +189,51 @@ auth_ask(struct session *s, uint16_t type, struct buf *body)
     auth_later(s, "Authentication is not possible now, try again later");
 }
 
+/* The login that the client's certificate stands for; empty: none. */
+static struct str
+auth_certificate(const struct session *s)
+{
+    struct tls_info tls;
+
+    if (!session_tls(s, &tls))
+        return STR_NONE;
+    return setup_certificate_login(s->listen, &tls);
+}
+
+void
+session_auth_offer(struct session *s)
+{
+    const struct setup *su = s->setup;
+
+    smtp_server_set_mechs(s->smtp, str_c(auth_certificate(s).n ? su->mechs_cert : su->mechs_tls));
+}
+
+/* EXTERNAL (RFC 4422 A): who the client is was proved by its certificate; it may say it again. */
+static void
+auth_external(struct session *s, struct str authzid)
+{
+    struct str login = auth_certificate(s), folded;
+    char room[LOGIN_MAX + 1];
+
+    s->auth_external = false;
+    if (login_fold(login, room, &folded) < 0 || (authzid.n && !str_ieq(authzid, login)))
+        auth_failed(s, STR_NONE);
+    else
+        auth_succeeded(s, folded, STR_NONE);
+}
+
+/* What the keyring needs to know of the connection for SCRAM-SHA-256-PLUS. */
+static void
+put_binding(struct buf *body, const struct session *s)
+{
+    struct tls_binding b;
+    bool tls = s->facts.tls && stream_tls_binding(s->stream, &b);
+
+    put_u8(body, tls && str_find(str_c(s->setup->mechs_tls), STR("-PLUS")) >= 0);
+    put_str(body, tls ? str_of((const char *)b.exporter, b.exporter_n) : STR_NONE);
+    put_str(body, tls ? str_of((const char *)b.endpoint, b.endpoint_n) : STR_NONE);
+}
+
 void
 session_auth(void *ctx, struct str mech, struct str initial)
 {
@@ -196,10 +243,19 @@ session_auth(void *ctx, struct str mech, struct str initial)
     struct buf body;
 
     s->auth_started = clock_mono();
+    s->auth_external = false;
     if (wait) {
         report_auth(s, STR_NONE, false, "too many failures");
         session_reply(s, 454, "4.7.0", "Too many failed logins from your network, wait %s",
                       str_show_duration(round_up(wait, NS_PER_S), shown));
+        return;
+    }
+    if (str_ieq(mech, STR("EXTERNAL"))) {
+        s->auth_external = !initial.p;
+        if (initial.p)
+            auth_external(s, initial);
+        else
+            auth_result(s, SMTP_AUTH_CHALLENGE, STR_NONE);
         return;
     }
     s->auth_number = ++s->gate->auth_count;
@@ -209,6 +265,7 @@ session_auth(void *ctx, struct str mech, struct str initial)
     put_str(&body, mech);
     put_u8(&body, initial.p != NULL);
     put_str(&body, initial);
+    put_binding(&body, s);
     auth_ask(s, ASK_AUTH_START, &body);
 }
 
@@ -218,6 +275,10 @@ session_auth_step(void *ctx, struct str response)
     struct session *s = ctx;
     struct buf body;
 
+    if (s->auth_external) {
+        auth_external(s, response);
+        return;
+    }
     buf_init(&body, AUTH_BODY_MAX);
     put_u64(&body, s->auth_number);
     put_str(&body, response);

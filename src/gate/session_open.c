@@ -121,6 +121,7 @@ on_secured(void *ctx, int status, const char *why)
     metric_add(METRIC_TLS_IN, 1);
     s->facts.tls = true;
     s->since = clock_mono();
+    session_auth_offer(s);
     if (s->begun) {
         smtp_server_tls_done(s->smtp, true);
         return;

@@ -57,6 +57,14 @@ static const struct conf_row listen_rows[] = {
      CONF_ROW(PATH, struct settings_listen, client_ca,
               .doc = "PEM file of authorities: clients are asked for a certificate, which is shown "
                      "in events.")},
+    {.name = "certificate_login",
+     CONF_ROW(TEXTS, struct settings_listen, certificate_login,
+              .doc = "Pairs, NAME LOGIN or sha256:HEX LOGIN: a client whose certificate is that "
+                     "may log in as LOGIN by AUTH EXTERNAL, without a password. NAME is the "
+                     "certificate's first DNS name, else its common name, and an authority of "
+                     "client_ca must have signed it; HEX is the SHA-256 of the certificate "
+                     "itself, as events show it. Needs client_ca, and kind submission or "
+                     "submissions.")},
     {.name = "max_sessions",
      CONF_ROW(U64, struct settings_listen, max_sessions, .def = "20000", .min = 1, .max = 1000000,
               .doc = "Sessions at once on this listener; more get 421 4.3.2.")},
@@ -102,6 +110,21 @@ listen_check(const struct conf_section *s, struct conf_errors *errs)
                   "listen %.*s needs TLS but names no certificate: give certificate = "
                   "CERTFILE KEYFILE",
                   STR_ARG(s->label));
+    if (l->certificate_login.n &&
+        (!l->client_ca.n || (l->kind != LISTEN_SUBMISSION && l->kind != LISTEN_SUBMISSIONS)))
+        conf_fail(errs, s->file, s->line,
+                  "listen %.*s has certificate_login, which works where people log in (kind = "
+                  "submission) and clients are asked for certificates (client_ca = FILE)",
+                  STR_ARG(s->label));
+    for (size_t i = 0; i < l->certificate_login.n; i++) {
+        struct str login = ((const struct str *)l->certificate_login.items)[i];
+
+        if (!str_word(&login).n || !str_trim(login).n)
+            conf_fail(errs, s->file, s->line,
+                      "certificate_login \"%.*s\" is not a pair: write NAME LOGIN or sha256:HEX "
+                      "LOGIN",
+                      STR_ARG(((const struct str *)l->certificate_login.items)[i]));
+    }
     for (size_t i = 0; i < l->certificate.n; i++) {
         struct str rest = ((const struct str *)l->certificate.items)[i];
         struct str cert = str_word(&rest), key = str_word(&rest);

@@ -22,10 +22,11 @@ struct settings_listen {       /* block "listen NAME" */
     int users;                 /* enum listen_users */
     bool implicit_tls;
     bool require_tls;
-    bool auth_without_tls;        /* off */
-    struct conf_list proxy;       /* prefixes that must send a PROXY header */
-    struct conf_list certificate; /* texts: "CERTFILE KEYFILE"; first is the default */
-    struct str client_ca;         /* PATH */
+    bool auth_without_tls;              /* off */
+    struct conf_list proxy;             /* prefixes that must send a PROXY header */
+    struct conf_list certificate;       /* texts: "CERTFILE KEYFILE"; first is the default */
+    struct str client_ca;               /* PATH */
+    struct conf_list certificate_login; /* texts: "NAME LOGIN", "sha256:HEX LOGIN" */
     uint64_t max_sessions;
     struct str banner;
 };

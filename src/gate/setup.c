@@ -241,7 +241,9 @@ setup_fill(struct setup *su, const struct gate_links *links, struct why *why)
     su->smtp = conf_get(su->conf, "smtp");
     if (!su->main || !su->smtp)
         return why_set(why, ERR_STATE, "settings were parsed without the blocks of the gate");
-    settings_auth_mechs(conf_get(su->conf, "auth"), su->mechs);
+    settings_auth_mechs(conf_get(su->conf, "auth"), false, su->mechs);
+    settings_auth_mechs(conf_get(su->conf, "auth"), true, su->mechs_tls);
+    str_fmt(su->mechs_cert, sizeof(su->mechs_cert), "EXTERNAL %s", su->mechs_tls);
     su->tick = MIN(su->smtp->timeout_command, su->smtp->timeout_data);
     su->tick = MIN(MIN(su->tick, su->smtp->timeout_block), TICK_MAX);
     rc = setup_tenants(su, why);
@@ -325,6 +327,23 @@ setup_tenant(const struct setup *su, uint32_t number)
     char key[24];
 
     return map_get(&su->tenants, str_of(key, str_fmt(key, sizeof(key), "%u", (unsigned)number)));
+}
+
+struct str
+setup_certificate_login(const struct setup_listen *l, const struct tls_info *tls)
+{
+    const struct str *items = l->conf->certificate_login.items;
+
+    for (size_t i = 0; tls->peer_hash[0] && i < l->conf->certificate_login.n; i++) {
+        struct str login = items[i], who = str_word(&login);
+        bool hash = str_istarts(who, STR("sha256:"));
+
+        /* The handshake proved the key, so a hash needs no authority; a name does. */
+        if (hash ? str_ieq(str_from(who, 7), str_c(tls->peer_hash))
+                 : tls->verified && str_ieq(who, str_c(tls->peer_name)))
+            return str_trim(login);
+    }
+    return STR_NONE;
 }
 
 bool

@@ -11,6 +11,7 @@
 #include "gate/links.h"
 #include "gate/settings.h"
 #include "gate/srs.h"
+#include "net/tls.h"
 #include "smtp/server.h"
 #include "store/settings.h"
 
@@ -39,7 +40,9 @@ struct setup {
     size_t nlistens;
     struct srs srs; /* domain empty: off */
     struct stage_plan plan;
-    char mechs[48];
+    /* SASL mechanisms: without TLS, with it, and for a client whose certificate is a login. */
+    char mechs[SETTINGS_MECHS_TEXT], mechs_tls[SETTINGS_MECHS_TEXT],
+        mechs_cert[SETTINGS_MECHS_TEXT + 16];
     uint64_t tick; /* ns: how often a session looks at its clock at least */
 };
 
@@ -50,6 +53,8 @@ const struct setup_listen *setup_listen(const struct setup *, struct str name);
 /* The served domain of that name (A-labels, lower case), or NULL. */
 const struct setup_domain *setup_domain(const struct setup *, struct str name);
 const struct settings_tenant *setup_tenant(const struct setup *, uint32_t number);
+/* The login that the client's certificate stands for there, or empty. */
+struct str setup_certificate_login(const struct setup_listen *, const struct tls_info *);
 /* May that client send anywhere without a login? */
 bool setup_trusts(const struct setup *, const struct addr *);
 

@@ -1,5 +1,6 @@
 /*
- * net/sasl.h - SASL mechanisms of both sides: PLAIN (RFC 4616), LOGIN, SCRAM-SHA-256 (RFC 7677).
+ * net/sasl.h - SASL mechanisms of both sides: PLAIN (RFC 4616), LOGIN, SCRAM-SHA-256 (RFC 7677);
+ * the server's side also SCRAM-SHA-256-PLUS, and OAUTHBEARER (RFC 7628) and XOAUTH2 passed on.
  *
  * Pure steps: messages in, messages out. The server's side runs in the keyring role, which alone
  * sees verifiers; the gate only passes bytes. The client's side runs in the smtp client.
@@ -36,14 +37,27 @@ typedef int sasl_lookup(void *ctx, struct str user, struct sasl_verifier *ret);
 struct sasl_server *sasl_server_create(struct str mech, sasl_lookup *, void *ctx,
                                        const uint8_t secret[32]);
 void sasl_server_free(struct sasl_server *);
+/* What ties a login to its TLS connection; empty: cannot be had of this one. */
+#define SASL_BINDING_MAX 64u
+struct sasl_binding {
+    struct str exporter; /* tls-exporter, RFC 9266 */
+    struct str endpoint; /* tls-server-end-point, RFC 5929 4 */
+};
+/* Before the first step; copied. `offered`: the client was shown SCRAM-SHA-256-PLUS, so one that
+ * says it was not has been lied to on the way, and is refused (RFC 5802 6). */
+void sasl_server_bind(struct sasl_server *, const struct sasl_binding *, bool offered);
 /* First call: the initial response or .p == NULL. Out: the challenge, or final data with SASL_OK.
  */
 enum sasl_result sasl_server_step(struct sasl_server *, struct str response, struct buf *out);
 struct str sasl_server_user(const struct sasl_server *); /* after SASL_OK; also tried on FAIL */
-/* PLAIN and LOGIN only, after the last response: name and password, for another verifier. With a
- * NULL lookup nothing is checked here and the last step says SASL_FAIL. */
+/* PLAIN and LOGIN: name and password after the last response, for another verifier; with a NULL
+ * lookup nothing is checked here and the last step says SASL_FAIL. OAUTHBEARER and XOAUTH2 always
+ * end so: the password is the whole response, with the token in it; the name may be empty. */
 bool sasl_server_credentials(const struct sasl_server *, struct str *ret_user,
                              struct str *ret_password);
+
+/* What a mechanism says before it fails, as a challenge of its own (RFC 7628 3.2.2); else empty. */
+struct str sasl_server_refusal(const struct sasl_server *);
 
 struct sasl_client;
 /* Picks the best of the server's list (SCRAM-SHA-256, PLAIN, LOGIN); NULL if none fits. */

@@ -1,5 +1,6 @@
 /*
- * net/sasl_server.c - the server's half of PLAIN, LOGIN and SCRAM-SHA-256.
+ * net/sasl_server.c - the server's half of PLAIN, LOGIN, SCRAM-SHA-256 with and without binding to
+ * the TLS connection, and of bearer tokens, which others check.
  *
  * Called by the keyring role (and by tests' servers): one object per login, one step per message.
  * An unknown user gets a made-up verifier that stays the same, so that neither the salt shown nor
@@ -13,6 +14,8 @@
 struct sasl_server;
 struct sasl_server_row {
     const char *mech;
+    bool plus;           /* binds */
+    const char *refusal; /* see sasl_server_refusal() */
     enum sasl_result (*step)(struct sasl_server *s, struct str response, struct buf *out);
 };
 
@@ -31,6 +34,11 @@ struct sasl_server {
     bool known;
     struct sasl_verifier verifier;
     char fixed_nonce[SASL_NONCE_TEXT];
+    bool plus_offered;
+    uint8_t exporter[SASL_BINDING_MAX], endpoint[SASL_BINDING_MAX];
+    size_t exporter_n, endpoint_n;
+    struct str binding;    /* the one of these that the client chose */
+    struct buf token;      /* OAUTHBEARER, XOAUTH2: the response */
     struct buf nonce;      /* the client's and ours */
     struct buf gs2;        /* header as sent */
     struct buf transcript; /* client-first-bare , server-first */
@@ -153,6 +161,24 @@ scram_user(struct sasl_server *s, struct str name)
     return server_take_user(s, str_of(user, n));
 }
 
+/* The client's word on binding (RFC 5802 6): "n" it cannot, "y" it could and believes that we
+ * cannot, "p=..." it does. */
+static bool
+scram_flag_ok(struct sasl_server *s, struct str flag)
+{
+    if (str_eq(flag, STR("n")))
+        return !s->row->plus;
+    if (str_eq(flag, STR("y")))
+        return !s->row->plus && !s->plus_offered;
+    if (!s->row->plus)
+        return false;
+    if (str_eq(flag, STR("p=tls-exporter")))
+        s->binding = str_of((const char *)s->exporter, s->exporter_n);
+    else if (str_eq(flag, STR("p=tls-server-end-point")))
+        s->binding = str_of((const char *)s->endpoint, s->endpoint_n);
+    return s->binding.n > 0;
+}
+
 static enum sasl_result
 scram_first(struct sasl_server *s, struct str response, struct buf *out)
 {
@@ -160,8 +186,7 @@ scram_first(struct sasl_server *s, struct str response, struct buf *out)
     struct str authzid, bare, user, nonce;
     char own[SASL_NONCE_TEXT];
 
-    /* No channel binding is offered, so "p=" cannot be meant for us (RFC 5802 6). */
-    if (!str_eq(flag, STR("n")) && !str_eq(flag, STR("y")))
+    if (!scram_flag_ok(s, flag))
         return SASL_FAIL;
     authzid = str_cut(rest, ',', &bare);
     buf_add(&s->gs2, response.p, response.n - bare.n);
@@ -187,14 +212,17 @@ scram_first(struct sasl_server *s, struct str response, struct buf *out)
     return s->nonce.failed || s->gs2.failed || s->transcript.failed ? SASL_FAIL : SASL_CHALLENGE;
 }
 
-/* The header comes back in base64: it must be the one of the first message. */
+/* The header comes back in base64, and behind it what the client sees of the connection: both must
+ * be ours, or somebody stands between. */
 static bool
 scram_binding_ok(const struct sasl_server *s, struct str binding)
 {
-    char raw[512];
+    char raw[512 + SASL_BINDING_MAX];
     ssize_t n = codec_unbase64(binding, raw, sizeof(raw));
+    struct str gs2 = buf_view(&s->gs2);
 
-    return n >= 0 && str_eq(str_of(raw, (size_t)n), buf_view(&s->gs2));
+    return n >= 0 && (size_t)n == gs2.n + s->binding.n && str_eq(str_of(raw, gs2.n), gs2) &&
+           (!s->binding.n || sasl_same(raw + gs2.n, s->binding.p, s->binding.n));
 }
 
 static bool
@@ -244,10 +272,73 @@ server_scram(struct sasl_server *s, struct str response, struct buf *out)
     return scram_final(s, response, out);
 }
 
+/* --- OAUTHBEARER and XOAUTH2: the token is for others to check --- */
+
+/* ^A key=value ^A ... ^A ^A, and a Bearer token among it. */
+static bool
+bearer_ok(struct str pairs)
+{
+    static const char end[] = "\1\1", key[] = "\1auth=Bearer ";
+    ssize_t at = str_find(pairs, str_of(key, sizeof(key) - 1));
+
+    return str_ends(pairs, str_of(end, 2)) && at >= 0 && (size_t)at + sizeof(key) + 1 < pairs.n &&
+           !memchr(pairs.p, 0, pairs.n);
+}
+
+static enum sasl_result
+server_bearer(struct sasl_server *s, struct str response, struct str user, struct str pairs)
+{
+    if ((user.n && !scram_user(s, user)) || !bearer_ok(pairs))
+        return SASL_FAIL;
+    buf_str(&s->token, response);
+    s->has_password = !s->token.failed;
+    return SASL_FAIL; /* whoever asks for the credentials knows better */
+}
+
+/* gs2-header kvsep *kvpair kvsep: "n,a=user," before the pairs (RFC 7628 3.1). */
+static enum sasl_result
+server_oauthbearer(struct sasl_server *s, struct str response, struct buf *out)
+{
+    struct str rest, flag, authzid;
+
+    (void)out;
+    if (!response.p && s->step == 1)
+        return SASL_CHALLENGE;
+    flag = str_cut(response, ',', &rest);
+    authzid = str_cut(rest, ',', &rest);
+    if ((!str_eq(flag, STR("n")) && !str_eq(flag, STR("y"))) ||
+        (authzid.n && !str_starts(authzid, STR("a="))))
+        return SASL_FAIL;
+    return server_bearer(s, response, authzid.n ? str_from(authzid, 2) : authzid, rest);
+}
+
+/* "user=" name ^A "auth=Bearer " token ^A ^A: what came before the RFC, and stayed. */
+static enum sasl_result
+server_xoauth2(struct sasl_server *s, struct str response, struct buf *out)
+{
+    ssize_t at;
+
+    (void)out;
+    if (!response.p && s->step == 1)
+        return SASL_CHALLENGE;
+    at = str_chr(response, '\1');
+    if (at < 5 || !str_starts(response, STR("user=")))
+        return SASL_FAIL;
+    return server_bearer(s, response, str_sub(response, 5, (size_t)at - 5),
+                         str_from(response, (size_t)at));
+}
+
 static const struct sasl_server_row server_rows[] = {
-    {"SCRAM-SHA-256", server_scram},
-    {"PLAIN", server_plain},
-    {"LOGIN", server_login},
+    {.mech = "SCRAM-SHA-256-PLUS", .plus = true, .step = server_scram},
+    {.mech = "SCRAM-SHA-256", .step = server_scram},
+    {.mech = "PLAIN", .step = server_plain},
+    {.mech = "LOGIN", .step = server_login},
+    {.mech = "OAUTHBEARER",
+     .step = server_oauthbearer,
+     .refusal = "{\"status\":\"invalid_token\"}"},
+    {.mech = "XOAUTH2",
+     .step = server_xoauth2,
+     .refusal = "{\"status\":\"401\",\"schemes\":\"bearer\"}"},
 };
 
 struct sasl_server *
@@ -268,6 +359,7 @@ sasl_server_create(struct str mech, sasl_lookup *lookup, void *ctx, const uint8_
         buf_init(&s->nonce, 1024);
         buf_init(&s->gs2, 512);
         buf_init(&s->transcript, SASL_MESSAGE_MAX);
+        buf_init(&s->token, SASL_MESSAGE_MAX);
         return s;
     }
     return NULL;
@@ -281,6 +373,9 @@ sasl_server_free(struct sasl_server *s)
     buf_done(&s->nonce);
     buf_done(&s->gs2);
     buf_done(&s->transcript);
+    if (s->token.p)
+        OPENSSL_cleanse(s->token.p, s->token.cap);
+    buf_done(&s->token);
     OPENSSL_cleanse(s, sizeof(*s));
     free(s);
 }
@@ -314,8 +409,26 @@ sasl_server_credentials(const struct sasl_server *s, struct str *ret_user, struc
     if (!s->has_password)
         return false;
     *ret_user = str_of(s->user, s->user_n);
-    *ret_password = str_of(s->password, s->password_n);
+    *ret_password = s->token.n ? buf_view(&s->token) : str_of(s->password, s->password_n);
     return true;
+}
+
+struct str
+sasl_server_refusal(const struct sasl_server *s)
+{
+    return s->row->refusal ? str_c(s->row->refusal) : STR_NONE;
+}
+
+void
+sasl_server_bind(struct sasl_server *s, const struct sasl_binding *b, bool offered)
+{
+    s->plus_offered = offered;
+    s->exporter_n = MIN(b->exporter.n, sizeof(s->exporter));
+    s->endpoint_n = MIN(b->endpoint.n, sizeof(s->endpoint));
+    if (s->exporter_n)
+        memcpy(s->exporter, b->exporter.p, s->exporter_n);
+    if (s->endpoint_n)
+        memcpy(s->endpoint, b->endpoint.p, s->endpoint_n);
 }
 
 void

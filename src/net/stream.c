@@ -351,6 +351,15 @@ stream_tls_info(const struct stream *s, struct tls_info *ret)
     return true;
 }
 
+bool
+stream_tls_binding(const struct stream *s, struct tls_binding *ret)
+{
+    if (!stream_is_tls(s))
+        return false;
+    tls_session_binding(s->tls, ret);
+    return true;
+}
+
 const struct endpoint *
 stream_peer(const struct stream *s)
 {

@@ -63,6 +63,8 @@ int stream_start_tls(struct stream *, struct tls_context *, bool server, struct 
 bool stream_is_tls(const struct stream *);
 struct tls_info;
 bool stream_tls_info(const struct stream *, struct tls_info *ret);
+struct tls_binding;
+bool stream_tls_binding(const struct stream *, struct tls_binding *ret);
 const struct endpoint *stream_peer(const struct stream *);
 const struct endpoint *stream_local(const struct stream *);
 void stream_set_peer(struct stream *, const struct endpoint *peer); /* PROXY protocol */

@@ -46,6 +46,12 @@ struct tls_info {
     bool resumed;
     char sni[256];
 };
+/* What both ends see of the same connection and nobody between them can (RFC 5929, RFC 9266). */
+struct tls_binding {
+    uint8_t exporter[32];           /* tls-exporter */
+    uint8_t endpoint[64];           /* tls-server-end-point: hash of the server's certificate */
+    uint8_t exporter_n, endpoint_n; /* 0: cannot be had */
+};
 
 /*
  * Used by net/stream_tls.c only: one connection's engine. It reads from the bytes it is fed, where
@@ -67,5 +73,6 @@ ssize_t tls_session_read(struct tls_session *, char *dst, size_t cap, struct why
 int tls_session_write(struct tls_session *, const char *p, size_t n, struct why *);
 void tls_session_shutdown(struct tls_session *);
 void tls_session_info(const struct tls_session *, struct tls_info *ret);
+void tls_session_binding(const struct tls_session *, struct tls_binding *ret);
 
 #endif

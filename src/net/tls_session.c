@@ -253,3 +253,54 @@ tls_session_info(const struct tls_session *t, struct tls_info *ret)
     ret->resumed = SSL_session_reused(t->ssl) == 1;
     tls_info_peer(t, ret);
 }
+
+/* The server's certificate by the hash of its signature, at least SHA-256 (RFC 5929 4.1). */
+static void
+tls_endpoint(X509 *x, struct tls_binding *ret)
+{
+    unsigned char hash[EVP_MAX_MD_SIZE];
+    int nid = NID_undef;
+    const EVP_MD *md;
+    unsigned n = 0;
+
+    if (!x || !X509_get_signature_info(x, &nid, NULL, NULL, NULL))
+        return;
+    md = nid == NID_md5 || nid == NID_sha1 ? EVP_sha256() : EVP_get_digestbynid(nid);
+    if (!md || X509_digest(x, md, hash, &n) != 1 || n > sizeof(ret->endpoint))
+        return;
+    memcpy(ret->endpoint, hash, n);
+    ret->endpoint_n = (uint8_t)n;
+}
+
+/* Ours; of several keys for one name a resumed session does not say which it began with. */
+static X509 *
+tls_own_certificate(const struct tls_session *t)
+{
+    const SSL_CTX *ssl = SSL_get_SSL_CTX(t->ssl);
+
+    for (size_t i = 0; i < t->ctx->npairs; i++) {
+        if (t->ctx->pairs[i].ssl == ssl && t->ctx->pairs[i].nkeys > 1 &&
+            SSL_session_reused(t->ssl) == 1)
+            return NULL;
+    }
+    return SSL_get_certificate(t->ssl);
+}
+
+void
+tls_session_binding(const struct tls_session *t, struct tls_binding *ret)
+{
+    static const char label[] = "EXPORTER-Channel-Binding";
+    X509 *peer = NULL;
+
+    memset(ret, 0, sizeof(*ret));
+    /* Before TLS 1.3 only the extended master secret makes it unique (RFC 9266 3). */
+    if ((SSL_version(t->ssl) >= TLS1_3_VERSION || SSL_get_extms_support(t->ssl) == 1) &&
+        SSL_export_keying_material(t->ssl, ret->exporter, sizeof(ret->exporter), label,
+                                   sizeof(label) - 1, (const unsigned char *)"", 0, 1) == 1)
+        ret->exporter_n = sizeof(ret->exporter);
+    if (!t->ctx->server)
+        peer = SSL_get1_peer_certificate(t->ssl);
+    tls_endpoint(t->ctx->server ? tls_own_certificate(t) : peer, ret);
+    X509_free(peer);
+    ERR_clear_error();
+}

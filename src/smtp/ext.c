@@ -26,7 +26,7 @@ when_tls(const struct smtp_ext_state *s)
 static bool
 when_auth(const struct smtp_ext_state *s)
 {
-    return (s->tls || s->conf->auth_plain_text) && s->conf->auth_mechs.n;
+    return (s->tls || s->conf->auth_plain_text) && s->mechs.n;
 }
 
 static bool
@@ -45,7 +45,7 @@ static void
 show_auth(const struct smtp_ext_state *s, struct buf *out)
 {
     buf_char(out, ' ');
-    buf_str(out, s->conf->auth_mechs);
+    buf_str(out, s->mechs);
 }
 
 static void

@@ -11,6 +11,7 @@
 
 struct smtp_ext_state { /* what a row may look at */
     const struct smtp_server_conf *conf;
+    struct str mechs; /* of AUTH, for this session */
     bool tls;
     bool esmtp; /* greeted by EHLO or LHLO: parameters may come */
     bool utf8;  /* SMTPUTF8 holds for the transaction (RCPT) */

@@ -129,6 +129,7 @@ smtp_ext_state(const struct smtp_server *s)
 {
     return (struct smtp_ext_state){
         .conf = s->conf,
+        .mechs = s->mechs.n ? s->mechs : s->conf->auth_mechs,
         .tls = s->tls,
         .esmtp = s->esmtp,
         .utf8 = s->txn && s->txn->utf8,
@@ -425,6 +426,12 @@ void
 smtp_server_set_trusted(struct smtp_server *s, bool trusted)
 {
     s->trusted = trusted;
+}
+
+void
+smtp_server_set_mechs(struct smtp_server *s, struct str mechs)
+{
+    s->mechs = mechs;
 }
 
 void

@@ -81,6 +81,9 @@ void smtp_server_auth(struct smtp_server *, enum smtp_auth_result, struct str da
 void smtp_server_tls_done(struct smtp_server *, bool ok);
 /* Offers for this session from now on (another EHLO needed): e.g. less after the rcpt is known. */
 void smtp_server_set_conf(struct smtp_server *, const struct smtp_server_conf *);
+/* SASL mechanisms of this session in place of conf.auth_mechs (what TLS made possible); borrowed.
+ */
+void smtp_server_set_mechs(struct smtp_server *, struct str mechs);
 void smtp_server_set_trusted(struct smtp_server *, bool trusted); /* no AUTH needed; lax lines ok */
 void smtp_server_set_tls(struct smtp_server *); /* implicit TLS: already secure before start */
 /* 421 with that text, then ops.quit: timeouts, shutdown, overload. */

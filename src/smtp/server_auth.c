@@ -84,7 +84,7 @@ smtp_may_auth(struct smtp_server *s, struct str arg)
     struct smtp_ext_state ext = smtp_ext_state(s);
     struct str mech = str_word(&arg), rest = arg;
 
-    if (!(s->conf->offer & SMTP_EXT_AUTH) || !s->conf->auth_mechs.n)
+    if (!(s->conf->offer & SMTP_EXT_AUTH) || !ext.mechs.n)
         return &no_auth_here;
     if (s->authed)
         return &auth_already;
@@ -95,7 +95,7 @@ smtp_may_auth(struct smtp_server *s, struct str arg)
     str_word(&rest);
     if (!mech.n || str_word(&rest).n)
         return &auth_form;
-    return find_mech(s->conf->auth_mechs, mech).n ? NULL : &no_mech;
+    return find_mech(ext.mechs, mech).n ? NULL : &no_mech;
 }
 
 /* Decodes base64 into dst; "=" alone is the empty response. NULL if it is fine. */
@@ -116,7 +116,7 @@ void
 smtp_do_auth(struct smtp_server *s, struct str arg)
 {
     char raw[RESPONSE_MAX] __attribute__((uninitialized));
-    struct str mech = find_mech(s->conf->auth_mechs, str_word(&arg)), initial = STR_NONE;
+    struct str mech = find_mech(smtp_ext_state(s).mechs, str_word(&arg)), initial = STR_NONE;
     struct str text = str_word(&arg);
 
     if (text.n) {

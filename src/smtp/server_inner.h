@@ -42,8 +42,9 @@ struct smtp_server {
     const struct smtp_server_conf *conf;
     const struct smtp_server_ops *ops;
     void *ctx;
-    struct buf out;  /* replies of this call; freed when it ends */
-    struct buf part; /* a line without its end so far; freed when it is whole */
+    struct str mechs; /* in place of conf->auth_mechs, if any */
+    struct buf out;   /* replies of this call; freed when it ends */
+    struct buf part;  /* a line without its end so far; freed when it is whole */
     struct smtp_txn *txn;
     uint64_t chunk_size;                      /* octets of the present BDAT, as announced */
     uint64_t chunk_left;                      /* of them still to come */

@@ -9,12 +9,15 @@
 
 enum ask_type {
     /* gate -> keyring. session: the asker's number of the SASL exchange. */
-    ASK_AUTH_START = 0x0201,  /* u64 session, str mech, u8 has_initial, str initial */
+    /* u64 session, str mech, u8 has_initial, str initial; then of its TLS: u8 plus_offered, str
+     * exporter, str endpoint (net/sasl.h) */
+    ASK_AUTH_START = 0x0201,
     ASK_AUTH_STEP = 0x0202,   /* u64 session, str response */
     ASK_AUTH_CANCEL = 0x0203, /* u64 session; no answer */
     ASK_AUTH_ANSWER = 0x0204, /* u8 enum auth_answer, str data, str user */
-    /* keyring -> keeper: a plain password, for a server that the keyring may not speak to. */
-    ASK_PASSWORD = 0x0205,        /* str user, str password */
+    /* keyring -> keeper: a plain password or a token, for a server that the keyring may not speak
+     * to. mech: PLAIN, or OAUTHBEARER or XOAUTH2 with the whole response as password. */
+    ASK_PASSWORD = 0x0205,        /* str mech, str user, str password */
     ASK_PASSWORD_ANSWER = 0x0206, /* u8 enum auth_answer, str user (as the server knows it) */
 
     /* gate -> keeper: a recipient or alias that no snapshot holds (LDAP; SQLite over the limit). */

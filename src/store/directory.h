@@ -47,13 +47,14 @@ void directory_lookup_failed(struct lookup *, const char *fmt, ...) PRINTF_LIKE(
 /* The filter with %s (address), %u (local part), %d (domain), %% put in, escaped by RFC 4515 3. */
 void ldap_filter(struct buf *out, const struct lookup *);
 
-/* Dovecot's auth client protocol (version 1.1 and later): plain passwords only. */
+/* Dovecot's auth client protocol (version 1.1 and later): passwords and bearer tokens. */
 struct dovecot;
 struct dovecot *dovecot_create(struct loop *, const char *path);
 void dovecot_free(struct dovecot *); /* open questions end without a call */
 const char *dovecot_path(const struct dovecot *);
-/* result: OK, FAIL or TEMP; user: as Dovecot knows it. Returns 0 or ERR_LIMIT. */
-int dovecot_check(struct dovecot *, struct str user, struct str password,
+/* mech: PLAIN; or OAUTHBEARER, XOAUTH2 with the client's response as password. result: OK, FAIL or
+ * TEMP; user: as Dovecot knows it. Returns 0 or ERR_LIMIT. */
+int dovecot_check(struct dovecot *, struct str mech, struct str user, struct str password,
                   void (*fn)(void *ctx, enum auth_answer result, struct str user), void *ctx);
 const char *dovecot_problem(const struct dovecot *); /* of the last failure, or "" */
 

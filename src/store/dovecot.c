@@ -1,12 +1,15 @@
 /*
- * store/dovecot.c - plain passwords checked by a Dovecot server, by its auth client protocol.
+ * store/dovecot.c - passwords and bearer tokens checked by a Dovecot server, by its auth client
+ * protocol.
  *
  * Called by the keeper. One connection carries all questions, told apart by numbers; it is opened
- * when somebody asks, and an end of it fails what is open softly. Never tries another mechanism.
+ * when somebody asks, and an end of it fails what is open softly. Never tries another mechanism
+ * than the one asked for.
  *
  *     we:      VERSION 1 1 / CPID pid
  *     Dovecot: VERSION 1 n / MECH ... / SPID ... / CUID ... / COOKIE ... / DONE
- *     we:      AUTH id PLAIN service=smtp secured nologin resp=BASE64
+ *     we:      AUTH id MECH service=smtp secured nologin resp=BASE64
+ *     Dovecot: CONT id BASE64 (a token refused, as JSON)   we: CONT id AQ==
  *     Dovecot: OK id user=... | FAIL id user=... [temp] ...
  */
 #include <unistd.h>
@@ -19,13 +22,22 @@
 
 #define LINE_MAX_BYTES 8192u
 #define QUESTIONS_MAX  1000u
+#define TOKEN_MAX      4096u /* of a client's whole response */
 #define WAIT           (20 * NS_PER_S)
+
+struct mech {
+    const char *name;
+    bool bearer; /* the response is the client's own */
+};
+static const struct mech mechs[] = {{"PLAIN", false}, {"OAUTHBEARER", true}, {"XOAUTH2", true}};
 
 struct question {
     uint32_t id;
     uint64_t until;
     void (*fn)(void *ctx, enum auth_answer result, struct str user);
     void *ctx;
+    const struct mech *mech;
+    bool cannot;        /* the server does not offer it */
     struct buf request; /* not yet sent: the greeting is not over; holds the password */
     struct question *next;
 };
@@ -34,9 +46,9 @@ struct dovecot {
     struct loop *loop;
     char *path;
     struct stream *stream;
-    struct buf in; /* a line that is not whole yet */
-    bool ready;    /* DONE has come */
-    bool plain;    /* the server offers PLAIN */
+    struct buf in;   /* a line that is not whole yet */
+    bool ready;      /* DONE has come */
+    unsigned offers; /* bits by row of mechs[] */
     uint32_t last_id;
     struct question *list, **tail; /* in order of asking */
     unsigned n;
@@ -142,19 +154,26 @@ drop_connection(struct dovecot *d, const char *problem)
     d->stream = NULL;
     buf_done(&d->in);
     buf_init(&d->in, LINE_MAX_BYTES);
-    d->ready = d->plain = false;
+    d->ready = false;
+    d->offers = 0;
     if (d->list)
         loop_defer(d->loop, &d->fail);
 }
 
+/* Fails what nobody can answer: all without a connection, else what the server does not offer. */
 static void
 on_fail(void *ctx)
 {
     struct dovecot *d = ctx;
-    unsigned n = d->n; /* a callback may ask again: that is another connection's */
+    bool all = !d->stream;
+    uint32_t last = d->last_id; /* a callback may ask again: that is another connection's */
+    struct question *next;
 
-    while (n-- && d->list)
-        conclude(d, d->list->id, AUTH_ANSWER_TEMP, STR_NONE);
+    for (struct question *q = d->list; q && q->id <= last; q = next) {
+        next = q->next;
+        if (all || q->cannot)
+            conclude(d, q->id, AUTH_ANSWER_TEMP, STR_NONE);
+    }
 }
 
 static void
@@ -178,7 +197,14 @@ on_connected(void *ctx)
 static void
 send_request(struct dovecot *d, struct question *q)
 {
-    (void)stream_send(d->stream, q->request.p, q->request.n);
+    if (!(d->offers >> (q->mech - mechs) & 1)) {
+        str_fmt(d->problem, sizeof(d->problem), "%s: does not offer %s (auth_mechanisms)", d->path,
+                q->mech->name);
+        q->cannot = true;
+        loop_defer(d->loop, &d->fail);
+    } else {
+        (void)stream_send(d->stream, q->request.p, q->request.n);
+    }
     explicit_bzero(q->request.p, q->request.cap);
     buf_done(&q->request);
 }
@@ -186,8 +212,8 @@ send_request(struct dovecot *d, struct question *q)
 static void
 on_done(struct dovecot *d)
 {
-    if (!d->plain) {
-        drop_connection(d, "the server does not offer PLAIN");
+    if (!d->offers) {
+        drop_connection(d, "the server offers no mechanism that we know");
         return;
     }
     d->ready = true;
@@ -223,6 +249,35 @@ on_answer(struct dovecot *d, struct str rest, bool ok)
 }
 
 static void
+on_mech(struct dovecot *d, struct str name)
+{
+    for (size_t i = 0; i < ARRAY_LEN(mechs); i++) {
+        if (str_ieq(name, str_c(mechs[i].name)))
+            d->offers |= 1u << i;
+    }
+}
+
+/* A token was refused, and that is to be acknowledged before it says FAIL (RFC 7628 3.2.3). */
+static void
+on_continue(struct dovecot *d, struct str number)
+{
+    struct question *q = d->list;
+    char line[32];
+    uint64_t id;
+
+    if (str_u64(number, &id) < 0)
+        id = 0;
+    while (q && q->id != id)
+        q = q->next;
+    if (!q || !q->mech->bearer) {
+        drop_connection(d, "asks for more than a password");
+        return;
+    }
+    (void)stream_send(d->stream, line,
+                      str_fmt(line, sizeof(line), "CONT\t%u\tAQ==\n", (unsigned)q->id));
+}
+
+static void
 on_line(struct dovecot *d, struct str line)
 {
     struct str rest, verb = str_cut(line, '\t', &rest);
@@ -231,13 +286,13 @@ on_line(struct dovecot *d, struct str line)
         if (!str_eq(str_cut(rest, '\t', &rest), STR("1")))
             drop_connection(d, "speaks another version of the auth protocol");
     } else if (str_eq(verb, STR("MECH"))) {
-        d->plain = d->plain || str_ieq(str_cut(rest, '\t', &rest), STR("PLAIN"));
+        on_mech(d, str_cut(rest, '\t', &rest));
     } else if (str_eq(verb, STR("DONE"))) {
         on_done(d);
     } else if (str_eq(verb, STR("OK")) || str_eq(verb, STR("FAIL"))) {
         on_answer(d, rest, verb.n == 2);
     } else if (str_eq(verb, STR("CONT"))) {
-        drop_connection(d, "asks for more than a password");
+        on_continue(d, str_cut(rest, '\t', &rest));
     } /* SPID, CUID, COOKIE and what newer versions add say nothing to us */
 }
 
@@ -280,22 +335,27 @@ on_timer(void *ctx)
         (void)loop_timer_set(&d->timer, d->list->until - now);
 }
 
-/* authzid NUL user NUL password, base64; resp= must be the last parameter. */
+/* authzid NUL user NUL password, or a token's response, base64; resp= must be the last parameter.
+ */
 static int
 build_request(struct question *q, struct str user, struct str password)
 {
+    size_t max = MAX((size_t)LOGIN_MAX + PASSWORD_MAX + 2, (size_t)TOKEN_MAX);
     struct buf plain;
     int r = 0;
 
-    buf_init(&plain, LOGIN_MAX + PASSWORD_MAX + 2);
+    buf_init(&plain, max);
     buf_init(&q->request, 8192);
-    (void)buf_room(&plain, LOGIN_MAX + PASSWORD_MAX + 2); /* no copies left by growing */
+    (void)buf_room(&plain, max); /* no copies left by growing */
     (void)buf_room(&q->request, 8192);
-    buf_char(&plain, '\0');
-    buf_str(&plain, user);
-    buf_char(&plain, '\0');
+    if (!q->mech->bearer) {
+        buf_char(&plain, '\0');
+        buf_str(&plain, user);
+        buf_char(&plain, '\0');
+    }
     buf_str(&plain, password);
-    buf_fmt(&q->request, "AUTH\t%u\tPLAIN\tservice=smtp\tsecured\tnologin\tresp=", q->id);
+    buf_fmt(&q->request, "AUTH\t%u\t%s\tservice=smtp\tsecured\tnologin\tresp=", q->id,
+            q->mech->name);
     codec_base64(&q->request, buf_view(&plain));
     buf_char(&q->request, '\n');
     if (plain.failed || q->request.failed)
@@ -307,14 +367,19 @@ build_request(struct question *q, struct str user, struct str password)
 }
 
 int
-dovecot_check(struct dovecot *d, struct str user, struct str password,
+dovecot_check(struct dovecot *d, struct str mech, struct str user, struct str password,
               void (*fn)(void *ctx, enum auth_answer result, struct str user), void *ctx)
 {
-    struct question *q = d->n < QUESTIONS_MAX ? calloc(1, sizeof(*q)) : NULL;
+    struct question *q;
+    size_t i = 0;
 
+    while (i < ARRAY_LEN(mechs) && !str_ieq(mech, str_c(mechs[i].name)))
+        i++;
+    q = d->n < QUESTIONS_MAX && i < ARRAY_LEN(mechs) ? calloc(1, sizeof(*q)) : NULL;
     if (!q)
         return ERR_LIMIT;
     *q = (struct question){.id = ++d->last_id, .until = clock_mono() + WAIT, .fn = fn, .ctx = ctx};
+    q->mech = &mechs[i];
     if (build_request(q, user, password) < 0) {
         question_free(q);
         return ERR_LIMIT;

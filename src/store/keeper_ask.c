@@ -249,12 +249,12 @@ find_dovecot(struct keeper *k)
 static void
 on_password(struct keeper *k, struct chan *from, uint64_t id, struct wire *body)
 {
-    struct str user = wire_str(body), password = wire_str(body);
+    struct str mech = wire_str(body), user = wire_str(body), password = wire_str(body);
     struct dovecot *d = wire_end(body) ? find_dovecot(k) : NULL;
     struct keeper_ask *ask = d ? ask_new(k, from, id) : NULL;
 
     if (!ask || !str_copy(user, ask->user, sizeof(ask->user)) ||
-        dovecot_check(d, user, password, on_checked, ask) < 0) {
+        dovecot_check(d, mech, user, password, on_checked, ask) < 0) {
         if (ask)
             ask_free(ask);
         answer_password(from, id, AUTH_ANSWER_TEMP, STR_NONE);

@@ -52,7 +52,9 @@ struct exchange {
     uint64_t ask; /* of ours to the keeper, or 0 */
     uint64_t until;
     struct buf in, out;
-    bool none; /* there was no response at all */
+    bool none;    /* there was no response at all */
+    bool refused; /* the next response only ends it */
+    char mech[24];
     enum sasl_result result;
     struct exchange *older, *newer;
 };
@@ -321,6 +323,13 @@ on_password(void *ctx, int status, struct wire *body, int fd)
             user = name.n ? name : user;
         }
     }
+    if (result == AUTH_ANSWER_FAIL && sasl_server_refusal(e->sasl).n) {
+        e->busy = false;
+        e->refused = true;
+        answer(e->asker->chan, e->id, AUTH_ANSWER_CHALLENGE, sasl_server_refusal(e->sasl),
+               STR_NONE);
+        return;
+    }
     conclude(e, result, STR_NONE, user);
 }
 
@@ -338,6 +347,7 @@ ask_keeper(struct exchange *e)
         return;
     }
     buf_init(&body, CHAN_BODY_MAX);
+    put_str(&body, sasl_server_refusal(e->sasl).n ? str_c(e->mech) : STR("PLAIN"));
     put_str(&body, user);
     put_str(&body, password);
     if (k->links.keeper && !body.failed)
@@ -395,6 +405,10 @@ exchange_step(struct exchange *e, uint64_t id, bool none, struct str response)
     buf_clear(&e->out);
     buf_str(&e->in, response);
     e->none = none;
+    if (e->refused) {
+        conclude(e, AUTH_ANSWER_FAIL, STR_NONE, sasl_server_user(e->sasl));
+        return;
+    }
     if (!e->plain) {
         exchange_run(&e->job, NULL);
         exchange_stepped(e);
@@ -427,8 +441,8 @@ exchange_find(struct keyring *k, struct chan *from, uint64_t session)
 static bool
 mech_allowed(const struct settings_auth *auth, struct str mech)
 {
-    char room[40];
-    struct str list = settings_auth_mechs(auth, room), word;
+    char room[SETTINGS_MECHS_TEXT];
+    struct str list = settings_auth_mechs(auth, true, room), word;
 
     while ((word = str_word(&list)).n)
         if (str_ieq(word, mech))
@@ -485,6 +499,9 @@ on_start(struct keyring *k, struct chan *from, uint64_t id, struct wire *body)
     struct str mech = wire_str(body);
     bool has_initial = wire_u8(body) != 0;
     struct str initial = wire_str(body);
+    bool plus = wire_u8(body) != 0;
+    struct str exporter = wire_str(body), endpoint = wire_str(body);
+    struct sasl_binding binding = {.exporter = exporter, .endpoint = endpoint};
     struct exchange *e = exchange_find(k, from, session);
     bool dovecot = k->auth && k->auth->passwords == PASSWORDS_DOVECOT;
 
@@ -512,10 +529,13 @@ on_start(struct keyring *k, struct chan *from, uint64_t id, struct wire *body)
     buf_init(&e->out, CHALLENGE_MAX);
     e->sasl = sasl_server_create(mech, find_verifier, e, k->secret);
     e->id = id;
-    if (!e->sasl)
+    (void)str_copy(mech, e->mech, sizeof(e->mech));
+    if (!e->sasl) {
         conclude(e, AUTH_ANSWER_FAIL, STR_NONE, STR_NONE);
-    else
-        exchange_step(e, id, !has_initial, initial);
+        return;
+    }
+    sasl_server_bind(e->sasl, &binding, plus);
+    exchange_step(e, id, !has_initial, initial);
 }
 
 static void

@@ -312,7 +312,8 @@ const struct conf_block settings_sender_block = {
 };
 
 static const char *const passwords_words[] = {"store", "dovecot", NULL};
-static const char *const mech_words[] = {"SCRAM-SHA-256", "PLAIN", "LOGIN", NULL};
+static const char *const mech_words[] = {"SCRAM-SHA-256", "PLAIN",   "LOGIN",
+                                         "OAUTHBEARER",   "XOAUTH2", NULL};
 static const struct conf_row auth_rows[] = {
     {.name = "passwords",
      CONF_ROW(WORD, struct settings_auth, passwords, .def = "store", .words = passwords_words,
@@ -326,7 +327,9 @@ static const struct conf_row auth_rows[] = {
      CONF_ROW(FLAGS, struct settings_auth, mechanisms, .def = "SCRAM-SHA-256, PLAIN, LOGIN",
               .words = mech_words,
               .doc = "SASL mechanisms that are offered. SCRAM-SHA-256 needs `passwords = store` "
-                     "and is left out otherwise.")},
+                     "and is left out otherwise; under TLS it brings SCRAM-SHA-256-PLUS, which "
+                     "binds the login to the connection. OAUTHBEARER and XOAUTH2 need `passwords = "
+                     "dovecot` and Dovecot's own oauth2 settings: it checks the token.")},
     {.name = "iterations",
      CONF_ROW(U64, struct settings_auth, iterations, .def = "4096", .min = 4096, .max = 1000000,
               .doc = "Rounds of PBKDF2 for passwords that are set from now on; each check of a "
@@ -355,10 +358,16 @@ check_auth(const struct conf_section *s, struct conf_errors *errs)
 {
     const struct settings_auth *a = s->data;
 
+    const uint64_t bearer = SETTINGS_MECH_OAUTHBEARER | SETTINGS_MECH_XOAUTH2;
+
     if (a->passwords == PASSWORDS_DOVECOT && a->mechanisms == SETTINGS_MECH_SCRAM)
         conf_fail(errs, s->file, s->line,
-                  "block `auth`: Dovecot is asked with plain passwords only; add PLAIN to "
+                  "block `auth`: Dovecot is asked with plain passwords or tokens; add PLAIN to "
                   "`mechanisms`");
+    if (a->passwords != PASSWORDS_DOVECOT && (a->mechanisms & bearer))
+        conf_fail(errs, s->file, s->line,
+                  "block `auth`: nobody here can check the tokens of OAUTHBEARER and XOAUTH2; set "
+                  "passwords = dovecot or leave them out");
 }
 
 const struct conf_block settings_auth_block = {
@@ -371,18 +380,21 @@ const struct conf_block settings_auth_block = {
 };
 
 struct str
-settings_auth_mechs(const struct settings_auth *auth, char dst[40])
+settings_auth_mechs(const struct settings_auth *auth, bool tls, char dst[SETTINGS_MECHS_TEXT])
 {
     uint64_t bits =
         auth ? auth->mechanisms : SETTINGS_MECH_SCRAM | SETTINGS_MECH_PLAIN | SETTINGS_MECH_LOGIN;
+    bool dovecot = auth && auth->passwords == PASSWORDS_DOVECOT;
     size_t n = 0;
 
-    if (auth && auth->passwords == PASSWORDS_DOVECOT)
-        bits &= ~(uint64_t)SETTINGS_MECH_SCRAM;
+    bits &= ~(uint64_t)(dovecot ? SETTINGS_MECH_SCRAM
+                                : SETTINGS_MECH_OAUTHBEARER | SETTINGS_MECH_XOAUTH2);
     dst[0] = '\0';
+    if (tls && (bits & SETTINGS_MECH_SCRAM))
+        n = str_fmt(dst, SETTINGS_MECHS_TEXT, "%s-PLUS", mech_words[0]);
     for (unsigned i = 0; mech_words[i]; i++)
         if (bits & (UINT64_C(1) << i))
-            n += str_fmt(dst + n, 40 - n, "%s%s", n ? " " : "", mech_words[i]);
+            n += str_fmt(dst + n, SETTINGS_MECHS_TEXT - n, "%s%s", n ? " " : "", mech_words[i]);
     return str_of(dst, n);
 }
 

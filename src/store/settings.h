@@ -67,9 +67,12 @@ struct settings_sender { /* block "user NAME": rights of a login (password: `gap
 };
 
 enum settings_passwords { PASSWORDS_STORE, PASSWORDS_DOVECOT };
-#define SETTINGS_MECH_SCRAM 1u /* bits of settings_auth.mechanisms */
-#define SETTINGS_MECH_PLAIN 2u
-#define SETTINGS_MECH_LOGIN 4u
+#define SETTINGS_MECH_SCRAM       1u /* bits of settings_auth.mechanisms */
+#define SETTINGS_MECH_PLAIN       2u
+#define SETTINGS_MECH_LOGIN       4u
+#define SETTINGS_MECH_OAUTHBEARER 8u
+#define SETTINGS_MECH_XOAUTH2     16u
+#define SETTINGS_MECHS_TEXT       96
 struct settings_auth {         /* block "auth" */
     int passwords;             /* enum settings_passwords */
     struct str dovecot;        /* PATH of Dovecot's auth client socket */
@@ -80,8 +83,10 @@ struct settings_auth {         /* block "auth" */
     uint64_t workers;          /* threads that check passwords */
     uint64_t max_waiting;      /* checks that may wait for a thread */
 };
-/* "SCRAM-SHA-256 PLAIN LOGIN" as the settings allow (all of them if auth is NULL); into dst. */
-struct str settings_auth_mechs(const struct settings_auth *auth, char dst[40]);
+/* "SCRAM-SHA-256 PLAIN LOGIN" as the settings allow (these if auth is NULL); into dst. Under TLS
+ * SCRAM-SHA-256-PLUS comes before SCRAM-SHA-256. */
+struct str settings_auth_mechs(const struct settings_auth *auth, bool tls,
+                               char dst[SETTINGS_MECHS_TEXT]);
 
 extern const struct conf_block settings_main_block, settings_domain_block, settings_tenant_block,
     settings_sender_block, settings_auth_block;

@@ -87,7 +87,7 @@ run_dovecot(struct loop *loop, const char *path)
         struct str password, user = str_cut(str_c(line), ' ', &password);
 
         answered = false;
-        if (dovecot_check(d, user, password, checked, d) < 0)
+        if (dovecot_check(d, STR("PLAIN"), user, password, checked, d) < 0)
             return 1;
         while (!answered)
             loop_once(loop, true);

@@ -3,6 +3,7 @@
 None is started by the system's service manager and none sees the network: they listen on addresses
 of the test, in the foreground, in a process group that ends with the test.
 """
+import base64
 import os
 import pwd
 import re
@@ -204,8 +205,8 @@ begin retry
 class Dovecot(Peer):
     """LMTP over TCP and a Unix socket, an auth socket for clients, Maildirs per user."""
 
-    def __init__(self, place, at, users):
-        """users: {name: password}."""
+    def __init__(self, place, at, users, tokens=None):
+        """users: {name: password}. tokens: the key of bearer tokens (JWT, HS256), if there are any."""
         super().__init__(place, "dovecot")
         need("dovecot")
         need_root("Dovecot's master starts as root")
@@ -225,10 +226,12 @@ default_internal_user = nobody
 default_internal_group = nogroup
 default_login_user = nobody
 disable_plaintext_auth = no
-auth_mechanisms = plain login
+auth_mechanisms = plain login{' oauthbearer xoauth2' if tokens else ''}
 mail_location = maildir:~/Maildir
 auth_username_format = %Ln
+{self.bearer(tokens) if tokens else ''}
 passdb {{
+  mechanisms = plain login
   driver = passwd-file
   args = username_format=%n {self.dir}/users
 }}
@@ -258,6 +261,13 @@ service anvil {{
   chroot =
 }}
 """)
+
+    def bearer(self, key):
+        keys = self.folder("keys/default/HS256")  # the dict drops "shared/"
+        (keys / "default").write_text(base64.b64encode(key).decode())
+        conf = self.file("oauth2.conf.ext", "introspection_mode = local\nusername_attribute = sub\n"
+                         f"local_validation_key_dict = fs:posix:prefix={self.dir}/keys/\n")
+        return f"passdb {{\n  driver = oauth2\n  mechanisms = oauthbearer xoauth2\n  args = {conf}\n}}"
 
     def start(self):
         self.spawn([need("dovecot"), "-F", "-c", self.conf], self.at, greeting=b"220")

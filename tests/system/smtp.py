@@ -1,7 +1,7 @@
 """A small SMTP client for tests: sends exactly what it is told and returns what came back.
 
 smtplib is a peer under test elsewhere; this one hides nothing: raw bytes, replies as (code, lines),
-any order of commands, TLS when asked, AUTH with PLAIN, LOGIN and SCRAM-SHA-256.
+any order of commands, TLS when asked, AUTH with PLAIN, LOGIN, SCRAM-SHA-256 with and without binding.
 """
 import base64
 import hashlib
@@ -140,7 +140,13 @@ class Smtp:
         return self.data(message)
 
     def auth(self, mechanism, user, password):
-        return {"PLAIN": self._plain, "LOGIN": self._login, "SCRAM-SHA-256": self._scram}[mechanism](user, password)
+        return {"PLAIN": self._plain, "LOGIN": self._login, "SCRAM-SHA-256": self._scram,
+                "SCRAM-SHA-256-PLUS": self._scram_plus}[mechanism](user, password)
+
+    def _scram_plus(self, user, password):
+        """Bound by tls-server-end-point (RFC 5929), for certificates signed with SHA-256."""
+        certificate = hashlib.sha256(self.sock.getpeercert(True)).digest()
+        return self._scram(user, password, "SCRAM-SHA-256-PLUS", "p=tls-server-end-point,,", certificate)
 
     def _plain(self, user, password):
         return self.cmd("AUTH PLAIN " + b64(f"\0{user}\0{password}"))
@@ -151,11 +157,11 @@ class Smtp:
             reply = self.cmd(b64(user))
         return self.cmd(b64(password)) if reply.code == 334 else reply
 
-    def _scram(self, user, password):
-        """RFC 5802 with SHA-256 (RFC 7677), no channel binding; checks the server's signature."""
+    def _scram(self, user, password, mechanism="SCRAM-SHA-256", header="n,,", binding=b""):
+        """RFC 5802 with SHA-256 (RFC 7677); checks the server's signature."""
         nonce = base64.b64encode(os.urandom(18)).decode()
         bare = f"n={user.replace('=', '=3D').replace(',', '=2C')},r={nonce}"
-        reply = self.cmd("AUTH SCRAM-SHA-256 " + b64("n,," + bare))
+        reply = self.cmd(f"AUTH {mechanism} " + b64(header + bare))
         if reply.code != 334:
             return reply
         first = base64.b64decode(reply.lines[0]).decode()
@@ -163,7 +169,7 @@ class Smtp:
         assert field["r"].startswith(nonce) and len(field["r"]) > len(nonce)
         salted = hashlib.pbkdf2_hmac("sha256", password.encode(), base64.b64decode(field["s"]), int(field["i"]))
         client_key = hmac.digest(salted, b"Client Key", "sha256")
-        without = f"c=biws,r={field['r']}"
+        without = f"c={b64(header.encode() + binding)},r={field['r']}"
         signed = f"{bare},{first},{without}".encode()
         signature = hmac.digest(hashlib.sha256(client_key).digest(), signed, "sha256")
         proof = bytes(a ^ b for a, b in zip(client_key, signature))

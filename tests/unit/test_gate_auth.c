@@ -90,6 +90,8 @@ cert_file(void *ctx, struct str path)
 /* ---- the keyring's part: ann / secret, and nobody else ---- */
 
 static unsigned asked, cancelled;
+static bool plus_offered;
+static size_t endpoint_n;
 
 static void
 keyring_answer(uint64_t id, uint8_t result, struct str data, struct str user)
@@ -122,6 +124,11 @@ keyring_message(void *ctx, uint16_t type, uint64_t id, struct wire *body, int fd
         wire_u8(body);
     }
     response = wire_str(body);
+    if (type == ASK_AUTH_START) {
+        plus_offered = wire_u8(body) != 0;
+        wire_str(body);
+        endpoint_n = wire_str(body).n;
+    }
     asked++;
     if (!response.n && mech.n)
         keyring_answer(id, SMTP_AUTH_CHALLENGE, STR("hello"), STR_NONE);

@@ -351,6 +351,127 @@ test_login(void)
     buf_done(&in);
 }
 
+/* The client's last word with `binding` behind the header `gs2`; the result of the server. */
+static enum sasl_result
+bound_login(const char *mech, const char *gs2, struct str binding, bool offered)
+{
+    static const struct sasl_binding ours = {STR("exported"), STR("hashed")};
+    struct sasl_server *s = sasl_server_create(str_c(mech), lookup, NULL, secret);
+    uint8_t salted[SCRAM_HASH], key[SCRAM_HASH], stored[SCRAM_HASH], unused[SCRAM_HASH];
+    uint8_t signature[SCRAM_HASH];
+    char salt[16], first[200];
+    struct buf out, final, plain;
+    enum sasl_result result;
+    struct str all;
+
+    buf_init(&out, 4096);
+    buf_init(&final, 4096);
+    buf_init(&plain, 4096);
+    sasl_server_bind(s, &ours, offered);
+    sasl_server_set_nonce(s, RFC_SERVER_NONCE);
+    str_fmt(first, sizeof(first), "%sn=user,r=" RFC_CLIENT_NONCE, gs2);
+    result = sasl_server_step(s, str_c(first), &out);
+    if (result == SASL_CHALLENGE) {
+        TEXT(buf_view(&out), RFC_CHALLENGE, "the server's first message");
+        buf_c(&plain, gs2);
+        buf_str(&plain, binding);
+        buf_c(&final, "c=");
+        codec_base64(&final, buf_view(&plain));
+        buf_c(&final, ",r=" RFC_CLIENT_NONCE RFC_SERVER_NONCE);
+        buf_clear(&plain);
+        buf_c(&plain, first + strlen(gs2));
+        buf_c(&plain, "," RFC_CHALLENGE ",");
+        buf_str(&plain, buf_view(&final));
+        codec_unbase64(STR("W22ZaJ0SNY7soEsUEjb6gQ=="), salt, sizeof(salt));
+        sasl_salted(STR("pencil"), str_of(salt, 16), 4096, salted);
+        sasl_keys(salted, key, stored, unused);
+        sasl_hmac(stored, SCRAM_HASH, buf_view(&plain), signature);
+        for (unsigned i = 0; i < SCRAM_HASH; i++)
+            key[i] ^= signature[i];
+        buf_c(&final, ",p=");
+        codec_base64(&final, str_of((const char *)key, SCRAM_HASH));
+        all = buf_view(&final);
+        result = sasl_server_step(s, all, &out);
+    }
+    buf_done(&out);
+    buf_done(&final);
+    buf_done(&plain);
+    sasl_server_free(s);
+    return result;
+}
+
+static void
+test_scram_plus(void)
+{
+    static const struct {
+        const char *mech, *gs2;
+        struct str binding;
+        bool offered;
+        enum sasl_result want;
+        const char *what;
+    } cases[] = {
+        {"SCRAM-SHA-256-PLUS", "p=tls-exporter,,", STR("exported"), true, SASL_OK, "exporter"},
+        {"SCRAM-SHA-256-PLUS", "p=tls-server-end-point,,", STR("hashed"), true, SASL_OK,
+         "end point"},
+        {"SCRAM-SHA-256-PLUS", "p=tls-exporter,,", STR("hashed"), true, SASL_FAIL,
+         "one in the place of the other"},
+        {"SCRAM-SHA-256-PLUS", "p=tls-exporter,,", STR("exporter"), true, SASL_FAIL,
+         "another connection's"},
+        {"SCRAM-SHA-256-PLUS", "p=tls-exporter,,", STR(""), true, SASL_FAIL, "none"},
+        {"SCRAM-SHA-256-PLUS", "p=tls-unique,,", STR("exported"), true, SASL_FAIL, "unknown"},
+        {"SCRAM-SHA-256-PLUS", "n,,", STR(""), true, SASL_FAIL, "unbound by its flag"},
+        {"SCRAM-SHA-256", "n,,", STR(""), true, SASL_OK, "a client that cannot"},
+        {"SCRAM-SHA-256", "y,,", STR(""), false, SASL_OK, "none was offered"},
+        {"SCRAM-SHA-256", "y,,", STR(""), true, SASL_FAIL, "the offer was taken out on the way"},
+        {"SCRAM-SHA-256", "p=tls-exporter,,", STR("exported"), true, SASL_FAIL, "wrong mechanism"},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++)
+        IS(bound_login(cases[i].mech, cases[i].gs2, cases[i].binding, cases[i].offered),
+           cases[i].want, "%s: %s", cases[i].mech, cases[i].what);
+}
+
+static void
+test_bearer(void)
+{
+    static const struct {
+        const char *mech, *response;
+        const char *user; /* NULL: refused */
+    } cases[] = {
+        {"OAUTHBEARER", "n,a=user@x.test,\1host=h\1port=587\1auth=Bearer to.ken\1\1",
+         "user@x.test"},
+        {"OAUTHBEARER", "n,,\1auth=Bearer to.ken\1\1", ""},
+        {"OAUTHBEARER", "y,a=a=2Cb,\1auth=Bearer t\1\1", "a,b"},
+        {"OAUTHBEARER", "p=tls-exporter,,\1auth=Bearer t\1\1", NULL},
+        {"OAUTHBEARER", "n,a=user,\1auth=Bearer \1\1", NULL},
+        {"OAUTHBEARER", "n,a=user,\1auth=Basic t\1\1", NULL},
+        {"OAUTHBEARER", "n,a=user,\1auth=Bearer t\1", NULL},
+        {"OAUTHBEARER", "", NULL},
+        {"XOAUTH2", "user=user@x.test\1auth=Bearer to.ken\1\1", "user@x.test"},
+        {"XOAUTH2", "user=\1auth=Bearer t\1\1", ""},
+        {"XOAUTH2", "n,a=user,\1auth=Bearer t\1\1", NULL},
+    };
+    struct buf out;
+
+    buf_init(&out, 4096);
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct sasl_server *s = sasl_server_create(str_c(cases[i].mech), lookup, NULL, secret);
+        struct str user, token;
+        bool there;
+
+        IS(sasl_server_step(s, str_c(cases[i].response), &out), SASL_FAIL, "never ours to accept");
+        there = sasl_server_credentials(s, &user, &token);
+        IS(there, cases[i].user != NULL, "%s %zu: a token", cases[i].mech, i);
+        if (there && cases[i].user) {
+            TEXT(user, cases[i].user, "%s: name", cases[i].mech);
+            TEXT(token, cases[i].response, "%s: response", cases[i].mech);
+        }
+        OK(sasl_server_refusal(s).n > 0, "and words for its refusal");
+        sasl_server_free(s);
+    }
+    buf_done(&out);
+}
+
 int
 main(void)
 {
@@ -362,5 +483,7 @@ main(void)
     test_verifier();
     test_plain();
     test_login();
+    test_scram_plus();
+    test_bearer();
     return tap_done();
 }

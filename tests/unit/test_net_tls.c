@@ -137,6 +137,8 @@ static void
 shake(struct loop *loop, struct tls_context *sc, struct tls_context *cc, const char *name,
       struct handshake *ret)
 {
+    static uint8_t last_exporter[32];
+    struct tls_binding ours, theirs;
     struct party server = {0}, client = {0};
 
     memset(ret, 0, sizeof(*ret));
@@ -153,6 +155,12 @@ shake(struct loop *loop, struct tls_context *sc, struct tls_context *cc, const c
         TEXT(server.got, "over tls", "words go through");
         OK(stream_tls_info(server.s, &ret->server), "info of the server's side");
         OK(stream_tls_info(client.s, &ret->client), "info of the client's side");
+        OK(stream_tls_binding(server.s, &ours) && stream_tls_binding(client.s, &theirs),
+           "what binds a login to it");
+        OK(ours.exporter_n == 32 && ours.endpoint_n >= 32 && !memcmp(&ours, &theirs, sizeof(ours)),
+           "is the same at both ends");
+        OK(memcmp(ours.exporter, last_exporter, 32) != 0, "and another for each connection");
+        memcpy(last_exporter, ours.exporter, 32);
         stream_close(client.s, true);
         client.s = NULL;
         UNTIL(loop, server.closed);

@@ -57,15 +57,17 @@ keyring_got(void *ctx, uint16_t type, uint64_t id, struct wire *body, int fd)
 static void
 keeper_message_got(void *ctx, uint16_t type, uint64_t id, struct wire *body, int fd)
 {
-    struct str user = wire_str(body), password = wire_str(body);
+    struct str mech = wire_str(body), user = wire_str(body), password = wire_str(body);
+    bool good = str_eq(password, STR("coo"));
     struct buf out;
 
     (void)ctx;
     (void)fd;
     buf_init(&out, 1000);
     IS(type, ASK_PASSWORD, "the keeper is asked");
-    put_u8(&out, str_eq(user, STR("dove")) && str_eq(password, STR("coo")) ? AUTH_ANSWER_OK
-                                                                           : AUTH_ANSWER_FAIL);
+    if (str_eq(mech, STR("OAUTHBEARER")))
+        good = str_find(password, STR("auth=Bearer good\1")) >= 0;
+    put_u8(&out, str_eq(user, STR("dove")) && good ? AUTH_ANSWER_OK : AUTH_ANSWER_FAIL);
     put_str(&out, STR("Dove@example.com"));
     chan_send(keeper, ASK_PASSWORD_ANSWER, id, &out, -1);
     buf_done(&out);
@@ -101,6 +103,8 @@ wait_answer(void)
     return !timed_out;
 }
 
+static bool plus; /* the gate's listener has TLS */
+
 static void
 send_start(uint64_t session, const char *mech, struct str initial)
 {
@@ -111,6 +115,9 @@ send_start(uint64_t session, const char *mech, struct str initial)
     put_str(&b, str_c(mech));
     put_u8(&b, initial.p != NULL);
     put_str(&b, initial);
+    put_u8(&b, plus);
+    put_str(&b, STR_NONE);
+    put_str(&b, plus ? STR("hash of a certificate") : STR_NONE);
     chan_send(gate, ASK_AUTH_START, session * 10, &b, -1);
     buf_done(&b);
 }
@@ -257,6 +264,8 @@ main(void)
     struct conf *few = parse("hostname = h.example\nauth {\n max_exchanges = 3\n"
                              " exchange_timeout = 1s\n}\n");
     struct conf *dovecot = parse("hostname = h.example\nauth {\n passwords = dovecot\n}\n");
+    struct conf *bearer = parse("hostname = h.example\nauth {\n passwords = dovecot\n"
+                                " mechanisms = PLAIN, OAUTHBEARER\n}\n");
     struct keyring_links links;
     struct why why = {{0}};
     struct buf cut;
@@ -282,6 +291,18 @@ main(void)
     login(400, "PLAIN", "dove", "coo");
     IS(got.result, AUTH_ANSWER_OK, "Dovecot knows it");
     TEXT(str_c(got.user), "dove@example.com", "by its own name for it");
+    send_start(450, "OAUTHBEARER", STR("n,a=dove,\1auth=Bearer good\1\1"));
+    OK(wait_answer() && got.result == AUTH_ANSWER_FAIL, "no token where none is set up");
+    keyring_set_conf(keyring, bearer);
+    send_start(451, "OAUTHBEARER", STR("n,a=dove,\1auth=Bearer good\1\1"));
+    OK(wait_answer() && got.result == AUTH_ANSWER_OK, "Dovecot knows the token");
+    TEXT(str_c(got.user), "dove@example.com", "and whose it is");
+    send_start(452, "OAUTHBEARER", STR("n,a=dove,\1auth=Bearer bad\1\1"));
+    OK(wait_answer() && got.result == AUTH_ANSWER_CHALLENGE, "a bad one is told as a challenge");
+    OK(str_find(str_of(got.data, got.ndata), STR("invalid_token")) >= 0, "in RFC 7628's words");
+    send_step(452, STR("\1"));
+    OK(wait_answer() && got.result == AUTH_ANSWER_FAIL, "and then is the end");
+    keyring_set_conf(keyring, dovecot);
     login(401, "LOGIN", "dove", "caw");
     IS(got.result, AUTH_ANSWER_FAIL, "Dovecot says no");
     send_start(402, "SCRAM-SHA-256", STR_NONE);
@@ -307,5 +328,6 @@ main(void)
     conf_free(plain);
     conf_free(few);
     conf_free(dovecot);
+    conf_free(bearer);
     return tap_done();
 }

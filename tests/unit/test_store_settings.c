@@ -34,7 +34,7 @@ test_defaults(void)
     const struct settings_main *m;
     const struct settings_domain *d;
     const struct settings_auth *a;
-    char room[40];
+    char room[SETTINGS_MECHS_TEXT];
 
     IS(errs.n, 0, "no errors");
     for (size_t i = 0; i < errs.n; i++)
@@ -50,8 +50,9 @@ test_defaults(void)
     IS(d->lookup_ttl / 1000000000, 120, "lookups live 2 m");
     a = conf_get(conf, "auth");
     IS(a->iterations, 4096, "iterations");
-    TEXT(settings_auth_mechs(a, room), "SCRAM-SHA-256 PLAIN LOGIN", "mechanisms");
-    TEXT(settings_auth_mechs(NULL, room), "SCRAM-SHA-256 PLAIN LOGIN", "and without a block");
+    TEXT(settings_auth_mechs(a, false, room), "SCRAM-SHA-256 PLAIN LOGIN", "mechanisms");
+    TEXT(settings_auth_mechs(NULL, false, room), "SCRAM-SHA-256 PLAIN LOGIN",
+         "and without a block");
     conf_free(conf);
     conf_errors_done(&errs);
 }
