@@ -152,6 +152,16 @@ check_certificates(struct checker *c, const struct conf_section *s, const struct
     tls_context_unref(ctx);
 }
 
+/* Given, if perhaps with a value that was refused already. */
+static bool
+given(const struct conf_section *s, const char *row)
+{
+    for (size_t i = 0; i < s->block->nrows && i < 64; i++)
+        if (!strcmp(s->block->rows[i].name, row))
+            return s->set >> i & 1;
+    return false;
+}
+
 static void
 check_listens(struct checker *c)
 {
@@ -168,7 +178,7 @@ check_listens(struct checker *c)
                       PLAN_LISTENS - 1);
         if (l->kind == LISTEN_LOCAL)
             n++;
-        else if (!l->address.n && !s->flawed)
+        else if (!l->address.n && !given(s, "address"))
             conf_fail(c->errs, s->file, s->line,
                       "listen \"%.*s\" has no address: add `address = 0.0.0.0:25, [::]:25`",
                       STR_ARG(s->label));

@@ -142,8 +142,12 @@ gate_role_message(struct role *r, enum role_id from, uint16_t type, uint64_t id,
     if (from == ROLE_SPOOLER && stream_link_message(&g->link, type, body, fd))
         return;
     if (type == TELL_SNAPSHOT) {
-        wire_u64(body);
+        uint64_t generation = wire_u64(body);
+        CLEANUP(buf_done) struct buf b;
+        buf_init(&b, 64);
+        put_u64(&b, generation);
         set_snapshot(r, fd);
+        chan_send(role_chan(r, ROLE_KEEPER), TELL_SNAPSHOT_TAKEN, 0, &b, -1);
         return;
     }
     fd_close(&fd);

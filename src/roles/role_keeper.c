@@ -5,6 +5,7 @@
  */
 #include <unistd.h>
 
+#include "core/clock.h"
 #include "core/event.h"
 #include "roles/role.h"
 #include "roles/sandbox.h"
@@ -13,8 +14,23 @@
 #include "store/keeper.h"
 #include "store/settings.h"
 
+#define TAKEN_WAIT (5 * NS_PER_S)
+
+/* A change that was made: its end is told when the roles that need it have it. */
+struct keeper_call {
+    struct role *role;
+    struct ctl_call *call;
+    bool changes, published;
+    char text[256];
+    uint64_t want[KEEPER_VIEWS_]; /* generation; 0: nobody is waited for */
+    struct loop_timer late;
+    struct keeper_call *next;
+};
+
 struct keeper_role {
     struct keeper *keeper;
+    struct keeper_call *calls;
+    uint64_t taken[KEEPER_VIEWS_];
     char *store;
     struct sandbox_paths paths; /* that its sandbox lets it see */
 };
@@ -35,10 +51,63 @@ tell_snapshot(struct role *r, enum role_id to, uint64_t generation, int fd)
         chan_send(role_chan(r, to), TELL_SNAPSHOT, 0, &b, fd);
 }
 
+static enum role_id
+role_of_view(enum keeper_view view)
+{
+    return view == KEEPER_VIEW_KEYRING ? ROLE_KEYRING : ROLE_GATE;
+}
+
+static void
+call_end(struct keeper_call *kc, const char *also)
+{
+    struct keeper_role *k = kc->role->self;
+    struct keeper_call **at = &k->calls;
+    char text[512];
+    str_fmt(text, sizeof text, "%s%s", kc->text, also);
+    ctl_call_end(kc->call, 0, text);
+    while (*at != kc)
+        at = &(*at)->next;
+    *at = kc->next;
+    loop_timer_stop(&kc->late);
+    free(kc);
+}
+
+static void
+on_call_late(void *ctx)
+{
+    call_end(ctx, " (It is stored; the running roles have not taken it yet.)");
+}
+
+/* Ends the calls whose change is in use everywhere. */
+static void
+calls_look(struct role *r)
+{
+    struct keeper_role *k = r->self;
+    struct keeper_call *next;
+    for (struct keeper_call *kc = k->calls; kc; kc = next) {
+        bool in_use = kc->published;
+        next = kc->next;
+        for (unsigned v = 0; v < KEEPER_VIEWS_; v++)
+            in_use = in_use && (!role_has(r, role_of_view(v)) || k->taken[v] >= kc->want[v]);
+        if (in_use)
+            call_end(kc, "");
+    }
+}
+
 static void
 on_publish(void *ctx, enum keeper_view view, uint64_t generation, int fd)
 {
-    tell_snapshot(ctx, view == KEEPER_VIEW_KEYRING ? ROLE_KEYRING : ROLE_GATE, generation, fd);
+    struct role *r = ctx;
+    struct keeper_role *k = r->self;
+    tell_snapshot(r, role_of_view(view), generation, fd);
+    for (struct keeper_call *kc = k->calls; kc; kc = kc->next) {
+        if (!kc->want[view])
+            kc->want[view] = generation;
+        kc->published = true;
+        for (unsigned v = 0; v < KEEPER_VIEWS_; v++)
+            kc->published = kc->published && kc->want[v];
+    }
+    calls_look(r);
 }
 
 static void
@@ -106,6 +175,11 @@ keeper_role_message(struct role *r, enum role_id from, uint16_t type, uint64_t i
 {
     struct keeper_role *k = r->self;
     fd_close(&fd);
+    if (k && type == TELL_SNAPSHOT_TAKEN) {
+        k->taken[from == ROLE_KEYRING ? KEEPER_VIEW_KEYRING : KEEPER_VIEW_ROLES] = wire_u64(body);
+        calls_look(r);
+        return;
+    }
     if (!k || !keeper_message(k->keeper, role_chan(r, from), type, id, body))
         event_warning("unknown message %#x from %s", type, role_table[from].name);
 }
@@ -126,6 +200,7 @@ keeper_peer_lost(struct role *r, enum role_id id)
 {
     struct keeper_role *k = r->self;
     keeper_lost(k->keeper, role_chan(r, id));
+    calls_look(r);
 }
 
 static int
@@ -138,22 +213,41 @@ keeper_settings(struct role *r, struct conf *now, struct why *why)
 static void
 reply_line(void *ctx, struct str json)
 {
-    ctl_call_line(ctx, json);
+    ctl_call_line(((struct keeper_call *)ctx)->call, json);
 }
 
 static void
 reply_end(void *ctx, int status, const char *text)
 {
-    ctl_call_end(ctx, status, text);
+    struct keeper_call *kc = ctx;
+    struct keeper_role *k = kc->role->self;
+    if (status || !kc->changes) {
+        ctl_call_end(kc->call, status, text);
+        free(kc);
+        return;
+    }
+    str_fmt(kc->text, sizeof kc->text, "%s", text);
+    loop_timer_init(&kc->late, kc->role->loop, on_call_late, kc);
+    loop_timer_set(&kc->late, TAKEN_WAIT);
+    kc->next = k->calls;
+    k->calls = kc;
 }
 
 static void
 keeper_role_verb(struct role *r, struct ctl_call *call, struct str verb, struct str args)
 {
     struct keeper_role *k = r->self;
-    struct keeper_reply reply = {reply_line, reply_end, call};
-    if (!keeper_verb(k->keeper, verb, args, &reply))
-        ctl_call_end(call, 1, "the keeper does not know this verb");
+    struct keeper_call *kc = calloc(1, sizeof *kc);
+    struct keeper_reply reply = {reply_line, reply_end, kc};
+    if (!kc) {
+        ctl_call_end(call, 1, "no memory for that now; nothing was changed");
+        return;
+    }
+    *kc = (struct keeper_call){.role = r, .call = call, .changes = !str_eq(verb, STR("user.list"))};
+    if (keeper_verb(k->keeper, verb, args, &reply))
+        return;
+    free(kc);
+    ctl_call_end(call, 1, "the keeper does not know this verb");
 }
 
 static void

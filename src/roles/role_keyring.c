@@ -29,9 +29,15 @@ keyring_role_message(struct role *r, enum role_id from, uint16_t type, uint64_t 
                      struct wire *body, int fd)
 {
     if (r->self && type == TELL_SNAPSHOT && from == ROLE_KEEPER) {
-        wire_u64(body);
-        if (keyring_set_snapshot(r->self, fd))
+        uint64_t generation = wire_u64(body);
+        if (keyring_set_snapshot(r->self, fd)) {
             event_warning("a snapshot of verifiers is damaged: the former one stays");
+            return;
+        }
+        CLEANUP(buf_done) struct buf b;
+        buf_init(&b, 64);
+        put_u64(&b, generation);
+        chan_send(role_chan(r, ROLE_KEEPER), TELL_SNAPSHOT_TAKEN, 0, &b, -1);
         return;
     }
     fd_close(&fd);

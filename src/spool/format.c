@@ -300,7 +300,7 @@ spool_record_next(struct str dir, size_t *at, struct spool_record *ret)
             *at += size;
             continue;
         }
-        if (r.type == 0 || r.type > SPOOL_CHECKPOINT || r.key != 0 || r.compression != 0)
+        if (r.type == 0 || r.type > SPOOL_RESERVED_8 || r.key != 0 || r.compression != 0)
             return ERR_VERSION;
         *at += size;
         *ret = r;

@@ -84,7 +84,7 @@ enum spool_type {
     SPOOL_VOID = 5,       /* ids that must not exist: their batch failed and the client got 451 */
     SPOOL_SCOPE = 6,      /* suspend, resume, purge, move: one record for many messages */
     SPOOL_COPY = 7,       /* compaction: a message with its remaining recipients and their state */
-    SPOOL_CHECKPOINT = 8, /* scopes and counters carried over when old segments go */
+    SPOOL_RESERVED_8 = 8, /* no record of this version: readers pass over it */
 };
 /* Records from 0x80 on are compatible extensions: unknown ones are skipped. Others refuse. */
 #define SPOOL_TYPE_COMPATIBLE 0x80u

@@ -44,6 +44,7 @@ enum ask_type {
     /* supervisor -> role. */
     TELL_SETTINGS = 0x0601, /* u64 generation + fd of the bundle (roles/bundle.h) */
     TELL_SNAPSHOT = 0x0602, /* u64 generation + fd (keeper -> roles by their own channel too) */
+    TELL_SNAPSHOT_TAKEN = 0x0615, /* role -> keeper: u64 generation that is in use now */
     TELL_PEER = 0x0603,     /* u8 role, u8 index + fd: a channel to that role (again) */
     TELL_SHARE = 0x0604,    /* u16 stream, u32 epoch, u8 which (0 memfd, 1 eventfd) + fd */
     TELL_STOP = 0x0605,     /* finish what runs, then exit 0 */

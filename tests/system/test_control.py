@@ -316,6 +316,25 @@ def test_users(gapura, net, authority, sink):
     assert not g.ctl("user", "list")[1]
 
 
+def test_a_login_can_be_used_at_once(gapura, net, authority):
+    cert = authority.issue("mx.gapura.test")
+    g = gapura(submission(net, cert), wait=waits(net))
+    for i in range(5):
+        name = f"user{i}@inside.test"
+        assert g.ctl("user", "add", name, stdin="one\n")[0] == 0
+        with g.smtp(port=2587) as c:  # no waiting: the verb has ended, so it counts
+            c.ehlo()
+            c.starttls(authority.client())
+            c.ehlo()
+            assert c.auth("PLAIN", name, "one").code == 235
+        g.ctl("user", "remove", name, "--reason", "left")
+        with g.smtp(port=2587) as c:
+            c.ehlo()
+            c.starttls(authority.client())
+            c.ehlo()
+            assert c.auth("PLAIN", name, "one").code == 535
+
+
 def test_status_and_top(gapura, net):
     g = gapura(guard(net))
     roles = {r["role"] for r in g.status()}
