@@ -119,6 +119,7 @@ seal_message(struct dkim_message *m, const struct arc_seal_params *p, unsigned i
         return !bh.n ? ERR_STATE : ERR_LIMIT;
     dkim_draft_begin(&d, "ARC-Message-Signature");
     d.alg = p->alg;
+    d.one_line = true;
     dkim_draft_tag(&d, "a", str_c(dkim_alg_name(p->alg)));
     dkim_draft_hole(&d);
     dkim_draft_base64(&d, "bh", bh);
@@ -170,6 +171,7 @@ seal_seal(struct dkim_message *m, const struct arc_validator *v, const struct ar
     hash_text(h, message);
     dkim_draft_begin(&d, "ARC-Seal");
     d.alg = p->alg;
+    d.one_line = true;
     dkim_draft_tag(&d, "a", str_c(dkim_alg_name(p->alg)));
     dkim_draft_hole(&d);
     dkim_draft_tag(&d, "cv", str_c(arc_cv_name(p->cv)));

@@ -7,7 +7,11 @@
 #include "auth/dkim_draft.h"
 #include "core/codec.h"
 
-#define COLUMNS 76u
+#define COLUMNS        76u
+#define BASE64_COLUMNS 72u
+/* A seal covers the white space within b= of the message signature below it, and the common ARC
+ * suite has none there: such a draft has one line (of 684 columns with the longest usual key). */
+#define ONE_LINE 900u
 
 void
 dkim_draft_begin(struct dkim_draft *d, const char *field_name)
@@ -76,7 +80,8 @@ dkim_draft_list(struct dkim_draft *d, const char *name, struct str list)
 {
     ssize_t colon = str_chr(list, ':');
 
-    start(d, name, colon < 0 ? list.n : (size_t)colon);
+    /* On one line if it has room there at all: white space inside is signed by seals. */
+    start(d, name, colon < 0 || list.n < COLUMNS - 12 ? list.n : (size_t)colon);
     while (list.n) {
         size_t n = colon < 0 ? list.n : (size_t)colon + 1;
 
@@ -103,8 +108,9 @@ dkim_draft_base64(struct dkim_draft *d, const char *name, struct str bytes)
 void
 dkim_draft_hole(struct dkim_draft *d)
 {
-    start(d, "b", 8);
+    start(d, "b", COLUMNS);
     d->hole = d->text.n;
+    d->column = COLUMNS; /* how long the signature's last line will be is not known yet */
 }
 
 int
@@ -129,22 +135,20 @@ dkim_draft_finish(const struct dkim_draft *d, const uint8_t *signature, size_t n
 {
     struct buf CLEANUP(buf_done) text = {0};
     struct str line = buf_view(&d->text), rest;
-    ssize_t nl = str_rchr(str_sub(line, 0, d->hole), '\n');
-    size_t column = d->hole - (size_t)(nl + 1) + (nl < 0 ? 0 : 7);
+    size_t columns = d->one_line ? ONE_LINE : BASE64_COLUMNS, room = columns - 2; /* behind "b=" */
 
     buf_init(&text, 2 * DKIM_SIGNATURE_MAX);
     codec_base64(&text, str_of(signature, n));
     if (text.failed || !n)
         return ERR_LIMIT;
     buf_str(out, str_sub(line, 0, d->hole));
-    for (rest = buf_view(&text); rest.n;) {
-        size_t part = column < COLUMNS ? MIN(COLUMNS - column, rest.n) : 0;
+    for (rest = buf_view(&text); rest.n; room = columns) {
+        size_t part = MIN(room, rest.n);
 
         buf_str(out, str_sub(rest, 0, part));
         rest = str_from(rest, part);
         if (rest.n)
             buf_c(out, "\r\n\t");
-        column = 8;
     }
     buf_str(out, str_from(line, d->hole));
     buf_c(out, "\r\n");

@@ -21,6 +21,7 @@ struct dkim_draft {
     struct buf text; /* the field without its line end */
     size_t hole;     /* where the value of b= goes */
     size_t column;   /* of the last line */
+    bool one_line;   /* the value of b= is not folded */
     uint8_t digest[DKIM_HASH_MAX];
     size_t digest_n;
     enum dkim_alg alg;

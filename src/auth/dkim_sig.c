@@ -324,8 +324,10 @@ dkim_sig_parse(const struct header_field *field, enum dkim_kind kind,
     ret->field = *field;
     ret->kind = kind;
     ret->alg = DKIM_ALG_NONE;
-    if (kind == DKIM_KIND_SEAL)
-        ret->header_canon = DKIM_RELAXED;
+    /* Seals have no c=. A message signature without one is relaxed to all validators and to ARC's test
+     * suite, though RFC 8617 takes over DKIM's default. */
+    if (rules & ARC_I)
+        ret->header_canon = ret->body_canon = DKIM_RELAXED;
     if (field->line.n > limits->signature_bytes)
         return DKIM_TOO_LARGE;
     if (dkim_tags_parse(field->value, &tags) < 0)
