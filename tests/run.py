@@ -221,21 +221,28 @@ def step_unit():
     together([(call, path) for path in unit_tests("build")])
 
 
-def suite_folders():
-    patterns = ("smtp-*", "address-*", "proxy-*")
-    return sorted({p for pattern in patterns for p in (ROOT / SUITES).glob(pattern)})
+# A runner of cases and the collections that have its form.
+RUNNERS = (
+    ("smtp_cases", ("smtp-*", "address-*", "proxy-*")),
+    ("arc_suite", ("arc-*",)),
+    ("dkim_suite", ("dkim-*",)),
+)
+
+
+def suite_calls(build, name, patterns, env):
+    program = ROOT / build / "tests" / name
+    if not program.exists() or program in STALE:
+        TALLY.add(f"{name} ({build})", 0, 1, 0, 0, [f"{program.relative_to(ROOT)} was not built"])
+        return []
+    folders = sorted({p for pattern in patterns for p in (ROOT / SUITES).glob(pattern)})
+    if not folders:
+        TALLY.add(f"{name} ({build})", 0, 0, 1, 0,
+                  [f"{SUITES} is not there: set GAPURA_SUITES to run its cases"])
+    return [(tap, f"{build}: {name} {p.name}", [program, p], 240, env) for p in folders]
 
 
 def suites(build, env=None):
-    program = ROOT / build / "tests/smtp_cases"
-    if not program.exists() or program in STALE:
-        TALLY.add(f"smtp_cases ({build})", 0, 1, 0, 0, [f"{program.relative_to(ROOT)} was not built"])
-        return
-    folders = suite_folders()
-    if not folders:
-        TALLY.add(f"smtp_cases ({build})", 0, 0, 1, 0,
-                  [f"{SUITES} is not there: set GAPURA_SUITES to run its cases"])
-    together([(tap, f"{build}: smtp_cases {p.name}", [program, p], 240, env) for p in folders])
+    together([call for name, patterns in RUNNERS for call in suite_calls(build, name, patterns, env)])
 
 
 def step_suites():
