@@ -11,6 +11,7 @@
 
 #include "core/event.h"
 #include "courier/outs.h"
+#include "courier/recover.h"
 #include "courier/session.h"
 
 #define LINE_MAX_BYTES (1u << 20)
@@ -30,13 +31,21 @@ control_line(struct control_call *call)
 void
 control_end(struct control_call *call, int status, const char *fmt, ...)
 {
-    char text[1024];
+    char text[1400];
+    size_t done, of, at;
     va_list ap;
 
     va_start(ap, fmt);
     if (vsnprintf(text, sizeof text, fmt, ap) < 0)
         text[0] = '\0';
     va_end(ap);
+    if (recover_progress(call->c, &done, &of)) { /* what was told or changed is not all there is */
+        at = strlen(text);
+        str_fmt(text + at, sizeof text - at,
+                "%sreading the log: %zu of %zu segments; mail that is not read yet is not in this "
+                "answer, and is safe on disk",
+                at ? "; " : "", done, of);
+    }
     call->reply.end(call->reply.ctx, status, text);
 }
 

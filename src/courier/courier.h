@@ -36,9 +36,13 @@ int courier_create(struct courier **ret, const struct courier_links *, const str
 void courier_free(struct courier *);
 int courier_set_conf(struct courier *, const struct conf *, struct why *);
 void courier_set_gate(struct courier *, struct chan *gate);
-/* Reads everything on disk (all epochs but those in `live`), applies outcomes, opens delivery.
- * Delivery starts while bodies are still being indexed if `first` allows. 0 or negative. */
-int courier_recover(struct courier *, const uint32_t *live_epochs, unsigned nlive, struct why *);
+/* Begins to read what is on disk (all epochs but those in `live`), in slices beside the loop's
+ * other work. `opened` (may be NULL) is called once, from the loop: 0 when all that was said of
+ * mail so far is known and delivery is open, while the mail itself is still being read; negative
+ * if that cannot be read. Returns 0, or negative: then it is not called. */
+int courier_recover(struct courier *, const uint32_t *live_epochs, unsigned nlive,
+                    void (*opened)(void *ctx, int status, const struct why *why), void *ctx,
+                    struct why *);
 /* A writer's live stream: from now on it is tailed. A second call for the same stream finishes the
  * former epoch as recovery does. Takes the descriptors. */
 int courier_attach(struct courier *, uint16_t stream, uint32_t epoch, int share_fd, int wake_fd);

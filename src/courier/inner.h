@@ -33,6 +33,7 @@ struct sites;
 struct sessions;
 struct outs;
 struct compaction;
+struct recover;
 struct control_call;
 struct worker;
 
@@ -46,6 +47,7 @@ struct courier_tail { /* one live stream of another role */
     uint32_t epoch;
     uint16_t stream;
     bool caught_up; /* once: early outcomes of this epoch may go */
+    bool ended;     /* its writer was followed by another one before delivery opened */
 };
 
 struct courier_load { /* numbers for `top` and TELL_LOAD, over the last seconds */
@@ -97,9 +99,14 @@ struct courier {
     struct loop_timer wheel_timer, second_timer;
     struct loop_call plan_call, wheel_call;
     void (*after_crash)(struct courier *, uint32_t row); /* outcome_after_crash */
-    const uint32_t *live; /* epochs that are read later: during recovery only */
-    unsigned nlive;
-    bool recovering, recovered, stopping, freeing;
+    struct recover *recover;                             /* until all is read */
+    unsigned recover_steps; /* of a slice, for tests; 0: by time alone */
+    bool recovering;        /* our own dead epochs are being read: no row is opened */
+    bool opened;            /* they are read: delivery is open */
+    bool recovered;         /* everything is: the index is whole */
+    bool stopping, freeing;
+    void (*opened_fn)(void *ctx, int status, const struct why *why);
+    void *opened_ctx;
     void (*stopped)(void *ctx);
     void *stopped_ctx;
     struct loop_timer stop_timer;

@@ -1,14 +1,16 @@
 /*
  * courier/intake.c - records become rows: messages, copies, chunks, and what was said of them.
  *
- * Called by readers of dead epochs (courier/recover.c) and by live tails. While recovering, rows
- * that may go on stay ACTIVE ("pending") and are opened at the end, when all was read.
+ * Called by readers of dead epochs (courier/recover.c) and by live tails. While our own epochs are
+ * read, rows that may go on stay ACTIVE ("pending") and are opened at the end of that; later ones
+ * are opened as soon as all that was said of them is applied.
  */
 #include "courier/intake.h"
 
 #include "courier/intake_inner.h"
 #include "courier/letter.h"
 #include "courier/own.h"
+#include "courier/recover.h"
 #include "courier/scope.h"
 #include "mail/address.h"
 
@@ -163,6 +165,18 @@ intake_overflow(struct courier *c, const struct spool_envelope *env, uint32_t sl
                 spool_id_show(&env->id, text));
 }
 
+/* What our own log said of it before; false: it was copied elsewhere since. */
+static bool
+notes_refer(struct courier *c, uint32_t slot, const struct early_note *notes, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        segments_refer(&c->segments, notes[i].own, slot);
+        if (notes[i].kind == EARLY_COPIED)
+            return false;
+    }
+    return true;
+}
+
 static void
 intake_message(struct courier *c, uint32_t slot, const struct letter *l, uint64_t record,
                uint64_t body)
@@ -173,11 +187,8 @@ intake_message(struct courier *c, uint32_t slot, const struct letter *l, uint64_
     size_t n;
 
     notes = early_find(&c->early, env->id.epoch, env->id.seq, &n);
-    for (size_t i = 0; i < n; i++) {
-        segments_refer(&c->segments, notes[i].own, slot);
-        if (notes[i].kind == EARLY_COPIED)
-            return;
-    }
+    if (!notes_refer(c, slot, notes, n))
+        return;
     message = index_message_add(&c->index, env->id.epoch, env->id.seq);
     if (message == INDEX_NONE) {
         if (index_message_find(&c->index, env->id.epoch, env->id.seq) == INDEX_NONE)
@@ -193,6 +204,7 @@ intake_message(struct courier *c, uint32_t slot, const struct letter *l, uint64_
     c->load.taken++;
     for (size_t i = 0; i < n; i++)
         intake_note_apply(c, message, &notes[i]);
+    recover_count(c, index_message(&c->index, message)->open);
     if (index_message(&c->index, message)->open == 0)
         intake_message_over(c, message);
     else if (!c->recovering)
@@ -200,7 +212,7 @@ intake_message(struct courier *c, uint32_t slot, const struct letter *l, uint64_
 }
 
 /* A copy takes the place of the original with what was still open then. */
-static void
+static int
 intake_copy(struct courier *c, uint32_t slot, const struct letter *l, uint64_t record,
             uint64_t body)
 {
@@ -210,16 +222,18 @@ intake_copy(struct courier *c, uint32_t slot, const struct letter *l, uint64_t r
     if (message != INDEX_NONE) {
         segments_refer(&c->segments, slot, index_message(&c->index, message)->segment);
         intake_message_over(c, message);
-    } else if (intake_is_live(c, id->epoch)) {
+    }
+    if (intake_is_later(c, id->epoch)) {
         struct early_note note = {
-            .epoch = id->epoch, .seq = id->seq, .kind = EARLY_COPIED, .own = slot};
-        if (early_add(&c->early, &note) == 0)
-            segments_pin(&c->segments, slot);
+            .seq = id->seq, .ordinal = EARLY_ALL, .kind = EARLY_COPIED, .own = (uint16_t)slot};
+        int err = intake_note_keep(c, id->epoch, &note);
+        if (err < 0)
+            return err;
     }
     message = index_message_add(&c->index, id->epoch, id->seq);
     if (message == INDEX_NONE) {
         intake_overflow(c, &l->env, slot);
-        return;
+        return 0;
     }
     message_fill(c, index_message(&c->index, message), &l->env);
     message_place(c, message, slot, record, l->record.length, body, l->record.body_len);
@@ -227,20 +241,46 @@ intake_copy(struct courier *c, uint32_t slot, const struct letter *l, uint64_t r
         intake_chunks_set(c, message, &l->env);
     if (!rows_make(c, message, l))
         intake_overflow(c, &l->env, slot);
+    return 0;
 }
 
+/* Does a session have it, or an outcome under way? */
+static bool
+message_is_busy(const struct courier *c, uint32_t message)
+{
+    const struct index_message *m = index_message(&c->index, message);
+    const struct index_row *r;
+
+    if (m->pins > 0)
+        return true;
+    for (uint32_t row = m->rows; row != INDEX_NONE && !c->recovering; row = r->sibling) {
+        r = index_row(&c->index, row);
+        if (r->state == ROW_ACTIVE || r->state == ROW_SETTLING)
+            return true;
+    }
+    return false;
+}
+
+/* A reader leaves out what was voided, so that nothing is found here but by damage: then what is
+ * being sent already goes on (it was answered with 451, and SMTP leaves that doubt). */
 static void
 intake_void(struct courier *c, const struct spool_record *r)
 {
     struct spool_void v;
     uint32_t message;
+    uint64_t seq;
 
     if (spool_void_decode(r, &v) < 0)
         return;
-    while ((message = index_message_from(&c->index, v.epoch, v.first)) != INDEX_NONE) {
-        if (index_message(&c->index, message)->seq > v.last)
+    for (seq = v.first; seq <= v.last; seq++) {
+        message = index_message_from(&c->index, v.epoch, seq);
+        if (message == INDEX_NONE || index_message(&c->index, message)->seq > v.last)
             break;
-        intake_message_over(c, message);
+        seq = index_message(&c->index, message)->seq;
+        if (!message_is_busy(c, message))
+            intake_message_over(c, message);
+        if (seq == UINT64_MAX)
+            break;
     }
     intake_chunks_void(c, v.epoch, v.first, v.last);
 }
@@ -254,6 +294,7 @@ intake_record(void *ctx, const struct spool_place *place, const struct spool_rec
     uint32_t slot = segments_get(&c->segments, s, own);
     uint64_t body = r->body_len ? place->batch.offset + r->body_off : 0;
     struct letter l = {0};
+    int err = 0;
 
     if (slot == SEGMENT_NONE)
         return ERR_LIMIT;
@@ -269,7 +310,7 @@ intake_record(void *ctx, const struct spool_place *place, const struct spool_rec
         } else if (r->type == SPOOL_MESSAGE) {
             intake_message(c, slot, &l, place->loc.offset, body);
         } else {
-            intake_copy(c, slot, &l, place->loc.offset, body);
+            err = intake_copy(c, slot, &l, place->loc.offset, body);
         }
         break;
     case SPOOL_CHUNK:
@@ -277,7 +318,7 @@ intake_record(void *ctx, const struct spool_place *place, const struct spool_rec
         break;
     case SPOOL_INTENT:
     case SPOOL_OUTCOME:
-        intake_note(c, slot, r);
+        err = intake_note(c, slot, r);
         break;
     case SPOOL_VOID:
         intake_void(c, r);
@@ -288,7 +329,7 @@ intake_record(void *ctx, const struct spool_place *place, const struct spool_rec
     default: /* CHECKPOINT: none is written by this version */
         break;
     }
-    return 0;
+    return err;
 }
 
 static void

@@ -10,8 +10,6 @@
 /* For readers: ctx is the courier. */
 extern const struct spool_reader_ops intake_ops;
 
-/* Everything on disk but the epochs in `live`: messages first, then what was said of them. */
-int intake_recover(struct courier *, const uint32_t *live, unsigned nlive, struct why *);
 /* A tail has read all that was durable when it began. */
 void intake_caught_up(struct courier *, uint32_t epoch);
 /* All segments of that epoch are left. */

@@ -10,8 +10,9 @@
 /* intake.c: a pending row may go on. */
 void intake_row_open(struct courier *, uint32_t row);
 
-/* intake_note.c: intents and outcomes. */
-void intake_note(struct courier *, uint32_t slot, const struct spool_record *);
+/* intake_note.c: intents and outcomes. ERR_NOMEM: what was said is lost, delivery must not open. */
+int intake_note(struct courier *, uint32_t slot, const struct spool_record *);
+int intake_note_keep(struct courier *, uint32_t epoch, const struct early_note *);
 void intake_note_apply(struct courier *, uint32_t message, const struct early_note *);
 
 /* intake_chunk.c: segments that hold pieces of large bodies. */
@@ -22,7 +23,7 @@ void intake_chunks_drop(struct courier *, uint32_t epoch, uint64_t seq);
 void intake_chunks_void(struct courier *, uint32_t epoch, uint64_t first, uint64_t last);
 void intake_chunks_over(struct courier *, uint32_t epoch); /* uncommitted ones of a dead epoch */
 
-/* recover.c: is that stream's epoch still to be read from a tail? */
-bool intake_is_live(const struct courier *, uint32_t epoch);
+/* recover.c: are that epoch's messages still to be read, from segments or from a tail? */
+bool intake_is_later(const struct courier *, uint32_t epoch);
 
 #endif

@@ -56,7 +56,7 @@ intake_note_apply(struct courier *c, uint32_t message, const struct early_note *
 
     if (n->kind == EARLY_COPIED)
         return;
-    if (n->ordinal != UINT32_MAX) {
+    if (n->ordinal != EARLY_ALL) {
         row = index_row_find(&c->index, message, n->ordinal);
         if (row != INDEX_NONE)
             row_apply(c, row, n);
@@ -68,53 +68,64 @@ intake_note_apply(struct courier *c, uint32_t message, const struct early_note *
     }
 }
 
+int
+intake_note_keep(struct courier *c, uint32_t epoch, const struct early_note *note)
+{
+    int err = early_add(&c->early, epoch, note);
+
+    if (err == 0)
+        segments_pin(&c->segments, note->own);
+    return err;
+}
+
 /* Applies to the message if it is there, keeps it for later if it is still to come. */
-static void
+static int
 note_each(struct courier *c, const struct spool_id *id, struct early_note *note,
           struct str ordinals, uint32_t n)
 {
     uint32_t message = index_message_find(&c->index, id->epoch, id->seq);
-    bool later = message == INDEX_NONE && intake_is_live(c, id->epoch);
+    bool later = message == INDEX_NONE && intake_is_later(c, id->epoch);
+    int err = 0;
 
     if (message == INDEX_NONE && !later)
-        return;
+        return 0;
     if (!later)
         segments_refer(&c->segments, note->own, index_message(&c->index, message)->segment);
-    for (uint32_t i = 0; i < MAX(n, 1u); i++) {
-        note->ordinal = n ? spool_ordinal_at(ordinals, i) : UINT32_MAX;
-        if (!later)
+    for (uint32_t i = 0; err == 0 && i < MAX(n, 1u); i++) {
+        note->ordinal = n ? spool_ordinal_at(ordinals, i) : EARLY_ALL;
+        if (later)
+            err = intake_note_keep(c, id->epoch, note);
+        else
             intake_note_apply(c, message, note);
-        else if (early_add(&c->early, note) == 0)
-            segments_pin(&c->segments, note->own);
     }
     if (!later && index_message(&c->index, message)->open == 0)
         intake_message_over(c, message);
+    return err;
 }
 
-void
+int
 intake_note(struct courier *c, uint32_t slot, const struct spool_record *r)
 {
-    struct early_note note = {.own = slot};
+    struct early_note note = {.own = (uint16_t)slot};
     struct spool_outcome o;
     struct spool_intent i;
 
     if (r->type == SPOOL_INTENT && spool_intent_decode(r, &i) == 0) {
         note.kind = EARLY_INTENT;
-        note.epoch = i.id.epoch;
         note.seq = i.id.seq;
-        note_each(c, &i.id, &note, i.ordinals_wire, i.nordinals);
-    } else if (r->type == SPOOL_OUTCOME && spool_outcome_decode(r, &o) == 0) {
-        note.kind = EARLY_OUTCOME;
-        note.epoch = o.id.epoch;
-        note.seq = o.id.seq;
-        note.result = o.result;
-        note.attempts = (uint8_t)MIN(o.attempts, 255u);
-        note.due = o.result == SPOOL_HELD ? reasons_number(&c->reasons, o.text)
-                                          : courier_tick_of(c, o.due);
-        if (o.intent_open)
-            note.flags |= EARLY_F_CLOSES;
-        if (o.result == SPOOL_UNKNOWN && str_eq(o.text, STR(OUTCOME_CRASH_TEXT)))
-            note.flags |= EARLY_F_CRASH;
-        note_each(c, &o.id, &note, o.ordinals_wire, o.nordinals);
+        return note_each(c, &i.id, &note, i.ordinals_wire, i.nordinals);
     }
+    if (r->type != SPOOL_OUTCOME || spool_outcome_decode(r, &o) < 0)
+        return 0;
+    note.kind = EARLY_OUTCOME;
+    note.seq = o.id.seq;
+    note.result = o.result & 15u;
+    note.attempts = (uint8_t)MIN(o.attempts, 255u);
+    note.due =
+        o.result == SPOOL_HELD ? reasons_number(&c->reasons, o.text) : courier_tick_of(c, o.due);
+    if (o.intent_open)
+        note.flags |= EARLY_F_CLOSES;
+    if (o.result == SPOOL_UNKNOWN && str_eq(o.text, STR(OUTCOME_CRASH_TEXT)))
+        note.flags |= EARLY_F_CRASH;
+    return note_each(c, &o.id, &note, o.ordinals_wire, o.nordinals);
 }

@@ -92,7 +92,7 @@ log_read(struct courier *c, const struct segment *g, uint64_t offset, void *dst,
     *ret_ring = share && spool_share_copy(share, pos, dst, n) == 0;
     if (*ret_ring)
         return 0;
-    w = g->left && n <= LETTER_WINDOW / 4 ? window_at(c, g, offset, n) : NULL;
+    w = (g->left || g->dead) && n <= LETTER_WINDOW / 4 ? window_at(c, g, offset, n) : NULL;
     if (!w)
         return spool_files_read(c->files, &loc, g->s.generation, dst, n);
     memcpy(dst, w->p + (offset - w->at), n);

@@ -1,58 +1,174 @@
 /*
- * courier/recover.c - the start: everything that dead writers left, then delivery opens.
+ * courier/recover.c - the start: what dead writers left becomes the index, while delivery goes on.
  *
- * Called by courier.c once. Message streams are read before the courier's own, since those speak
- * of them; streams that are still written come later from their tails (courier/early.h).
+ * Called by service.c once, then from the loop, a slice at a time. Our own dead epochs come first:
+ * they are small, and what they say of messages that are still to be read is kept in
+ * courier/early.h. When all of them are read delivery opens, with the suspensions that are in
+ * force; then the message streams follow, oldest epoch first, and each message is opened as it is
+ * read, with what was said of it applied. Streams that are still written come from their tails
+ * (courier/service.c).
+ *
+ * Never opens a row before all of our own dead epochs were read, never lets a dead epoch's segment
+ * go before that epoch was read whole. Epochs only grow: one that is younger than ours is being
+ * written, told of or not, and is never read as dead.
  */
+#include "courier/recover.h"
+
 #include "courier/intake_inner.h"
 #include "courier/scope.h"
 
-bool
-intake_is_live(const struct courier *c, uint32_t epoch)
+#define SLICE (20 * NS_PER_MS) /* reading before the loop's other work gets its turn */
+
+enum phase { PHASE_OWN, PHASE_MESSAGES };
+
+struct recover {
+    struct courier *c;
+    struct recover_told told;
+    struct spool_listing all;
+    struct spool_reader_ops ops; /* intake's; segments are left when their epoch is over */
+    uint32_t *live;              /* epochs that are read from tails */
+    unsigned nlive;
+    enum phase phase;
+    size_t at, n; /* the epoch being read: items of the listing */
+    struct spool_epoch *epoch;
+    size_t total, done;     /* segments of dead epochs; of epochs that were read whole */
+    unsigned failed;        /* epochs that could not be read */
+    uint64_t began, opened; /* mono */
+    uint64_t messages, rcpts;
+    struct loop_call call;
+};
+
+static bool
+is_own(const struct spool_segment *s)
 {
-    for (unsigned i = 0; i < c->nlive; i++) {
-        if (c->live[i] == epoch)
+    return s->stream >> 8 == SPOOL_STREAM_COURIER;
+}
+
+static bool
+epoch_is_live(const struct recover *r, uint32_t epoch)
+{
+    const struct courier *c = r->c;
+
+    for (unsigned i = 0; i < r->nlive; i++) {
+        if (r->live[i] == epoch)
             return true;
     }
-    for (unsigned i = 0; c->recovering && i < COURIER_TAILS; i++) {
+    for (unsigned i = 0; i < COURIER_TAILS; i++) {
         if (c->tails[i].tail && c->tails[i].epoch == epoch)
             return true;
     }
     return false;
 }
 
-static int
-recover_pass(struct courier *c, const struct spool_listing *all, bool own, struct why *why)
+/* First item of the listing of that epoch or a later one. */
+static size_t
+epoch_item(const struct recover *r, uint32_t epoch)
 {
-    size_t n;
-    int err;
+    size_t lo = 0, hi = r->all.n;
 
-    for (size_t at = 0; at < all->n; at += n) {
-        const struct spool_segment *s = &all->items[at];
-        for (n = 1; at + n < all->n && s[n].epoch == s->epoch; n++)
-            ;
-        /* Epochs only grow: one that is younger than ours is being written, told of or not. */
-        if ((s->stream >> 8 == SPOOL_STREAM_COURIER) != own || s->epoch >= c->own_epoch ||
-            intake_is_live(c, s->epoch))
-            continue;
-        for (size_t i = 0; i < n; i++) {
-            if (segments_get(&c->segments, &s[i], own) == SEGMENT_NONE)
-                return why_set(why, ERR_LIMIT, "more than %u segments in the spool", SEGMENTS_MAX);
-        }
-        err = spool_epoch_read(c->links.spool_dir, s, n, NULL, &intake_ops, c);
-        if (err < 0)
-            return why_set(why, err,
-                           "epoch %u of the spool cannot be read: %s; nothing was delivered and "
-                           "nothing is lost: mend what is named and start again",
-                           s->epoch, err_text(err));
-        intake_chunks_over(c, s->epoch);
+    while (lo < hi) {
+        size_t mid = lo + (hi - lo) / 2;
+        if (r->all.items[mid].epoch < epoch)
+            lo = mid + 1;
+        else
+            hi = mid;
     }
+    return lo;
+}
+
+bool
+intake_is_later(const struct courier *c, uint32_t epoch)
+{
+    const struct recover *r = c->recover;
+    size_t at;
+
+    if (!r || r->phase != PHASE_OWN)
+        return false;
+    at = epoch_item(r, epoch);
+    if (at < r->all.n && r->all.items[at].epoch == epoch && !is_own(&r->all.items[at]))
+        return true;
+    return epoch_is_live(r, epoch);
+}
+
+/* --- the listing --- */
+
+/* Leaves only what dead writers left; their segments are known from now on, since records of one
+ * may speak of any other. */
+static int
+listing_take(struct recover *r, struct why *why)
+{
+    struct courier *c = r->c;
+    size_t kept = 0;
+    uint32_t slot;
+
+    for (size_t i = 0; i < r->all.n; i++) {
+        struct spool_segment s = r->all.items[i];
+        if (s.epoch >= c->own_epoch || epoch_is_live(r, s.epoch))
+            continue;
+        slot = segments_get(&c->segments, &s, is_own(&s));
+        if (slot == SEGMENT_NONE)
+            return why_set(why, ERR_LIMIT, "more than %u segments in the spool", SEGMENTS_MAX);
+        segments_at(&c->segments, slot)->dead = true;
+        r->all.items[kept++] = s;
+    }
+    r->all.n = r->total = kept;
     return 0;
+}
+
+/* The next epoch of the phase becomes [at, at + n); false: there is none. */
+static bool
+epoch_next(struct recover *r)
+{
+    const struct spool_segment *items = r->all.items;
+
+    for (r->at += r->n; r->at < r->all.n; r->at += r->n) {
+        for (r->n = 1; r->at + r->n < r->all.n; r->n++) {
+            if (items[r->at + r->n].epoch != items[r->at].epoch)
+                break;
+        }
+        if (is_own(&items[r->at]) == (r->phase == PHASE_OWN))
+            return true;
+    }
+    return false;
+}
+
+/* --- the end of an epoch, of a phase --- */
+
+/* What cannot be read now stays as it is: neither it nor what we noted of it may be recycled. */
+static void
+epoch_keep(struct recover *r, int err)
+{
+    struct segments *segments = &r->c->segments;
+    const struct spool_segment *items = r->all.items + r->at;
+
+    for (size_t i = 0; i < r->n; i++) {
+        uint32_t slot = segments_find(segments, items[i].number, items[i].generation);
+        if (slot != SEGMENT_NONE)
+            segments_pin(segments, slot);
+    }
+    r->failed++;
+    event_alarm("epoch %u of the log cannot be read to its end: %s; what was not read is kept on "
+                "disk and is not delivered, all other mail is: mend the disk, then restart. The "
+                "first of its files is seg/%08llu.seg",
+                items->epoch, err_text(err), (unsigned long long)items->number);
+}
+
+static void
+own_segments_left(struct recover *r)
+{
+    struct courier *c = r->c;
+
+    for (size_t i = 0; i < r->all.n; i++) {
+        const struct spool_segment *s = &r->all.items[i];
+        uint32_t slot = segments_find(&c->segments, s->number, s->generation);
+        if (is_own(s) && slot != SEGMENT_NONE)
+            segments_left(&c->segments, slot);
+    }
 }
 
 /* Rows are in the order that their messages were read: oldest first. */
 static void
-recover_open(struct courier *c)
+rows_open_all(struct courier *c)
 {
     uint32_t n = c->index.rows.next;
 
@@ -62,47 +178,209 @@ recover_open(struct courier *c)
     }
 }
 
-int
-intake_recover(struct courier *c, const uint32_t *live, unsigned nlive, struct why *why)
+/* All that was ever said is known. */
+static void
+recover_open(struct recover *r)
 {
-    struct spool_listing all = {0};
-    int err = spool_list(c->links.spool_dir, NULL, &all, why);
+    struct courier *c = r->c;
+    char took[32];
 
-    if (err < 0)
-        return err;
-    if (all.unreadable > 0)
-        event_alarm("%zu segment files have a damaged header and were set aside: %s; what they "
-                    "hold is not delivered, the files are kept",
-                    (size_t)all.unreadable, why ? why->text : "");
-    c->recovering = true;
-    c->live = live;
-    c->nlive = nlive;
-    err = recover_pass(c, &all, false, why);
-    if (err == 0)
-        err = recover_pass(c, &all, true, why);
-    spool_listing_done(&all);
+    r->opened = clock_mono();
+    if (r->done < r->total)
+        event_notice("delivery opens: what became of mail so far is read in %s (%zu notes on mail "
+                     "that follows); reading %zu segments of mail beside it",
+                     str_show_duration(r->opened - r->began, took), early_count(&c->early),
+                     r->total - r->done);
+    r->phase = PHASE_MESSAGES;
+    r->at = r->n = 0;
+    r->messages += c->index.messages.count;
+    r->rcpts += c->index.rows.count;
     c->recovering = false;
-    c->live = NULL;
-    c->nlive = 0;
-    if (err < 0)
-        return err;
+    own_segments_left(r);
     scopes_settle(c);
-    recover_open(c);
-    return 0;
+    rows_open_all(c);
+    r->told.opened(r->told.ctx, 0, NULL);
 }
 
 static void
-unpin(void *ctx, uint32_t own)
+recover_end(struct recover *r)
 {
-    struct courier *c = ctx;
+    struct courier *c = r->c;
+    char took[32];
 
-    segments_unpin(&c->segments, own);
+    event_notice("the queue is read%s: %llu messages for %llu recipients in %s",
+                 r->failed ? " but for what an Alarm named" : "", (unsigned long long)r->messages,
+                 (unsigned long long)r->rcpts, str_show_duration(clock_mono() - r->began, took));
+    c->recovered = true;
+    recover_free(c);
 }
+
+void
+recover_count(struct courier *c, uint32_t rcpts)
+{
+    if (!c->recover || c->recovering || !c->recover->epoch)
+        return;
+    c->recover->messages++;
+    c->recover->rcpts += rcpts;
+}
+
+/* --- steps --- */
+
+static void
+epoch_end(struct recover *r)
+{
+    struct courier *c = r->c;
+    uint32_t epoch = r->all.items[r->at].epoch;
+
+    spool_epoch_close(r->epoch);
+    r->epoch = NULL;
+    r->done += r->n;
+    if (r->phase == PHASE_OWN)
+        intake_chunks_over(c, epoch);
+    else
+        intake_epoch_over(c, epoch);
+}
+
+/* A batch or less. 1: there is more, 0: all is read, negative: delivery cannot open. */
+static int
+recover_step(struct recover *r)
+{
+    struct courier *c = r->c;
+    int got;
+
+    if (!r->epoch && !epoch_next(r)) {
+        if (r->phase == PHASE_MESSAGES)
+            return 0;
+        recover_open(r);
+        return 1;
+    }
+    got = r->epoch ? 0
+                   : spool_epoch_open(&r->epoch, c->links.spool_dir, r->all.items + r->at, r->n,
+                                      NULL, &r->ops, c);
+    if (got == 0)
+        got = spool_epoch_step(r->epoch);
+    if (got == 1)
+        return 1;
+    if (got == 0) {
+        epoch_end(r);
+        return 1;
+    }
+    if (r->phase == PHASE_OWN)
+        return got;
+    epoch_keep(r, got);
+    spool_epoch_close(r->epoch);
+    r->epoch = NULL;
+    r->done += r->n;
+    return 1;
+}
+
+static void
+recover_fail(struct recover *r, int err)
+{
+    struct courier *c = r->c;
+    struct recover_told told = r->told;
+    struct why why = {{0}};
+
+    why_set(&why, err,
+            "epoch %u of the spool cannot be read: %s; nothing was delivered and nothing is lost: "
+            "mend what is named and start again",
+            r->all.items[r->at].epoch, err_text(err));
+    recover_free(c);
+    told.opened(told.ctx, err, &why);
+}
+
+static void
+recover_run(void *courier)
+{
+    struct courier *c = courier;
+    struct recover *r = c->recover;
+    uint64_t until = clock_mono() + SLICE;
+    unsigned steps = 0;
+    int got;
+
+    if (c->stopping)
+        return;
+    do {
+        got = recover_step(r);
+    } while (got == 1 && clock_mono() < until && ++steps != c->recover_steps);
+    if (got == 1)
+        loop_defer_next(c->loop, &r->call);
+    else if (got == 0)
+        recover_end(r);
+    else
+        recover_fail(r, got);
+}
+
+int
+recover_begin(struct courier *c, const uint32_t *live, unsigned nlive,
+              const struct recover_told *told, struct why *why)
+{
+    struct recover *r = calloc(1, sizeof *r);
+    int err;
+
+    if (!r)
+        return why_set(why, ERR_NOMEM, "no memory");
+    c->recover = r;
+    *r = (struct recover){.c = c,
+                          .told = *told,
+                          .ops = intake_ops,
+                          .nlive = nlive,
+                          .began = clock_mono(),
+                          .call = {.fn = recover_run, .ctx = c}};
+    r->ops.segment_end = NULL;
+    r->live = calloc(nlive + 1, sizeof *r->live);
+    if (r->live && nlive > 0)
+        memcpy(r->live, live, nlive * sizeof *live);
+    err = r->live ? spool_list(c->links.spool_dir, NULL, &r->all, why) : ERR_NOMEM;
+    if (err == 0 && r->all.unreadable > 0)
+        event_alarm("%zu segment files have a damaged header and were set aside: %s; what they "
+                    "hold is not delivered, the files are kept",
+                    r->all.unreadable, why ? why->text : "");
+    if (err == 0)
+        err = listing_take(r, why);
+    if (err < 0) {
+        recover_free(c);
+        return err;
+    }
+    event_notice("reading the log: %zu segments", r->total);
+    c->recovering = true;
+    loop_defer(c->loop, &r->call);
+    return 0;
+}
+
+void
+recover_free(struct courier *c)
+{
+    struct recover *r = c->recover;
+
+    if (!r)
+        return;
+    c->recover = NULL;
+    loop_call_cancel(c->loop, &r->call);
+    spool_epoch_close(r->epoch);
+    spool_listing_done(&r->all);
+    free(r->live);
+    free(r);
+}
+
+bool
+recover_progress(const struct courier *c, size_t *ret_read, size_t *ret_of)
+{
+    const struct recover *r = c->recover;
+
+    if (!r)
+        return false;
+    *ret_read = r->done + (r->epoch ? spool_epoch_at(r->epoch) : 0);
+    *ret_of = r->total;
+    return true;
+}
+
+/* --- epochs that end later --- */
 
 void
 intake_caught_up(struct courier *c, uint32_t epoch)
 {
-    early_drop(&c->early, epoch, unpin, c);
+    early_drop(&c->early, epoch);
 }
 
 void

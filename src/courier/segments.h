@@ -27,7 +27,8 @@ struct segment {
     uint32_t pins;       /* things that must not lose it now */
     uint32_t next;       /* of the hash chain */
     bool used, left;
-    bool own; /* of the courier's stream */
+    bool own;  /* of the courier's stream */
+    bool dead; /* its writer was gone when we started: the bytes do not change */
     bool compacting;
     uint64_t *refs; /* own: bit per slot that its records speak of */
     uint32_t nrefs; /* bits set */

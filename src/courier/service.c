@@ -14,6 +14,7 @@
 #include "courier/intake.h"
 #include "courier/outcome.h"
 #include "courier/outs.h"
+#include "courier/recover.h"
 #include "courier/scope.h"
 #include "courier/session.h"
 #include "courier/session_plan.h"
@@ -110,6 +111,14 @@ tell_free(void *ctx, uint64_t number, uint64_t generation)
     buf_done(&b);
 }
 
+static void
+note_dropped(void *ctx, uint32_t own)
+{
+    struct courier *c = ctx;
+
+    segments_unpin(&c->segments, own);
+}
+
 /* --- made and ended --- */
 
 static void
@@ -156,6 +165,7 @@ courier_create(struct courier **ret, const struct courier_links *links, const st
     c->index.lane_changed = dest_lane_changed;
     c->index.ctx = c;
     segments_init(&c->segments);
+    early_init(&c->early, note_dropped, c);
     reasons_init(&c->reasons);
     c->segments.free = tell_free;
     c->segments.ctx = c;
@@ -224,6 +234,7 @@ courier_free(struct courier *c)
     loop_timer_stop(&c->stop_timer);
     loop_call_cancel(c->loop, &c->plan_call);
     loop_call_cancel(c->loop, &c->wheel_call);
+    recover_free(c);
     for (unsigned i = 0; i < COURIER_TAILS; i++)
         tail_close(&c->tails[i]);
     c->index.lane_changed = NULL;
@@ -272,26 +283,6 @@ courier_set_gate(struct courier *c, struct chan *gate)
     callouts_tell_all(c);
 }
 
-int
-courier_recover(struct courier *c, const uint32_t *live_epochs, unsigned nlive, struct why *why)
-{
-    uint64_t began = clock_mono();
-    int err = intake_recover(c, live_epochs, nlive, why);
-    char took[32];
-
-    if (err < 0)
-        return err;
-    c->recovered = true;
-    for (unsigned i = 0; i < COURIER_TAILS; i++) {
-        if (c->tails[i].tail)
-            loop_defer(c->loop, &c->tails[i].again);
-    }
-    courier_wheel_soon(c);
-    event_notice("the queue is read: %u messages for %u recipients in %s", c->index.messages.count,
-                 c->index.rows.count, str_show_duration(clock_mono() - began, took));
-    return 0;
-}
-
 /* --- tails --- */
 
 static void
@@ -300,7 +291,7 @@ tail_run(void *ctx)
     struct courier_tail *t = ctx;
     int got;
 
-    if (!t->c->recovered) /* what was said of its messages comes first */
+    if (!t->c->opened) /* what was said of its messages comes first */
         return;
     got = spool_tail_run(t->tail, TAIL_BATCHES);
     if (got < 0) {
@@ -349,8 +340,12 @@ courier_attach(struct courier *c, uint16_t stream, uint32_t epoch, int share_fd,
     int err;
 
     for (unsigned i = 0; i < COURIER_TAILS; i++) {
-        if (c->tails[i].tail && c->tails[i].stream == stream)
+        if (!c->tails[i].tail || c->tails[i].stream != stream || c->tails[i].ended)
+            continue;
+        if (c->opened)
             tail_finish(&c->tails[i]);
+        else /* what was said of its messages comes first */
+            c->tails[i].ended = true;
     }
     for (unsigned i = 0; i < COURIER_TAILS && !t; i++)
         t = c->tails[i].tail ? NULL : &c->tails[i];
@@ -376,6 +371,37 @@ courier_attach(struct courier *c, uint16_t stream, uint32_t epoch, int share_fd,
     }
     loop_defer(c->loop, &t->again);
     return 0;
+}
+
+/* --- the start --- */
+
+static void
+delivery_opened(void *ctx, int status, const struct why *why)
+{
+    struct courier *c = ctx;
+
+    c->opened = status == 0;
+    for (unsigned i = 0; i < COURIER_TAILS && c->opened; i++) {
+        if (c->tails[i].tail && c->tails[i].ended)
+            tail_finish(&c->tails[i]);
+        else if (c->tails[i].tail)
+            loop_defer(c->loop, &c->tails[i].again);
+    }
+    courier_wheel_soon(c);
+    if (c->opened_fn)
+        c->opened_fn(c->opened_ctx, status, why);
+}
+
+int
+courier_recover(struct courier *c, const uint32_t *live_epochs, unsigned nlive,
+                void (*opened)(void *ctx, int status, const struct why *why), void *ctx,
+                struct why *why)
+{
+    struct recover_told told = {delivery_opened, c};
+
+    c->opened_fn = opened;
+    c->opened_ctx = ctx;
+    return recover_begin(c, live_epochs, nlive, &told, why);
 }
 
 /* --- messages --- */

@@ -28,11 +28,25 @@ struct courier_role {
     uint16_t share_stream;
     uint32_t share_epoch;
     int share_fd, wake_fd;
-    bool opened, fenced, gate_known, recovered;
+    bool opened, fenced, gate_known, recovered, open;
     uint32_t live[64]; /* epochs that are followed, not recovered: ours, and gates' so far */
     unsigned nlive;
     struct sandbox_paths paths;
 };
+
+static void
+delivery_open(void *ctx, int status, const struct why *why)
+{
+    struct courier_role *c = ctx;
+    if (status) {
+        event_alarm("the log cannot be read: %s. Nothing was changed in it; delivery waits and is "
+                    "tried again.",
+                    why && why->text[0] ? why->text : err_text(status));
+        role_exit(c->role, 1);
+    }
+    c->open = true;
+    role_ready(c->role);
+}
 
 /* Recovery must know which epochs are still being written: it waits until each gate has told its
  * share, or is gone. */
@@ -44,14 +58,9 @@ recover_if_ready(struct courier_role *c)
     if (c->recovered || !c->opened || !c->fenced || (role_has(r, ROLE_GATE) && !c->gate_known))
         return;
     c->recovered = true;
-    int rc = courier_recover(c->courier, c->live, c->nlive, &why);
-    if (rc) {
-        event_alarm("the log cannot be read: %s. Nothing was changed in it; delivery waits and is "
-                    "tried again.",
-                    why.text[0] ? why.text : err_text(rc));
-        role_exit(r, 1);
-    }
-    role_ready(r);
+    int rc = courier_recover(c->courier, c->live, c->nlive, delivery_open, c, &why);
+    if (rc)
+        delivery_open(c, rc, &why);
 }
 
 /* Follows the stream whose two descriptors are there, once the courier is open. */
@@ -285,7 +294,7 @@ courier_role_verb(struct role *r, struct ctl_call *call, struct str verb, struct
 {
     struct courier_role *c = r->self;
     struct courier_reply reply = {reply_line, reply_end, call, reply_full, reply_gone};
-    if (!c->courier || !c->recovered)
+    if (!c->courier || !c->open)
         ctl_call_end(call, 1, "the courier is reading the log; try again in a moment");
     else if (!courier_verb(c->courier, verb, args, &reply))
         ctl_call_end(call, 1, "the courier does not know this verb");

@@ -243,43 +243,58 @@ enum bodies {                 /* what a last batch with a bad body means */
               BODIES_DAMAGED, /* something came after it */
 };
 
-/* Tells the batches of the open segment with a position below `limit`. */
-static int
-segment_tell(struct reading *r, uint64_t offset, uint64_t limit, enum bodies bodies,
-             uint64_t *ret_end)
-{
-    uint64_t last = 0, end = offset;
-    int got, err = 0;
+/* Where the reading of one segment stands. */
+struct part {
+    uint64_t end;   /* behind the batch told last */
+    uint64_t limit; /* told are batches with a position below it */
+    uint64_t last;  /* offset of the batch whose bodies must be checked; 0: none */
+    bool searched;  /* there is nothing valid behind `last` */
+    enum bodies bodies;
+};
 
-    if (bodies != BODIES_SYNCED)
-        last = last_batch(&r->w, offset, &err);
-    if (err < 0)
-        return err;
-    for (;;) {
-        got = walk_try(&r->w, end);
-        if (got == 0) {
-            got = walk_find(&r->w, end);
-            if (got == 1 && r->w.batch.position < limit)
-                damage_note(r, end, r->w.at);
-        }
-        if (got <= 0)
-            break;
-        if (r->w.batch.position >= limit)
-            break; /* failed, and voided in the segment that set the limit */
-        if (r->w.at == last) {
-            got = walk_bodies(&r->w);
-            if (got == 0 && bodies == BODIES_DAMAGED)
-                damage_note(r, r->w.at, r->w.at + r->w.batch.length);
-            if (got <= 0)
-                break;
-        }
-        end = r->w.at + r->w.batch.length;
-        got = batch_tell(r);
-        if (got < 0)
-            break;
+static int
+part_begin(struct reading *r, struct part *p, uint64_t offset, uint64_t limit, enum bodies bodies)
+{
+    int err = 0;
+
+    *p = (struct part){.end = offset, .limit = limit, .bodies = bodies};
+    if (bodies == BODIES_SYNCED)
+        return 0;
+    p->last = last_batch(&r->w, offset, &err);
+    p->searched = true;
+    return err;
+}
+
+/* Tells the next batch of the open segment: 1, 0 if there is none, negative. */
+static int
+part_step(struct reading *r, struct part *p)
+{
+    int got;
+
+    if (p->searched && p->end > p->last)
+        return 0;
+    got = walk_try(&r->w, p->end);
+    if (got == 0) {
+        got = walk_find(&r->w, p->end);
+        if (got == 1 && r->w.batch.position < p->limit)
+            damage_note(r, p->end, r->w.at);
     }
-    *ret_end = end;
-    return got < 0 ? got : 0;
+    if (got <= 0)
+        return got;
+    if (r->w.batch.position >= p->limit)
+        return 0; /* failed, and voided in the segment that set the limit */
+    if (r->w.at == p->last) {
+        got = walk_bodies(&r->w);
+        if (got == 0 && p->bodies == BODIES_DAMAGED)
+            damage_note(r, r->w.at, r->w.at + r->w.batch.length);
+        if (got <= 0)
+            return got;
+    }
+    p->end = r->w.at + r->w.batch.length;
+    if (p->end < r->w.s.size)
+        walk_ahead(&r->w, p->end);
+    got = batch_tell(r);
+    return got < 0 ? got : 1;
 }
 
 int
@@ -288,7 +303,7 @@ spool_segment_read(const char *dir, const struct spool_segment *s, uint64_t offs
                    uint64_t *ret_end)
 {
     struct reading r;
-    uint64_t end = offset;
+    struct part p = {0};
     int err, segdir = walk_segdir(dir);
 
     if (segdir < 0)
@@ -296,72 +311,184 @@ spool_segment_read(const char *dir, const struct spool_segment *s, uint64_t offs
     reading_init(&r, io, ops, ctx);
     err = walk_open(&r.w, segdir, s);
     if (err == 0)
-        err = segment_tell(&r, offset, UINT64_MAX, last ? BODIES_TORN : BODIES_DAMAGED, &end);
+        err = part_begin(&r, &p, offset, UINT64_MAX, last ? BODIES_TORN : BODIES_DAMAGED);
+    while (err == 0 && (err = part_step(&r, &p)) == 1)
+        err = 0;
     if (err == 0) {
         damage_tell(&r, false);
         if (ops->segment_end)
             ops->segment_end(ctx, &r.w.s);
-        *ret_end = end;
+        *ret_end = p.end;
     }
     walk_done(&r.w);
     fd_close(&segdir);
     return err;
 }
 
-/* Where each segment begins in the epoch, NO_BATCH for one that holds none. */
-static int
-segment_starts(struct walk *w, int segdir, const struct spool_segment *s, size_t n,
-               uint64_t *starts)
+/* --- an epoch, step by step --- */
+
+struct spool_epoch {
+    int segdir;
+    struct reading r;
+    struct epoch_range range;
+    struct spool_segment *segments;
+    uint64_t *starts; /* where each begins in the epoch; NO_BATCH for one that holds none */
+    size_t n, known;  /* segments; of those, how many starts are known */
+    size_t at;        /* the segment being read */
+    bool open;        /* it is: part says how far */
+    struct part part;
+    size_t next; /* the next one that holds a batch; n: none */
+};
+
+void
+spool_epoch_close(struct spool_epoch *e)
 {
-    for (size_t i = 0; i < n; i++) {
-        int got = walk_open(w, segdir, &s[i]);
-        starts[i] = NO_BATCH;
-        if (got == ERR_NOTFOUND || got == ERR_STALE)
-            continue; /* freed since it was listed */
-        if (got == 0)
-            got = walk_find(w, SPOOL_UNIT);
-        if (got < 0)
-            return got;
-        if (got == 1)
-            starts[i] = w->base + SPOOL_UNIT;
+    if (!e)
+        return;
+    walk_done(&e->r.w);
+    fd_close(&e->segdir);
+    free(e->segments);
+    free(e->starts);
+    free(e);
+}
+
+static int
+epoch_open(struct spool_epoch **ret, const char *dir, const struct spool_segment *segments,
+           size_t n, const struct epoch_range *range, const struct spool_io *io,
+           const struct spool_reader_ops *ops, void *ctx)
+{
+    struct spool_epoch *e = calloc(1, sizeof *e);
+    int err;
+
+    if (!e)
+        return ERR_NOMEM;
+    reading_init(&e->r, io, ops, ctx);
+    e->range = *range;
+    e->n = n;
+    e->segments = calloc(n + 1, sizeof *e->segments);
+    e->starts = calloc(n + 1, sizeof *e->starts);
+    e->segdir = walk_segdir(dir);
+    if (e->segdir < 0 || !e->segments || !e->starts) {
+        err = e->segdir < 0 ? e->segdir : ERR_NOMEM;
+        spool_epoch_close(e);
+        return err;
     }
+    if (n > 0)
+        memcpy(e->segments, segments, n * sizeof *segments);
+    *ret = e;
     return 0;
 }
 
-/* Segment i of an epoch, with what the later ones tell about it. */
-static int
-epoch_segment(struct reading *r, int segdir, const struct spool_segment *s, size_t n, size_t i,
-              const uint64_t *starts, struct epoch_range *range)
+int
+spool_epoch_open(struct spool_epoch **ret, const char *dir, const struct spool_segment *segments,
+                 size_t n, const struct spool_io *io, const struct spool_reader_ops *ops, void *ctx)
 {
-    uint64_t limit = range->below, end = SPOOL_UNIT, reached;
-    bool synced = range->below != UINT64_MAX, left = false;
-    size_t next = i + 1;
+    return epoch_open(ret, dir, segments, n, &(struct epoch_range){.below = UINT64_MAX}, io, ops,
+                      ctx);
+}
+
+/* All starts are known before the first batch is told: a later segment says how far an earlier one
+ * was durable. */
+static int
+epoch_start(struct spool_epoch *e, size_t i)
+{
+    struct walk *w = &e->r.w;
+    int got = walk_open(w, e->segdir, &e->segments[i]);
+
+    e->starts[i] = NO_BATCH;
+    if (got == ERR_NOTFOUND || got == ERR_STALE)
+        return 0; /* freed since it was listed */
+    if (got == 0)
+        got = walk_try(w, SPOOL_UNIT);
+    if (got == 0)
+        got = walk_find(w, SPOOL_UNIT);
+    if (got == 1)
+        e->starts[i] = w->base + SPOOL_UNIT;
+    return got < 0 ? got : 0;
+}
+
+/* Opens the present segment, with what the later ones tell about it. 1: there is a part to read,
+ * 0: there is not, negative. */
+static int
+epoch_enter(struct spool_epoch *e)
+{
+    const struct spool_segment *s = &e->segments[e->at];
+    uint64_t start = e->starts[e->at], limit = e->range.below, from = SPOOL_UNIT;
+    bool synced = limit != UINT64_MAX;
     int err;
 
-    while (next < n && (starts[next] == NO_BATCH || starts[next] > range->below))
-        next++;
-    if (next < n) {
-        limit = starts[next];
-        synced = left = true;
+    for (e->next = e->at + 1; e->next < e->n; e->next++) {
+        if (e->starts[e->next] != NO_BATCH && e->starts[e->next] <= e->range.below)
+            break;
     }
-    if (limit <= range->from && left)
-        return 0;
-    err = walk_open(&r->w, segdir, &s[i]);
+    if (e->next < e->n) {
+        limit = e->starts[e->next];
+        synced = true;
+        if (limit <= e->range.from)
+            return 0;
+    }
+    err = walk_open(&e->r.w, e->segdir, s);
     if (err == ERR_NOTFOUND || err == ERR_STALE)
         return 0;
-    if (err == 0 && starts[i] != NO_BATCH && starts[i] < limit) {
-        if (range->from > starts[i])
-            end += range->from - starts[i];
-        err = segment_tell(r, end, limit, synced ? BODIES_SYNCED : BODIES_TORN, &end);
-        reached = starts[i] + (end - SPOOL_UNIT);
-        if (err == 0 && left && s[next].seq == s[i].seq + 1 && reached < limit)
-            damage_note(r, end, end + MIN(limit - reached, s[i].size - end));
-        range->has_open = !left;
-        range->open = s[i];
+    if (err < 0)
+        return err;
+    e->part = (struct part){.limit = 0};
+    if (start != NO_BATCH && start < limit) {
+        if (e->range.from > start)
+            from += e->range.from - start;
+        err = part_begin(&e->r, &e->part, from, limit, synced ? BODIES_SYNCED : BODIES_TORN);
+        e->range.has_open = e->next == e->n;
+        e->range.open = *s;
     }
-    if (err == 0 && (left || !range->live) && r->ops->segment_end)
-        r->ops->segment_end(r->ctx, &r->w.s);
-    return err;
+    return err < 0 ? err : 1;
+}
+
+/* The present segment is read. */
+static void
+epoch_leave(struct spool_epoch *e)
+{
+    const struct spool_segment *s = &e->segments[e->at];
+    bool left = e->next < e->n;
+    uint64_t end = e->part.end, reached = e->starts[e->at] + (end - SPOOL_UNIT);
+
+    if (e->part.limit && left && e->segments[e->next].seq == s->seq + 1 && reached < e->part.limit)
+        damage_note(&e->r, end, end + MIN(e->part.limit - reached, s->size - end));
+    if ((left || !e->range.live) && e->r.ops->segment_end)
+        e->r.ops->segment_end(e->r.ctx, &e->r.w.s);
+}
+
+int
+spool_epoch_step(struct spool_epoch *e)
+{
+    int got;
+
+    if (e->known < e->n) {
+        got = epoch_start(e, e->known++);
+        return got < 0 ? got : 1;
+    }
+    if (e->at == e->n) {
+        damage_tell(&e->r, false);
+        return 0;
+    }
+    got = e->open ? 1 : epoch_enter(e);
+    if (got < 0)
+        return got;
+    if (got == 1) {
+        e->open = true;
+        got = e->part.limit ? part_step(&e->r, &e->part) : 0;
+        if (got < 0 || got == 1)
+            return got;
+        epoch_leave(e);
+    }
+    e->open = false;
+    e->at++;
+    return 1;
+}
+
+size_t
+spool_epoch_at(const struct spool_epoch *e)
+{
+    return e->at;
 }
 
 int
@@ -369,23 +496,17 @@ epoch_read_range(const char *dir, const struct spool_segment *segments, size_t n
                  struct epoch_range *range, const struct spool_io *io,
                  const struct spool_reader_ops *ops, void *ctx)
 {
-    CLEANUP(free_ptr) uint64_t *starts = calloc(n + 1, sizeof *starts);
-    struct reading r;
-    int err, segdir;
+    struct spool_epoch *e;
+    int err = epoch_open(&e, dir, segments, n, range, io, ops, ctx);
 
-    if (!starts)
-        return ERR_NOMEM;
-    segdir = walk_segdir(dir);
-    if (segdir < 0)
-        return segdir;
-    reading_init(&r, io, ops, ctx);
-    err = segment_starts(&r.w, segdir, segments, n, starts);
-    for (size_t i = 0; err == 0 && i < n; i++)
-        err = epoch_segment(&r, segdir, segments, n, i, starts, range);
-    if (err == 0)
-        damage_tell(&r, false);
-    walk_done(&r.w);
-    fd_close(&segdir);
+    if (err < 0)
+        return err;
+    do {
+        err = spool_epoch_step(e);
+    } while (err == 1);
+    range->has_open = e->range.has_open;
+    range->open = e->range.open;
+    spool_epoch_close(e);
     return err;
 }
 

@@ -50,6 +50,17 @@ void spool_listing_done(struct spool_listing *);
 int spool_epoch_read(const char *dir, const struct spool_segment *segments, size_t n,
                      const struct spool_io *io, const struct spool_reader_ops *, void *ctx);
 
+/* The same in steps, for a reader that has other things to do: each step tells one batch at most,
+ * 1 while there is more, 0 at the end, negative. What a step reads is bounded by a segment.
+ * Segments are copied; ops must live as long as this. */
+struct spool_epoch;
+int spool_epoch_open(struct spool_epoch **ret, const char *dir,
+                     const struct spool_segment *segments, size_t n, const struct spool_io *io,
+                     const struct spool_reader_ops *, void *ctx);
+int spool_epoch_step(struct spool_epoch *);
+size_t spool_epoch_at(const struct spool_epoch *); /* segments that were read */
+void spool_epoch_close(struct spool_epoch *);
+
 /* Reads one segment's batches from `offset` (SPOOL_UNIT: its start) on. `last` says that no later
  * segment of this epoch holds a batch (a standby that was never written to does not count), so that
  * its tail may be torn. *ret_end gets the file offset behind the last valid batch. A batch that

@@ -124,6 +124,8 @@ walk_view(struct walk *w, uint64_t off, size_t n, size_t ahead, const uint8_t **
             return got;
         w->window_at = off;
         w->window_n = (size_t)got;
+        if (want >= WINDOW_LARGE) /* window after window: the next one comes while we look */
+            posix_fadvise(w->fd, (off_t)(off + want), WINDOW_LARGE, POSIX_FADV_WILLNEED);
     }
     *ret = w->window + (off - w->window_at);
     return (ssize_t)MIN(n, w->window_n - (size_t)(off - w->window_at));
@@ -201,6 +203,15 @@ walk_try(struct walk *w, uint64_t offset)
     if (w->dir.p && w->batch.length <= WINDOW_LARGE / 8)
         ahead = WINDOW_LARGE;
     return walk_try_ahead(w, offset, ahead);
+}
+
+void
+walk_ahead(struct walk *w, uint64_t offset)
+{
+    bool seen = offset >= w->window_at && offset < w->window_at + w->window_n;
+
+    if (!seen && offset < w->s.size)
+        posix_fadvise(w->fd, (off_t)offset, WINDOW_SMALL, POSIX_FADV_WILLNEED);
 }
 
 int

@@ -36,6 +36,8 @@ void walk_close(struct walk *w);
 int walk_try(struct walk *w, uint64_t offset);
 /* The first valid batch at `offset` or behind it: 1, 0, negative. */
 int walk_find(struct walk *w, uint64_t offset);
+/* The walk will go on at that offset: lets the disk begin. */
+void walk_ahead(struct walk *w, uint64_t offset);
 /* Do all bodies of the batch found last check out? 1, 0, negative. */
 int walk_bodies(struct walk *w);
 /* Forget what was read ahead: the file may have grown. */

@@ -75,6 +75,8 @@ struct rig {
     char seen[65536]; /* RCPT lines, one after the other */
     unsigned freed;
     bool no_free;
+    unsigned recover_steps; /* of a slice of the start */
+    bool attach_first;      /* the gate is followed before the start has read anything */
     /* events */
     unsigned deliveries, transients, bounces, expirations, asides, holds, removed, alarms;
     char last_event[8192];
@@ -403,7 +405,11 @@ rig_courier(struct rig *r, bool gate_lives)
     int err = courier_create(&r->courier, &links, r->conf, &why);
 
     if (err == 0)
-        err = courier_recover(r->courier, live, gate_lives ? 2 : 0, &why);
+        err = courier_recover(r->courier, live, gate_lives ? 2 : 0, NULL, NULL, &why);
+    if (err == 0)
+        r->courier->recover_steps = r->recover_steps;
+    for (unsigned i = 0; err == 0 && !r->attach_first && !r->courier->recovered && i < 15000; i++)
+        loop_once(r->loop, false);
     if (err == 0 && share && gate_lives)
         err = courier_attach(r->courier, r->gate.stream, r->gate.epoch,
                              fcntl(share->fd, F_DUPFD_CLOEXEC, 0),
