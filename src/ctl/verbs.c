@@ -117,6 +117,12 @@ const struct ctl_verb ctl_verbs[] = {
      .more = "--quiet: no sample mail at the start. --all: each line of it. --net A.B.C: other "
              "loopback addresses. Ctrl-C ends it.",
      .example = "lab /tmp/lab"},
+    {.words = "import postfix",
+     .flags = CTL_LOCAL,
+     .argument = "dir",
+     .shown = "DIR",
+     .help = "Write settings that do what a Postfix in DIR does (-o FILE).",
+     .example = "import postfix /etc/postfix -o gapura.conf"},
     {.words = "status",
      .wire = "status",
      .role = CTL_SUPERVISOR,

@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "ctl/ctl.h"
+#include "import/import.h"
 #include "lab/lab.h"
 #include "roles/loader.h"
 #include "roles/role.h"
@@ -121,6 +122,8 @@ main(int argc, char **argv)
         return print_settings(argv[2]);
     if (argc >= 2 && !strcmp(argv[1], "send"))
         return submit_sendmail(argc - 1, argv + 1);
+    if (argc >= 2 && !strcmp(argv[1], "import"))
+        return import_main(argc - 1, argv + 1);
     if (argc >= 2 && !strcmp(argv[1], "run"))
         return supervisor_main(file_argument(argc, argv, "run"));
     if (argc >= 2 && !strcmp(argv[1], "check"))
