@@ -165,6 +165,11 @@ control_suspend(struct control_call *call)
         control_end(call, 2, "a suspension wants --reason");
         return;
     }
+    if (f->source.n && source_find(&call->c->sources, f->source) == UINT32_MAX) {
+        control_end(call, 2,
+                    "there is no source of that name in the settings; nothing was suspended");
+        return;
+    }
     if (f->span.n && str_duration(f->span, &span) < 0) {
         control_end(call, 2, "--for is not a time span: write for example 30m, 2h or 1d");
         return;
@@ -202,6 +207,26 @@ control_resume(struct control_call *call)
         control_end(call, 0, "%u suspension%s ended", n, n == 1 ? "" : "s");
 }
 
+/* A suspension that names another thing, or nothing of that kind, is left out. */
+static bool
+scope_wanted(const struct control_filter *f, const struct scope *s)
+{
+    const struct {
+        struct str want;
+        const char *have;
+    } fields[] = {{f->domain, s->domain},
+                  {f->tenant, s->tenant},
+                  {f->sender, s->sender},
+                  {f->source, s->source},
+                  {f->site, s->provider}};
+
+    for (size_t i = 0; i < ARRAY_LEN(fields); i++) {
+        if (fields[i].want.n && !str_ieq(fields[i].want, str_c(fields[i].have)))
+            return false;
+    }
+    return true;
+}
+
 static void
 control_suspensions(struct control_call *call)
 {
@@ -217,7 +242,7 @@ control_suspensions(struct control_call *call)
                       {"tenant", s->tenant},
                       {"sender", s->sender},
                       {"source", s->source}};
-        if (s->ended)
+        if (s->ended || !scope_wanted(&call->f, s))
             continue;
         control_text(call, "id", str_c(spool_id_show(&s->id, id)));
         for (size_t i = 0; i < ARRAY_LEN(fields); i++) {
@@ -231,7 +256,11 @@ control_suspensions(struct control_call *call)
         control_line(call);
         n++;
     }
-    control_end(call, 0, "%s", n ? "" : "nothing is suspended");
+    control_end(call, 0, "%s",
+                n ? ""
+                : call->c->scopes->n == 0
+                    ? "nothing is suspended"
+                    : "no suspension is like that; `gapura suspensions` lists all");
 }
 
 /* --- top --- */

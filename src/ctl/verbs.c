@@ -16,8 +16,9 @@ const char *const ctl_role_names[] = {"supervisor", "keeper", "courier", "gate"}
         {"sender", CTL_TEXT, "ADDRESS", "this envelope sender (or @DOMAIN)"},                      \
         {"recipient", CTL_TEXT, "ADDRESS", "this recipient"},                                      \
         {"source", CTL_TEXT, "NAME", "mail bound to this source address"},                         \
+        {"site", CTL_TEXT, "NAME", "mail for this destination site"},                              \
     {                                                                                              \
-        "site", CTL_TEXT, "NAME", "mail for this destination site"                                 \
+        "provider", CTL_TEXT, "NAME", "another word for --site"                                    \
     }
 #define STATE                                                                                      \
     {                                                                                              \
@@ -44,6 +45,10 @@ static const struct ctl_option add_options[] = {
     {"tenant", CTL_TEXT, "NAME", "tenant that the login sends for"},
     {"senders", CTL_TEXT, "LIST",
      "what it may write as, beside its own name: addresses, domains, .domains or *, with commas"}};
+static const struct ctl_option suspensions_options[] = {FILTERS};
+static const struct ctl_option users_options[] = {
+    {"tenant", CTL_TEXT, "NAME", "logins of this tenant"},
+    {"domain", CTL_TEXT, "DOMAIN", "logins that are addresses at this domain"}};
 static const struct ctl_option remove_options[] = {REASON};
 static const struct ctl_option trace_options[] = {
     {"ip", CTL_PREFIX, "ADDRESS", "sessions from this address or network"},
@@ -218,6 +223,7 @@ const struct ctl_verb ctl_verbs[] = {
      .wire = "suspensions",
      .role = CTL_COURIER,
      .flags = CTL_LISTS,
+     OPTIONS(suspensions_options),
      COLUMNS(suspensions_columns),
      .help = "List what is suspended, why and until when.",
      .example = "suspensions"},
@@ -264,6 +270,7 @@ const struct ctl_verb ctl_verbs[] = {
      .wire = "user.list",
      .role = CTL_KEEPER,
      .flags = CTL_LISTS,
+     OPTIONS(users_options),
      COLUMNS(user_columns),
      .help = "List logins and what they may write as.",
      .example = "user list --json"},

@@ -266,9 +266,8 @@ start(struct role *r)
             peer_open(r, i, r->early[i]);
     int rc = r->row->ops->start(r, &why);
     if (rc) {
-        event_alarm("%s cannot start: %s%s%s. Accepted mail is safe on disk; the role is tried "
-                    "again.",
-                    r->row->name, why.text, why.text[0] ? ": " : "", err_text(rc));
+        event_alarm("%s cannot start: %s. Accepted mail is safe on disk; the role is tried again.",
+                    r->row->name, why.text[0] ? why.text : err_text(rc));
         role_exit(r, 1);
     }
     r->started = true;

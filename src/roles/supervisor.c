@@ -385,8 +385,14 @@ prepare(struct supervisor *s, struct why *why)
         return rc;
     rc = plan_load(s->plan, s->file, 1, c->uid, c->gid, &errors);
     if (rc) {
+        unsigned n = 0;
+        for (const char *p = errors ? errors : ""; (p = strchr(p, '\n')) != NULL; p++)
+            n++;
         fprintf(stderr, "%s", errors ? errors : "");
-        return why_set(why, rc, "%s: %s; nothing was started", s->file, err_text(rc));
+        if (!n)
+            return why_set(why, rc, "%s: %s; nothing was started", s->file, err_text(rc));
+        return why_set(why, rc, "%s: %u error%s; nothing was started", s->file, n,
+                       n == 1 ? "" : "s");
     }
     c->plan = s->plan;
     s->metrics = s->plan->metrics;

@@ -93,7 +93,14 @@ static int
 list_row(void *ctx, struct str login, struct str tenant, struct str senders, uint64_t created)
 {
     struct verb_call *c = ctx;
+    struct str want_tenant = arg(c, "tenant"), want_domain = arg(c, "domain");
+    ssize_t at = str_rchr(login, '@');
     struct buf line;
+
+    if (want_tenant.n && !str_eq(want_tenant, tenant))
+        return 0;
+    if (want_domain.n && (at < 0 || !str_ieq(want_domain, str_from(login, (size_t)at + 1))))
+        return 0;
 
     buf_init(&line, 1u << 20);
     buf_c(&line, "{\"login\":");
