@@ -109,11 +109,11 @@ unit: $(UNIT)
 
 deps:
 	sh tools/install-deps build
-# DIR=... for another place than the default.
+# DIR=... for another place than the default, LAB=... for options of `gapura lab`.
 run:
 	sh tools/install-deps run
-	$(MAKE) all
-	@exec $(BUILD)/gapura lab $(DIR)
+	$(MAKE) -j$$(nproc) all
+	@exec $(BUILD)/gapura lab $(DIR) $(LAB)
 test:
 	sh tools/install-deps test
 	$(MAKE) all

@@ -169,6 +169,20 @@ gateway_stop(struct lab *l)
         kill(l->child, SIGTERM);
 }
 
+/* Nobody answers there any more: whoever asks shall hear that nothing runs. */
+static void
+sockets_remove(const struct lab *l)
+{
+    static const enum ctl_role roles[] = {CTL_SUPERVISOR, CTL_KEEPER, CTL_COURIER, CTL_GATE};
+    char path[PATH_MAX];
+
+    for (size_t i = 0; i < ARRAY_LEN(roles); i++) {
+        str_fmt(path, sizeof(path), "%.*s/%s.ctl", PATH_MAX - 32, l->run_dir,
+                ctl_role_names[roles[i]]);
+        unlink(path);
+    }
+}
+
 static void
 on_child(void *ctx, int signo)
 {
@@ -185,6 +199,8 @@ on_child(void *ctx, int signo)
                 "gapura: the gateway of the lab ended by itself; accepted mail is safe in %s. "
                 "`gapura check -c %s` finds mistakes in its settings\n",
                 l->dir, l->settings);
+    if (l->ready)
+        sockets_remove(l);
     loop_stop(l->loop);
 }
 
@@ -401,10 +417,33 @@ prepare(struct lab *l, const struct lab_links *links, struct why *why)
     return l->traffic && l->follow ? 0 : why_set(why, ERR_NOMEM, "no memory for the lab");
 }
 
+/* Below `make run` Ctrl-C would end make with an error beside us. So the terminal's signals are for
+ * us alone meanwhile; a stop (Ctrl-Z) would then be noticed by nobody, so it is ignored. Returns
+ * the group that had the terminal, 0 if nothing was changed. */
+static pid_t
+terminal_take(void)
+{
+    pid_t former = getpgrp();
+
+    if (former == getpid() || tcgetpgrp(STDIN_FILENO) != former || setpgid(0, 0) < 0)
+        return 0;
+    signal(SIGTTOU, SIG_IGN);
+    signal(SIGTSTP, SIG_IGN);
+    return tcsetpgrp(STDIN_FILENO, getpgrp()) == 0 ? former : 0;
+}
+
+static void
+terminal_give(pid_t former)
+{
+    if (former)
+        (void)tcsetpgrp(STDIN_FILENO, former);
+}
+
 static int
 run(struct lab *l, struct why *why)
 {
     static const int stops[] = {SIGINT, SIGTERM, SIGHUP};
+    pid_t former;
     int rc;
 
     signal(SIGPIPE, SIG_IGN);
@@ -423,8 +462,10 @@ run(struct lab *l, struct why *why)
     rc = gateway_start(l, why);
     if (rc)
         return rc;
+    former = terminal_take();
     loop_timer_set(&l->poll, READY_LOOK);
     loop_run(l->loop);
+    terminal_give(former);
     follow_look(l->follow);
     if (!l->failed)
         printf("the lab has ended\n");

@@ -218,10 +218,10 @@ on_body(void *ctx, const char *p, size_t n)
         buf_add(&s->body, p, MIN(n, s->body.max - s->body.n));
 }
 
+/* The whole message is here: into a folder with it, and the reply. */
 static void
-on_data_end(void *ctx, const struct header_scan *scan)
+session_take(struct session *s, const struct header_scan *scan)
 {
-    struct session *s = ctx;
     struct law *l = &s->p->law;
     struct str all = buf_view(&s->body);
     size_t header = MIN((size_t)scan->bytes, all.n);
@@ -238,10 +238,19 @@ on_data_end(void *ctx, const struct header_scan *scan)
         session_close(s, false);
         return;
     }
-    str_fmt(text, sizeof(text), "%.*s%s%s%s%s", STR_ARG(accept->text),
+    str_fmt(text, sizeof(text), "%.*s%s%s%s", STR_ARG(accept->text),
             why[0] ? (spam ? ", filed in spam (" : ", filed in inbox (") : "", why,
-            why[0] ? ")" : "", "");
+            why[0] ? ")" : "");
     session_say(s, s->p->smtp.lmtp ? s->rcpts : 1, accept->code, accept->enhanced, str_c(text));
+}
+
+static void
+on_data_end(void *ctx, const struct header_scan *scan)
+{
+    struct session *s = ctx;
+
+    if (!s->ending) /* else it hung up within this very piece of the body */
+        session_take(s, scan);
 }
 
 static void
