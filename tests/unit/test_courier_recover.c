@@ -1,0 +1,346 @@
+/*
+ * tests/unit/test_courier_recover.c - the start in slices: what was said of mail is known before
+ * any of it goes, mail goes before all of it is read, and nothing goes twice.
+ */
+#include "courier/recover.h"
+
+#include "courier_rig.h"
+
+#define BODY  "From: a@test.example\r\nSubject: hello\r\n\r\nOne line.\r\n"
+#define ROUTE "route all {\n domains = *\n via = smtp://127.0.0.1:PORT\n tls = never\n}\n"
+
+static struct rig rig;
+static char said[4096];
+
+static unsigned
+waiting(void)
+{
+    return rig.courier->index.rows.count;
+}
+
+/* --- notes --- */
+
+static unsigned dropped;
+
+static void
+count_dropped(void *ctx, uint32_t own)
+{
+    (void)ctx;
+    (void)own;
+    dropped++;
+}
+
+static uint32_t
+draw(uint32_t below)
+{
+    static uint64_t state = 42;
+
+    state = state * UINT64_C(6364136223846793005) + 1442695040888963407u;
+    return (uint32_t)(state >> 33) % below;
+}
+
+/* The last word on each recipient survives whatever was dropped before it. */
+static void
+test_notes(void)
+{
+    enum { MESSAGES = 500, RCPTS = 3, NOTES = 20000 };
+    static const uint8_t results[] = {SPOOL_RETRY, SPOOL_DELIVERED, SPOOL_UNKNOWN, SPOOL_FAILED};
+    static struct early_note last[MESSAGES][RCPTS];
+    static bool settled[MESSAGES][RCPTS];
+    struct early e;
+    unsigned wrong = 0, found = 0;
+    size_t n;
+
+    early_init(&e, count_dropped, NULL);
+    OK(early_find(&e, 7, 1, &n) == NULL && n == 0, "nothing is known of anything");
+    for (uint32_t i = 0; i < NOTES; i++) {
+        uint32_t m = draw(MESSAGES), o = draw(RCPTS);
+        struct early_note note = {.seq = m + 1, .ordinal = o, .own = 1, .due = i};
+        if (settled[m][o])
+            continue;
+        note.kind = draw(3) == 0 ? EARLY_INTENT : EARLY_OUTCOME;
+        note.result = results[draw(4)] & 15u;
+        settled[m][o] = note.kind == EARLY_OUTCOME && spool_result_settles(note.result);
+        last[m][o] = note;
+        found++;
+        if (early_add(&e, 7, &note) < 0)
+            wrong++;
+    }
+    for (uint32_t i = 0; i < 2 * MESSAGES; i++) {
+        uint32_t m = i < MESSAGES ? i : draw(MESSAGES); /* in order, then at random */
+        const struct early_note *notes = early_find(&e, 7, m + 1, &n), *of[RCPTS] = {0};
+        for (size_t k = 0; k < n; k++) {
+            wrong += of[notes[k].ordinal] && of[notes[k].ordinal]->due > notes[k].due;
+            of[notes[k].ordinal] = &notes[k];
+        }
+        for (uint32_t o = 0; o < RCPTS; o++)
+            wrong += of[o] ? of[o]->due != last[m][o].due : last[m][o].seq != 0;
+        for (size_t k = 0; k < n; k++)
+            wrong += settled[m][notes[k].ordinal] && of[notes[k].ordinal] != &notes[k];
+    }
+    IS(wrong, 0, "for each recipient the last word, in order, and nothing before a settled one");
+    OK(early_count(&e) < found && early_count(&e) + dropped == found,
+       "%zu notes kept, %u dropped, of %u", early_count(&e), dropped, found);
+    OK(early_find(&e, 8, 1, &n) == NULL, "another epoch is another one");
+    early_drop(&e, 7);
+    IS(dropped, found, "each is let go once");
+    IS(early_count(&e), 0, "none is left");
+    early_done(&e);
+}
+
+/* A copy and words on all recipients keep their order. */
+static void
+test_notes_all(void)
+{
+    struct early_note note = {.seq = 5, .own = 1};
+    const struct early_note *notes;
+    struct early e;
+    size_t n;
+
+    early_init(&e, count_dropped, NULL);
+    for (uint32_t i = 0; i < 6; i++) {
+        note.ordinal = i == 3 ? EARLY_ALL : 9 - i;
+        note.kind = EARLY_OUTCOME;
+        note.result = SPOOL_RETRY;
+        note.due = i;
+        OK(early_add(&e, 7, &note) == 0, "note %u", i);
+    }
+    notes = early_find(&e, 7, 5, &n);
+    IS(n, 6, "all of them");
+    for (size_t i = 0; i < n; i++)
+        IS(notes[i].due, i, "in the order they were made");
+    early_done(&e);
+}
+
+/* --- starts --- */
+
+static void
+all_die(void)
+{
+    rig_crash(&rig);
+    rig_stream_close(&rig.gate);
+    OK(rig_stream_open(&rig, &rig.gate, SPOOL_STREAM_GATE * 256), "a new gate");
+    OK(rig_stream_open(&rig, &rig.own, SPOOL_STREAM_COURIER * 256), "a new stream of ours");
+}
+
+static void
+conf_is(const char *text)
+{
+    conf_free(rig.conf);
+    rig.conf = rig_conf(&rig, text);
+}
+
+static void
+ended(void *ctx, int status, const char *text)
+{
+    (void)ctx;
+    (void)status;
+    str_copy(str_c(text), said, sizeof said);
+}
+static void
+line(void *ctx, struct str json)
+{
+    (void)ctx;
+    (void)json;
+}
+
+static const char *
+verb(const char *name, const char *args)
+{
+    static const struct courier_reply reply = {.line = line, .end = ended};
+
+    said[0] = '\0';
+    courier_verb(rig.courier, str_c(name), str_c(args), &reply);
+    for (unsigned i = 0; said[0] == '\0' && i < 5000; i++)
+        rig_turn(&rig);
+    return said;
+}
+
+/* Mail of the first slice arrives while the rest is still to be read; what was settled, held or
+ * removed before the crash stays so, wherever its message lies. */
+static void
+test_slices(void)
+{
+    enum { N = 60 };
+    char *big = malloc(200001), to[64];
+    unsigned reading = 0;
+    size_t done = 0, of = 0;
+
+    memset(big, 'y', 200000);
+    big[200000] = '\0';
+    for (size_t i = 998; i < 200000; i += 1000)
+        memcpy(big + i, "\r\n", 2);
+    rig_init(&rig, ROUTE "delivery {\n hold = yes\n}\n");
+    for (int i = 0; i < N; i++) {
+        str_fmt(to, sizeof to, "u%d@d%d.example", i, i % 7);
+        rig_post(&rig, "a@test.example", to, NULL, big);
+    }
+    RIG_FOR(&rig, waiting() == N);
+    verb("queue.remove", "{\"recipient\":\"u3@d3.example\",\"reason\":\"test\"}");
+    verb("queue.remove", "{\"recipient\":\"u59@d3.example\",\"reason\":\"test\"}");
+    verb("queue.hold", "{\"recipient\":\"u58@d2.example\",\"reason\":\"look first\"}");
+    verb("suspend", "{\"domain\":\"d0.example\",\"reason\":\"they move\"}");
+    RIG_FOR(&rig, waiting() == N - 2);
+    for (int twice = 0; twice < 2; twice++) { /* the second start reads what the first one wrote */
+        all_die();
+        conf_is(twice ? ROUTE : ROUTE "delivery {\n hold = yes\n}\n");
+        rig.recover_steps = 1;
+        rig.attach_first = twice;
+        OK(rig_courier(&rig, true), "a courier");
+        if (!twice)
+            continue;
+        OK(!rig.courier->opened && recover_progress(rig.courier, &done, &of) && of >= 4,
+           "%zu segments are to be read", of);
+        for (unsigned i = 0; i < 15000 && !rig.courier->recovered; i++) {
+            rig_turn(&rig);
+            if (!rig.courier->recovered && rig.messages > 0)
+                reading++;
+            if (reading == 1)
+                OK(strstr(verb("queue.summary", "{}"), "reading the log") != NULL, "%s", said);
+        }
+        OK(reading > 0, "mail arrived in %u turns while others were unread", reading);
+    }
+    RIG_FOR(&rig, rig.messages >= N - 3 - 9 && waiting() == 10);
+    IS(rig.messages, N - 3 - 9,
+       "each message once; a held one, nine suspended and two removed not");
+    verb("queue.summary", "{}");
+    OK(strstr(said, "reading the log") == NULL, "the index is whole: %s", said);
+    IS(early_count(&rig.courier->early), 0, "no note is left");
+    verb("resume", "{\"all\":true}");
+    RIG_FOR(&rig, waiting() == 1);
+    verb("queue.release", "{\"all\":true}");
+    RIG_FOR(&rig, waiting() == 0);
+    IS(rig.messages, N - 2, "now all of them");
+    IS(rig.alarms, 0, "no alarm");
+    free(big);
+    rig_done(&rig);
+}
+
+/* Intents without an outcome, their gate dead as well: unknown once, held the second time. */
+static void
+test_unknown(void)
+{
+    rig_init(&rig, ROUTE "delivery {\n retry = 1m\n jitter_percent = 0\n}\n");
+    rig.dot = NULL; /* never answers */
+    rig_post(&rig, "a@test.example", "b@far.example c@far.example", NULL, BODY);
+    for (int crash = 0; crash < 2; crash++) {
+        unsigned before = rig.messages;
+        RIG_FOR(&rig, rig.messages > before);
+        all_die();
+        rig.recover_steps = 1;
+        OK(rig_courier(&rig, true), "the next courier");
+        if (crash == 0) {
+            RIG_FOR(&rig, rig.courier->index.count[ROW_WAITING] == 2);
+            IS(rig.courier->load.unknown, 2, "unknown, and counted");
+            rig_settle(&rig, 20);
+            IS(rig.messages, 1, "not sent again at once");
+            verb("queue.retry", "{\"all\":true}");
+        }
+    }
+    RIG_FOR(&rig, rig.courier->index.count[ROW_HELD] == 2);
+    IS(rig.messages, 2, "and no third time");
+    rig_done(&rig);
+}
+
+/* A gate that is followed, then replaced before delivery opens: its mail waits for what was said.
+ */
+static void
+test_gate_replaced(void)
+{
+    struct rig_stream second = {0};
+    struct spool_share *share;
+
+    rig_init(&rig, ROUTE);
+    for (int i = 0; i < 5; i++)
+        rig_post(&rig, "a@test.example", "b@far.example", NULL, BODY);
+    RIG_FOR(&rig, waiting() == 0);
+    IS(rig.messages, 5, "all delivered");
+    rig_crash(&rig);
+    OK(rig_stream_open(&rig, &rig.own, SPOOL_STREAM_COURIER * 256), "a new stream of ours");
+    rig.recover_steps = 1;
+    rig.attach_first = true;
+    OK(rig_courier(&rig, true), "a courier, its gate lives");
+    OK(rig_stream_open(&rig, &second, SPOOL_STREAM_GATE * 256), "a second gate");
+    share = spool_writer_share(second.writer);
+    OK(!rig.courier->opened, "delivery is not open");
+    IS(courier_attach(rig.courier, second.stream, second.epoch,
+                      fcntl(share->fd, F_DUPFD_CLOEXEC, 0),
+                      fcntl(share->wake_fd, F_DUPFD_CLOEXEC, 0)),
+       0, "is followed now");
+    RIG_FOR(&rig, rig.courier->recovered);
+    rig_stream_close(&rig.gate);
+    rig.gate = second;
+    rig_settle(&rig, 50);
+    IS(rig.messages, 5, "nothing was sent twice");
+    IS(waiting(), 0, "nothing waits");
+    rig_post(&rig, "a@test.example", "b@far.example", NULL, BODY);
+    RIG_FOR(&rig, rig.messages == 6);
+    rig.gate = (struct rig_stream){0};
+    rig_crash(&rig);
+    rig_stream_close(&second);
+    rig_done(&rig);
+}
+
+/* A file of one epoch that cannot be read holds up that epoch alone, and is kept. */
+static void
+test_unreadable(void)
+{
+    char path[128], away[140];
+    struct spool_listing all;
+    uint64_t number = 0;
+
+    rig_init(&rig, ROUTE "delivery {\n hold = yes\n}\n");
+    rig_post(&rig, "a@test.example", "lost@far.example", NULL, BODY);
+    RIG_FOR(&rig, waiting() == 1);
+    IS(spool_list(rig.dir, NULL, &all, NULL), 0, "listed");
+    for (size_t i = 0; i < all.n; i++)
+        if (all.items[i].epoch == rig.gate.epoch && all.items[i].seq == 0)
+            number = all.items[i].number;
+    spool_listing_done(&all);
+    all_die();
+    OK(rig_courier(&rig, true), "a courier");
+    rig_post(&rig, "a@test.example", "fine@far.example", NULL, BODY);
+    all_die();
+    conf_is(ROUTE);
+    rig.attach_first = true;
+    OK(rig_courier(&rig, true), "a courier that has listed the spool");
+    str_fmt(path, sizeof path, "%s/seg/%08llu.seg", rig.dir, (unsigned long long)number);
+    str_fmt(away, sizeof away, "%s.away", path);
+    OK(rename(path, away) == 0 && mkdir(path, 0700) == 0, "%s cannot be read", path);
+    RIG_FOR(&rig, rig.courier->recovered);
+    RIG_FOR(&rig, rig.messages == 1 && waiting() == 0);
+    OK(strstr(rig.last_rcpt, "fine@") != NULL, "the other epoch's mail went");
+    IS(rig.alarms, 1, "and an alarm tells");
+    rmdir(path);
+    OK(rename(away, path) == 0, "the disk is mended");
+    all_die();
+    rig.attach_first = false;
+    OK(rig_courier(&rig, true), "the next start");
+    RIG_FOR(&rig, rig.messages == 2 && waiting() == 0);
+    OK(strstr(rig.last_rcpt, "lost@") != NULL, "brings what was kept");
+    rig_done(&rig);
+}
+
+int
+main(int argc, char **argv)
+{
+    static const struct {
+        const char *name;
+        void (*fn)(void);
+    } tests[] = {
+        {"notes", test_notes},
+        {"all", test_notes_all},
+        {"slices", test_slices},
+        {"unknown", test_unknown},
+        {"replaced", test_gate_replaced},
+        {"unreadable", test_unreadable},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(tests); i++) {
+        if (argc > 1 && strcmp(argv[1], tests[i].name) != 0)
+            continue;
+        printf("# %s\n", tests[i].name);
+        tests[i].fn();
+    }
+    return tap_done();
+}
