@@ -66,6 +66,11 @@ on_connect(void *ctx)
 {
     struct session *s = ctx;
 
+    if (s->crowded) { /* found out by XCLIENT */
+        report_refused(s, "CONNECT", 421, "4.3.2", STR("too many connections"), STR_NONE);
+        session_say(s, 421, "4.3.2", "Too many connections, come again later");
+        return;
+    }
     session_stage(s, SESSION_CONNECT, &s->verdict);
 }
 
@@ -73,8 +78,11 @@ static void
 on_helo(void *ctx, struct str name, bool ehlo)
 {
     struct session *s = ctx;
-    char *copy = malloc(name.n + 1);
+    char *copy;
 
+    if (s->said_helo)
+        name = str_c(s->said_helo);
+    copy = malloc(name.n + 1);
     if (!copy) {
         session_close(s, "4.3.0", "Out of memory, come again later");
         return;
@@ -135,6 +143,7 @@ const struct smtp_server_ops session_smtp_ops = {
     .auth_step = session_auth_step,
     .auth_cancel = session_auth_cancel,
     .starttls = on_starttls,
+    .xclient = session_xclient,
     .vrfy = session_vrfy,
     .quit = session_quit,
     .trace = on_trace,
@@ -147,6 +156,8 @@ connect_staged(struct session *s, const struct finding *f)
 {
     struct str host = s->setup->main->hostname;
 
+    if (s->said_name)
+        s->facts.client_name = str_c(s->said_name);
     if (f) {
         report_refused(s, "CONNECT", f->code, f->enhanced, f->text, STR_NONE);
         s->refused = true; /* after 554 the client's QUIT is waited for (RFC 5321 3.1) */

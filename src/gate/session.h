@@ -47,25 +47,30 @@ struct session {
     struct verdict verdict;
     struct stage_facts facts;
     struct pipeline pipeline;
-    struct proxy *proxy; /* while its header is awaited */
-    struct addr own;     /* ours, as the client knows it */
-    char *helo, *user;   /* owned texts of the facts */
-    uint8_t step;        /* enum session_step */
-    bool trusted;        /* by network, on a listener that lets it relay */
-    bool left;           /* the stream keeps bytes that the engine did not take */
-    bool begun;          /* the greeting was said or is being decided */
-    bool refused;        /* greeted with 5yz */
-    bool half;           /* the client sends no more, and still waits for an answer */
+    struct proxy *proxy;         /* while its header is awaited */
+    struct addr own;             /* ours, as the client knows it */
+    char *helo, *user;           /* owned texts of the facts */
+    char *said_name, *said_helo; /* by XCLIENT: in place of what we find and hear */
+    uint8_t step;                /* enum session_step */
+    bool trusted;                /* by network, on a listener that lets it relay */
+    bool left;                   /* the stream keeps bytes that the engine did not take */
+    bool begun;                  /* the greeting was said or is being decided */
+    bool refused;                /* greeted with 5yz */
+    bool half;                   /* the client sends no more, and still waits for an answer */
     bool ending, in_data, paused, auth_running;
-    bool local;   /* a user of this machine, by a Unix socket */
-    char uid[16]; /* who that is: "uid 1000"; empty if not local */
-    bool auth_external; /* the exchange is EXTERNAL, which is ours to decide */
+    bool local;                   /* a user of this machine, by a Unix socket */
+    char uid[16];                 /* who that is: "uid 1000"; empty if not local */
+    bool xclient, moved, crowded; /* may say XCLIENT; did; and that client is over a limit */
+    bool auth_external;           /* the exchange is EXTERNAL, which is ours to decide */
 };
 
 /* session_open.c */
 struct gate_listener;
 void session_open(struct gate *, struct gate_listener *, int fd, const struct endpoint *peer);
 void session_free(struct session *); /* closes at once */
+/* Whose session it is: trust, and the counts of limits. False: one too many. */
+bool session_place(struct session *, const struct endpoint *client);
+bool session_xclient(void *ctx, const struct smtp_xclient *); /* session_xclient.c */
 
 /* session.c */
 extern const struct smtp_server_ops session_smtp_ops;

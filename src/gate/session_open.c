@@ -275,18 +275,38 @@ session_uncounted(struct session *s)
     s->by_address = s->by_network = s->by_wide = NULL;
 }
 
+bool
+session_place(struct session *s, const struct endpoint *client)
+{
+    session_uncounted(s);
+    s->facts.client = *client;
+    s->facts.trusted = s->local || setup_trusts(s->setup, &client->addr);
+    s->trusted = s->facts.trusted && s->listen->conf->kind != LISTEN_INBOUND;
+    /* A proxy has many clients: each is counted when it is named. */
+    return s->facts.trusted || (s->xclient && !s->moved) || session_counted(s);
+}
+
+static bool
+has_prefix(const struct conf_list *list, const struct addr *a)
+{
+    const struct prefix *p = list->items;
+
+    for (size_t i = 0; i < list->n; i++) {
+        if (prefix_has(&p[i], a))
+            return true;
+    }
+    return false;
+}
+
 /* The client's true address is known. */
 static bool
 session_known(struct session *s, const struct endpoint *peer)
 {
     struct gate *gate = s->gate;
     struct setup *su = s->setup;
-    int kind = s->listen->conf->kind;
 
-    s->facts.client = *peer;
-    s->facts.trusted = s->local || setup_trusts(su, &peer->addr);
-    s->trusted = s->facts.trusted && kind != LISTEN_INBOUND;
-    if (!s->facts.trusted && !session_counted(s))
+    s->xclient = !s->local && has_prefix(&s->listen->conf->xclient, &peer->addr);
+    if (!session_place(s, peer))
         return false;
     s->smtp = smtp_server_create(s->trusted ? &s->listen->trusted : &s->listen->strangers,
                                  &session_smtp_ops, s);
@@ -295,6 +315,7 @@ session_known(struct session *s, const struct endpoint *peer)
         return false;
     /* Where it may not relay, trust still pardons its line ends. */
     smtp_server_set_trusted(s->smtp, s->facts.trusted);
+    smtp_server_set_xclient(s->smtp, s->xclient);
     return true;
 }
 
@@ -362,13 +383,7 @@ session_create(struct gate *gate, struct gate_listener *at, const struct setup_l
 static bool
 session_wants_proxy(const struct session *s, const struct endpoint *peer)
 {
-    const struct prefix *p = s->listen->conf->proxy.items;
-
-    for (size_t i = 0; i < s->listen->conf->proxy.n; i++) {
-        if (prefix_has(&p[i], &peer->addr))
-            return true;
-    }
-    return false;
+    return has_prefix(&s->listen->conf->proxy, &peer->addr);
 }
 
 /* Overload, before anything is made for the connection. */
@@ -492,6 +507,8 @@ session_free(struct session *s)
     setup_unref(s->setup);
     free(s->helo);
     free(s->user);
+    free(s->said_name);
+    free(s->said_helo);
     free(s->proxy);
     arena_done(&s->arena);
     free(s);

@@ -49,6 +49,11 @@ static const struct conf_row listen_rows[] = {
      CONF_ROW(PREFIXES, struct settings_listen, proxy,
               .doc = "Load balancers: connections from these networks must begin with a PROXY "
                      "header (v1 or v2), which tells the true client. Nobody else may send one.")},
+    {.name = "xclient",
+     CONF_ROW(PREFIXES, struct settings_listen, xclient,
+              .doc = "Proxies: these networks may say XCLIENT, and the session then counts as that "
+                     "of the client they name: its address, name, HELO and login. Whoever is in "
+                     "here can be anybody, with any login.")},
     {.name = "certificate",
      CONF_ROW(TEXTS, struct settings_listen, certificate,
               .doc = "Pairs of files, CERTFILE KEYFILE, PEM, chain included. The client's SNI "

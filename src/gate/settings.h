@@ -24,6 +24,7 @@ struct settings_listen {       /* block "listen NAME" */
     bool require_tls;
     bool auth_without_tls;              /* off */
     struct conf_list proxy;             /* prefixes that must send a PROXY header */
+    struct conf_list xclient;           /* prefixes that may say XCLIENT */
     struct conf_list certificate;       /* texts: "CERTFILE KEYFILE"; first is the default */
     struct str client_ca;               /* PATH */
     struct conf_list certificate_login; /* texts: "NAME LOGIN", "sha256:HEX LOGIN" */

@@ -141,6 +141,8 @@ setup_engine(const struct setup *su, struct setup_listen *l, const struct gate_l
     };
     if (l->tls && !l->implicit_tls)
         c->offer |= SMTP_EXT_STARTTLS;
+    if (l->conf->xclient.n)
+        c->offer |= SMTP_EXT_XCLIENT;
     if (smtp->vrfy != VRFY_OFF)
         c->offer |= SMTP_EXT_VRFY;
     if (smtp->dsn == DSN_EVERYBODY || l->submission)

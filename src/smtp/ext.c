@@ -30,6 +30,12 @@ when_auth(const struct smtp_ext_state *s)
 }
 
 static bool
+when_xclient(const struct smtp_ext_state *s)
+{
+    return s->xclient;
+}
+
+static bool
 when_limits(const struct smtp_ext_state *s)
 {
     return s->conf->max_rcpts || s->conf->max_messages;
@@ -78,6 +84,7 @@ static const struct ext_row exts[] = {
     {SMTP_EXT_CHUNKING, "CHUNKING", NULL, NULL},
     {SMTP_EXT_LIMITS, "LIMITS", when_limits, show_limits},
     {SMTP_EXT_REQUIRETLS, "REQUIRETLS", when_tls, NULL},
+    {SMTP_EXT_XCLIENT, "XCLIENT", when_xclient, smtp_xclient_list},
     {SMTP_EXT_HELP, "HELP", NULL, NULL},
 };
 

@@ -13,8 +13,9 @@ struct smtp_ext_state { /* what a row may look at */
     const struct smtp_server_conf *conf;
     struct str mechs; /* of AUTH, for this session */
     bool tls;
-    bool esmtp; /* greeted by EHLO or LHLO: parameters may come */
-    bool utf8;  /* SMTPUTF8 holds for the transaction (RCPT) */
+    bool xclient; /* this client may say XCLIENT */
+    bool esmtp;   /* greeted by EHLO or LHLO: parameters may come */
+    bool utf8;    /* SMTPUTF8 holds for the transaction (RCPT) */
 };
 
 bool smtp_ext_offered(const struct smtp_ext_state *, enum smtp_ext);
@@ -25,5 +26,8 @@ void smtp_ext_list(const struct smtp_ext_state *, struct buf *out);
 const struct smtp_refusal *smtp_ext_params(const struct smtp_ext_state *, struct str params,
                                            struct smtp_mail_params *mail,
                                            struct smtp_rcpt_params *rcpt);
+
+/* smtp/server_xclient.c: the attributes, for the EHLO reply. */
+void smtp_xclient_list(const struct smtp_ext_state *, struct buf *out);
 
 #endif

@@ -21,6 +21,7 @@ enum smtp_ext { /* bits of smtp_server_conf.offer */
                 SMTP_EXT_HELP = 1 << 10,
                 SMTP_EXT_VRFY = 1 << 11,
                 SMTP_EXT_REQUIRETLS = 1 << 12,
+                SMTP_EXT_XCLIENT = 1 << 13, /* Postfix's; for hosts that may */
 };
 
 struct smtp_server_conf { /* lives at least as long as the sessions that use it */
@@ -57,6 +58,22 @@ struct smtp_rcpt_params {
     struct address to;
     uint8_t notify;   /* SPOOL_NOTIFY_* bit values: NEVER 1 SUCCESS 2 FAILURE 4 DELAY 8 */
     struct str orcpt; /* "type;xtext" as given, checked */
+};
+
+enum smtp_xclient_attr {
+    SMTP_XCLIENT_NAME,
+    SMTP_XCLIENT_ADDR,
+    SMTP_XCLIENT_PORT,
+    SMTP_XCLIENT_PROTO,
+    SMTP_XCLIENT_HELO,
+    SMTP_XCLIENT_LOGIN,
+    SMTP_XCLIENT_DESTADDR,
+    SMTP_XCLIENT_DESTPORT,
+    SMTP_XCLIENT_MAX_
+};
+struct smtp_xclient {
+    unsigned given;                      /* 1 << attribute */
+    struct str value[SMTP_XCLIENT_MAX_]; /* decoded; empty: not given, or [UNAVAILABLE] */
 };
 
 #endif

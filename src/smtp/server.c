@@ -131,6 +131,7 @@ smtp_ext_state(const struct smtp_server *s)
         .conf = s->conf,
         .mechs = s->mechs.n ? s->mechs : s->conf->auth_mechs,
         .tls = s->tls,
+        .xclient = s->xclient,
         .esmtp = s->esmtp,
         .utf8 = s->txn && s->txn->utf8,
     };
@@ -426,6 +427,12 @@ void
 smtp_server_set_trusted(struct smtp_server *s, bool trusted)
 {
     s->trusted = trusted;
+}
+
+void
+smtp_server_set_xclient(struct smtp_server *s, bool may)
+{
+    s->xclient = may;
 }
 
 void

@@ -52,6 +52,9 @@ struct smtp_server_ops {
     void (*auth_step)(void *ctx, struct str response); /* decoded; -> smtp_server_auth() */
     void (*auth_cancel)(void *ctx);
     void (*starttls)(void *ctx); /* 220 was sent: start the handshake, then smtp_server_tls_done */
+    /* Whose session this really is; false: a value is wrong, nothing was taken. Then comes connect
+     * again. May be NULL. */
+    bool (*xclient)(void *ctx, const struct smtp_xclient *);
     void (*vrfy)(void *ctx, struct str arg); /* -> reply; NULL: 252 */
     void (*quit)(void *ctx);                 /* 221 or 421 was sent: close after sending */
     /* Each command, before it is run, and each reply: for trace. May be NULL. */
@@ -84,6 +87,7 @@ void smtp_server_set_conf(struct smtp_server *, const struct smtp_server_conf *)
 /* SASL mechanisms of this session in place of conf.auth_mechs (what TLS made possible); borrowed.
  */
 void smtp_server_set_mechs(struct smtp_server *, struct str mechs);
+void smtp_server_set_xclient(struct smtp_server *, bool may); /* with SMTP_EXT_XCLIENT in offer */
 void smtp_server_set_trusted(struct smtp_server *, bool trusted); /* no AUTH needed; lax lines ok */
 void smtp_server_set_tls(struct smtp_server *); /* implicit TLS: already secure before start */
 /* 421 with that text, then ops.quit: timeouts, shutdown, overload. */

@@ -60,6 +60,7 @@ struct smtp_server {
     bool skip_line;  /* the line is too long: thrown away up to its LF */
     bool drop_input; /* STARTTLS: the rest of this input is plain text of nobody */
     bool tls, esmtp, greeted, authed, trusted;
+    bool xclient;     /* this client may say XCLIENT */
     bool refused;     /* greeted with 5yz: only QUIT is served */
     bool auth_final;  /* the last challenge is out: an empty line ends AUTH well */
     bool group_ended; /* in this input a verb came that ends a group of pipelined ones */
@@ -115,5 +116,9 @@ void smtp_do_starttls(struct smtp_server *s, struct str arg);
 void smtp_do_auth(struct smtp_server *s, struct str arg);
 void smtp_auth_line(struct smtp_server *s, struct str raw); /* a response; empty raw: too long */
 void smtp_replied_auth(struct smtp_server *s, int code);
+
+/* server_xclient.c */
+const struct smtp_refusal *smtp_may_xclient(struct smtp_server *s, struct str arg);
+void smtp_do_xclient(struct smtp_server *s, struct str arg);
 
 #endif

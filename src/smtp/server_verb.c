@@ -150,6 +150,7 @@ static const struct verb verbs[] = {
     {"STARTTLS", VERB_PLAIN | VERB_GREETED | VERB_ESMTP | VERB_ENDS,
      smtp_may_starttls, smtp_do_starttls},
     {"AUTH", VERB_GREETED | VERB_ESMTP | VERB_ENDS, smtp_may_auth, smtp_do_auth},
+    {"XCLIENT", VERB_ENDS | VERB_IDLE, smtp_may_xclient, smtp_do_xclient},
     {"VRFY", VERB_ENDS | VERB_IDLE, may_vrfy, do_vrfy},
     {"HELP", VERB_IDLE, NULL, do_help},
     {"EXPN", VERB_ENDS | VERB_IDLE, may_not, NULL},
@@ -181,7 +182,7 @@ do_help(struct smtp_server *s, struct str arg)
     (void)arg;
     n += str_fmt(text, sizeof(text), "Gapura, an SMTP gateway. Commands:\n");
     for (size_t i = 0; i < ARRAY_LEN(verbs); i++)
-        if (verbs[i].run && here(s, &verbs[i]))
+        if (verbs[i].run && here(s, &verbs[i]) && (verbs[i].run != smtp_do_xclient || s->xclient))
             n += str_fmt(text + n, sizeof(text) - n, "%s ", verbs[i].name);
     smtp_say_text(s, 214, "2.0.0", str_of(text, n - 1));
 }

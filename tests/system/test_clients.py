@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from common import TRUSTED, guard, submission, waits
+from common import STRANGER, TRUSTED, guard, submission, waits
 from gapura import ROOT
 from peers import Postfix, need
 from smtp import message
@@ -46,6 +46,19 @@ def test_swaks_plain(server):
 def test_swaks_pipelining(server):
     swaks(server, "--port", 2525, "--pipeline", "--to", "bob@inside.test,carol@inside.test")
     assert len(server.inside.wait(1)[0].recipients) == 2
+
+
+def test_swaks_xclient(gapura, sink, net):
+    """A proxy names the client, in swaks' own words for it."""
+    inside = sink(2)
+    g = gapura(guard(net).replace("kind = trusted", f"kind = trusted\n    xclient = {net.ip(STRANGER)}/32"))
+    swaks(g, "--port", 2525, "--local-interface", net.ip(STRANGER), "--to", "bob@inside.test",
+          "--xclient-addr", "198.51.100.7", "--xclient-name", "friend.far.test", "--xclient-port", "4711",
+          "--xclient-helo", "said.far.test", "--xclient-login", "alice@inside.test")
+    assert inside.wait(1)[0].header("Received")[0].startswith(
+        "from said.far.test (friend.far.test [198.51.100.7])")
+    event = g.wait_event("Reception")
+    assert event["peer_address"]["addr"].startswith("198.51.100.7") and event["user"] == "alice@inside.test"
 
 
 def test_swaks_refused(server):
