@@ -226,6 +226,7 @@ RUNNERS = (
     ("smtp_cases", ("smtp-*", "address-*", "proxy-*")),
     ("arc_suite", ("arc-*",)),
     ("dkim_suite", ("dkim-*",)),
+    ("spf_suite", ("spf-*",)),
 )
 
 
