@@ -34,7 +34,7 @@ comma := ,
 ifdef WERROR
 CFLAGS += -Werror
 endif
-LIBS := -levent_core -levent_pthreads -lssl -lcrypto -lunbound -lsqlite3 -lldap -llber -lseccomp -lidn2 -ljansson -lmicrohttpd -lm
+LIBS := -levent_core -levent_pthreads -lssl -lcrypto -lunbound -lsqlite3 -lldap -llber -lseccomp -lidn2 -ljansson -lmicrohttpd -lpsl -lm
 
 SRC := $(foreach f,$(FOLDERS),$(wildcard src/$(f)/*.c))
 LIBSRC := $(filter-out src/roles/main.c,$(SRC))
