@@ -124,6 +124,7 @@ bench: all
 docs: all
 	@mkdir -p $(BUILD)/man
 	$(BUILD)/gapura --print-settings markdown > docs/configuration.md
+	$(BUILD)/gapura --print-settings lab > docs/lab-settings.md
 	$(BUILD)/gapura --print-settings man > $(BUILD)/man/settings
 	sed -e '/@SETTINGS@/{r $(BUILD)/man/settings' -e 'd}' man/gapura.conf.5.in > $(BUILD)/man/gapura.conf.5
 format:

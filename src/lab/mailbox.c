@@ -57,7 +57,7 @@ mailbox_put(struct mailbox *m, bool spam, struct str head, struct str message)
 
     if (!m->keep)
         return;
-    str_fmt(name, sizeof(name), "%02llu.eml", (unsigned long long)(m->count[spam]++ % m->keep + 1));
+    str_fmt(name, sizeof(name), "%02llu.eml", 1 + (unsigned long long)(m->count[spam]++ % m->keep));
     CLEANUP(fd_close)
     int fd = openat(spam ? m->spam : m->inbox, name,
                     O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);

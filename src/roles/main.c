@@ -6,6 +6,7 @@
 #include "ctl/ctl.h"
 #include "import/import.h"
 #include "lab/lab.h"
+#include "lab/settings.h"
 #include "roles/loader.h"
 #include "roles/role.h"
 #include "roles/sandbox.h"
@@ -42,7 +43,9 @@ print_settings(const char *form)
 {
     CLEANUP(buf_done) struct buf b;
     buf_init(&b, 4u << 20);
-    if (!strcmp(form, "man"))
+    if (!strcmp(form, "lab"))
+        conf_print_markdown(&b, lab_blocks, LAB_NBLOCKS);
+    else if (!strcmp(form, "man"))
         conf_print_man(&b, roles_blocks, roles_nblocks);
     else
         conf_print_markdown(&b, roles_blocks, roles_nblocks);

@@ -229,6 +229,21 @@ def test_sample_mail(lab):
     l.stop()
 
 
+def test_a_provider_of_ones_own(lab, place, net):
+    """As docs/lab.md shows it; only less tired."""
+    rows, zone = re.findall(r"^```\n(.*?)^```$", (ROOT / "docs/lab.md").read_text(), re.M | re.S)
+    parts = [text.replace("127.0.0.", net.prefix + ".") for text in
+             (rows.replace("latency  = 5s", "latency  = 50ms"), (SHARE / "zone").read_text() + zone)]
+    (place / "lab/providers").mkdir(parents=True)
+    (place / "lab/providers/tired.conf").write_text(parts[0])
+    (place / "lab/zone").write_text(parts[1])
+    l = lab("--quiet")
+    text = l.explained(l.send("ann@tired.test"), DELIVERED)
+    assert text.count("connection lost") >= 1 and len(l.mails("tired")) == 2
+    assert "slow, and forgets half of it" in l.printed()
+    l.stop()
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become an ordinary user")
 def test_as_an_ordinary_user(lab, place):
     place.chmod(0o777)

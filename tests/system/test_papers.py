@@ -163,6 +163,8 @@ def test_commands_of_papers_exist(paper):
 
 
 def test_configuration_is_generated():
+    made = subprocess.run([PROGRAM, "--print-settings", "lab"], capture_output=True, text=True, check=True)
+    assert made.stdout == (ROOT / "docs/lab-settings.md").read_text(), "`make docs` was not run"
     made = subprocess.run([PROGRAM, "--print-settings", "markdown"], capture_output=True, text=True, check=True)
     assert (ROOT / "docs/configuration.md").read_text() == made.stdout, "run `make docs`"
 
