@@ -3,8 +3,12 @@
  * they can be recycled: one old message must not keep sixty megabytes, nor the outcomes that speak
  * of its neighbours.
  *
- * Called by the second's tick and by news of space. One segment at a time, a few megabytes a turn;
- * moves bytes, never ids. A message that a session reads is left for the next look.
+ * Called by the second's tick, by news of space and by its own copies. Two laws choose the victim:
+ * at any time a segment that is nearly empty; in calm, when little is taken in or delivered, the
+ * one that gives most space for what must be copied, until settled things take no more than
+ * spool.slack percent. One segment at a time, a few megabytes a turn; moves bytes, never ids. A
+ * message that a session reads is left for the next look. Never copies for slack when space is low:
+ * the reserve is for what gives space at once.
  */
 #include "courier/compaction.h"
 
@@ -15,6 +19,7 @@
 #include "courier/outs.h"
 #include "courier/own.h"
 #include "courier/scope.h"
+#include "courier/slack.h"
 
 #define LOOK_EVERY  10u /* seconds between looks for a victim */
 #define SHARE_LOW   30u /* percent alive below which a segment is compacted */
@@ -22,6 +27,9 @@
 #define TURN_BYTES  (UINT64_C(2) << 20)
 #define TURN_ROWS   4096u /* messages looked at in a turn */
 #define FLIGHT_MAX  (UINT64_C(16) << 20)
+#define FLIGHT_CALM (UINT64_C(8) << 20) /* an intent may have to wait behind it */
+#define CALM_RATE   20u                 /* messages in and out a second that still count as calm */
+#define CALM_AFTER  3u                  /* seconds of it */
 
 struct compaction {
     struct loop_call turn;
@@ -29,9 +37,10 @@ struct compaction {
     uint64_t generation;
     uint32_t cursor; /* message number */
     uint64_t flight; /* bytes under way */
-    bool tight, moved;
-    unsigned seconds;
-    uint64_t copied, freed_for;
+    bool tight;
+    bool slack; /* the victim was chosen in calm, to get below spool.slack */
+    unsigned seconds, calm;
+    uint64_t copied;
     struct letter letter;
 };
 
@@ -46,14 +55,16 @@ struct chunk_move {
     uint32_t n;
 };
 
+static void compaction_turn(void *ctx);
+
 struct compaction *
 compaction_create(struct courier *c)
 {
     struct compaction *k = calloc(1, sizeof *k);
 
-    (void)c;
     if (k) {
         k->victim = SEGMENT_NONE;
+        k->turn = (struct loop_call){.fn = compaction_turn, .ctx = c};
         letter_init(&k->letter);
     }
     return k;
@@ -109,6 +120,25 @@ copy_payload(struct courier *c, uint32_t message, const struct letter *l, struct
     return env.nrcpt > 0 && !out->failed;
 }
 
+/* A copy came to rest, or failed: the turn goes on if it waited for that. */
+static void
+flight_over(struct courier *c, const struct out *o, int status)
+{
+    struct compaction *k = c->compaction;
+    uint32_t slot = segments_find(&c->segments, o->o.loc.segment, o->o.generation);
+
+    if (!k)
+        return;
+    k->flight -= MIN(k->flight, o->number);
+    if (status == 0 && slot != SEGMENT_NONE && k->calm >= CALM_AFTER &&
+        segments_at(&c->segments, slot)->dense == 0)
+        segments_at(&c->segments, slot)->dense = o->o.loc.offset;
+    if (!k->slack || c->stopping)
+        return;
+    if (k->victim == SEGMENT_NONE ? k->flight == 0 : k->flight < FLIGHT_CALM / 2)
+        loop_defer_next(c->loop, &k->turn);
+}
+
 static void
 copy_durable(struct out *o, int status)
 {
@@ -123,10 +153,9 @@ copy_durable(struct out *o, int status)
         .body_len = o->o.body_len,
     };
 
-    if (c->compaction)
-        c->compaction->flight -= MIN(c->compaction->flight, o->number);
     if (status == 0 && out_message_is(o) && letter_decode(&l, &r, c->links.node, o->epoch) == 0)
         intake_moved(c, o->message, &own, &l.env);
+    flight_over(c, o, status);
     out_give(o);
 }
 
@@ -211,8 +240,8 @@ chunk_durable(struct out *o, int status)
                                 .generation = o->o.generation};
     uint32_t own;
 
-    c->compaction->flight -= MIN(c->compaction->flight, o->number);
     own = status == 0 ? own_segment(c, &o->o.loc, o->o.generation) : SEGMENT_NONE;
+    flight_over(c, o, status);
     out_give(o);
     if (own == SEGMENT_NONE) {
         chunk_free(mv);
@@ -357,6 +386,20 @@ message_is_in(struct courier *c, const struct index_message *m, uint32_t victim)
 }
 
 static void
+compaction_begin(struct courier *c, uint32_t victim, bool slack)
+{
+    struct compaction *k = c->compaction;
+    struct segment *g = segments_at(&c->segments, victim);
+
+    k->victim = victim;
+    k->generation = g->s.generation;
+    k->slack = slack;
+    k->cursor = 0;
+    g->compacting = true;
+    loop_defer_next(c->loop, &k->turn);
+}
+
+static void
 compaction_end(struct courier *c)
 {
     struct compaction *k = c->compaction;
@@ -366,15 +409,22 @@ compaction_end(struct courier *c)
     k->victim = SEGMENT_NONE;
 }
 
+static void look_slack(struct courier *c);
+
 static void
 compaction_turn(void *ctx)
 {
     struct courier *c = ctx;
     struct compaction *k = c->compaction;
-    const struct segment *g = segments_at(&c->segments, k->victim);
-    uint64_t limit = k->copied + TURN_BYTES;
+    uint64_t limit = k->copied + TURN_BYTES, flight_max = k->slack ? FLIGHT_CALM : FLIGHT_MAX;
+    struct segment *g;
     unsigned looked = 0;
 
+    if (k->victim == SEGMENT_NONE) {
+        look_slack(c);
+        return;
+    }
+    g = segments_at(&c->segments, k->victim);
     if (!g->used || g->s.generation != k->generation || g->live == 0) {
         compaction_end(c);
         return;
@@ -389,19 +439,25 @@ compaction_turn(void *ctx)
         else if (letter_load(c, message, &k->letter) == 0)
             copy_add(c, message, &k->letter, STR_NONE, 0);
     }
-    scopes_move(c, k->victim);
-    if (k->cursor >= c->index.messages.next)
+    if (k->cursor >= c->index.messages.next) {
+        scopes_move(c, k->victim);
+        g->tried = clock_mono();
         compaction_end(c);
-    else if (k->flight < FLIGHT_MAX)
-        loop_defer(c->loop, &k->turn);
-    /* else: the tick goes on when the disk has caught up */
+        if (k->slack && k->flight == 0)
+            loop_defer_next(c->loop, &k->turn);
+    } else if (k->flight < flight_max) {
+        loop_defer_next(c->loop, &k->turn);
+    }
+    /* else: it goes on when the disk has caught up */
 }
+
+/* --- which segment --- */
 
 /* Bytes of the segment that are not worth their place. */
 static uint64_t
 gain_of(const struct compaction *k, const struct segment *g)
 {
-    uint64_t size = g->s.size ? g->s.size : g->bytes;
+    uint64_t size = segment_size(g);
     unsigned share = k->tight ? SHARE_TIGHT : SHARE_LOW;
 
     if (!g->used || !g->left || g->live == 0 || g->told || g->compacting || size == 0 ||
@@ -412,9 +468,10 @@ gain_of(const struct compaction *k, const struct segment *g)
 }
 
 static void
-compaction_look(struct courier *c)
+look_low(struct courier *c)
 {
     struct compaction *k = c->compaction;
+    uint32_t victim = SEGMENT_NONE;
     uint64_t best = 0;
 
     for (uint32_t i = 0; i < c->segments.n; i++) {
@@ -424,15 +481,39 @@ compaction_look(struct courier *c)
         if (gain <= best)
             continue;
         best = gain;
-        k->victim = i;
+        victim = i;
     }
-    if (best == 0)
+    if (best > 0)
+        compaction_begin(c, victim, false);
+}
+
+/* In calm: what the law of slack names (courier/slack.c). */
+static void
+look_slack(struct courier *c)
+{
+    struct compaction *k = c->compaction;
+    uint32_t victim;
+
+    k->slack = false;
+    if (c->stopping || k->tight || k->flight > 0 || k->calm < CALM_AFTER || outs_waiting(c) > 0)
         return;
-    k->generation = segments_at(&c->segments, k->victim)->s.generation;
-    segments_at(&c->segments, k->victim)->compacting = true;
-    k->cursor = 0;
-    k->turn = (struct loop_call){.fn = compaction_turn, .ctx = c};
-    loop_defer(c->loop, &k->turn);
+    victim = slack_victim(&c->segments, c->links.slack, clock_mono());
+    if (victim != SEGMENT_NONE)
+        compaction_begin(c, victim, true);
+}
+
+static void
+calm_tick(struct courier *c)
+{
+    const struct courier_load *l = &c->load;
+    struct compaction *k = c->compaction;
+    uint64_t rate = l->rate_taken + l->rate_delivered + l->rate_deferred + l->rate_bounced;
+
+    k->calm = rate <= CALM_RATE ? k->calm + 1 : 0;
+    if (k->calm == 0 && k->slack) { /* the rest of it another time */
+        compaction_end(c);
+        k->slack = false;
+    }
 }
 
 void
@@ -442,13 +523,15 @@ compaction_tick(struct courier *c)
 
     if (c->stopping || !c->recovered || outs_waiting(c) > 0)
         return;
+    calm_tick(c);
     if (k->victim != SEGMENT_NONE) {
-        if (k->flight < FLIGHT_MAX)
-            loop_defer(c->loop, &k->turn);
+        if (k->flight < (k->slack ? FLIGHT_CALM : FLIGHT_MAX))
+            loop_defer_next(c->loop, &k->turn);
         return;
     }
-    if (++k->seconds % (k->tight ? 1 : LOOK_EVERY) == 0)
-        compaction_look(c);
+    look_slack(c);
+    if (++k->seconds % (k->tight ? 1 : LOOK_EVERY) == 0 && k->victim == SEGMENT_NONE)
+        look_low(c);
 }
 
 void

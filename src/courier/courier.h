@@ -30,6 +30,7 @@ struct courier_links {
     struct str (*file)(void *ctx, struct str path); /* files named in settings, read at start */
     void *file_ctx;
     uint32_t node;
+    unsigned slack; /* percent of closed segments that settled things may take in calm */
 };
 int courier_create(struct courier **ret, const struct courier_links *, const struct conf *,
                    struct why *);

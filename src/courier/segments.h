@@ -24,6 +24,9 @@ struct segment {
     uint64_t told;       /* mono ns of the last TELL_FREE; 0: not told */
     uint32_t live;       /* messages and chunk holders */
     uint32_t seen_live;  /* `live` at compaction's last look */
+    uint64_t tried;      /* mono ns when compaction was last through with it */
+    uint64_t dense;      /* from this offset on: copies, which waste no more than they must */
+    uint64_t blame;      /* of slack.c: bytes that would come free without it */
     uint32_t pins;       /* things that must not lose it now */
     uint32_t next;       /* of the hash chain */
     bool used, left;

@@ -135,6 +135,7 @@ static void
 courier_opened(struct role *r)
 {
     struct courier_role *c = r->self;
+    const struct settings_spool *sp = conf_get(r->conf, "spool");
     struct why why = {{0}};
     struct courier_links links = {
         .loop = r->loop,
@@ -146,6 +147,7 @@ courier_opened(struct role *r)
         .file = role_file,
         .file_ctx = r,
         .node = c->link.node,
+        .slack = (unsigned)sp->slack,
     };
     int rc = courier_create(&c->courier, &links, r->conf, &why);
     gather_paths(c, r->conf, &c->paths);

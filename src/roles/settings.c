@@ -37,6 +37,12 @@ static const struct conf_row spool_rows[] = {
               .flags = CONF_RESTART,
               .doc = "Pre-written free segments to have at hand: writing into them needs no block "
                      "allocation, so a sync is cheap.")},
+    {.name = "slack",
+     CONF_ROW(U64, struct settings_spool, slack, .def = "5", .min = 3, .max = 90,
+              .flags = CONF_RESTART,
+              .doc = "Percent of the full segments that settled mail may take: when little is "
+                     "received and sent, compaction goes on until it is less. The segments being "
+                     "written and the free ones are not counted.")},
     {.name = "ring",
      CONF_ROW(SIZE, struct settings_spool, ring, .def = "32 MB", .min = 1u << 20, .max = 1u << 30,
               .flags = CONF_RESTART,

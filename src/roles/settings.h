@@ -16,6 +16,7 @@ struct settings_spool { /* block "spool" */
     uint64_t ready;   /* pre-written segments at hand */
     uint64_t ring;    /* bytes of the memory ring of each writer */
     uint64_t max_batch;
+    uint64_t slack; /* percent */
 };
 enum events_to { EVENTS_FILE, EVENTS_SYSLOG, EVENTS_JOURNALD, EVENTS_STDERR, EVENTS_NONE };
 struct settings_events { /* block "events" */

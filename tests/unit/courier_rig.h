@@ -394,6 +394,7 @@ static inline bool
 rig_courier(struct rig *r, bool gate_lives)
 {
     struct courier_links links = {.loop = r->loop,
+                                  .slack = 5,
                                   .spool_dir = r->dir,
                                   .writer = r->own.writer,
                                   .spooler = r->to_spooler,
