@@ -4,8 +4,11 @@
  * Every message has its own Message-ID <bench.NUMBER@load.test>; what was acknowledged is noted in
  * a shared file (bench/seen.h). Usage:
  *   load -P PORT [-H 127.0.0.1] [-c CONNS] [-n MESSAGES] [-d SECONDS] [-k PER_CONN] [-s BYTES]
- *        [-r RCPTS] [-D DOMAINS] [-p 0|1] [-t none|full|resume] [-S SEENFILE] [-b FIRST] [-i
- * IDLE_S] Ends after MESSAGES or SECONDS, whichever is first; prints one JSON line.
+ *        [-r RCPTS] [-D DOMAINS] [-o FIRST_DOMAIN] [-p 0|1] [-t none|full|resume] [-S SEENFILE]
+ *        [-b FIRST] [-i IDLE_S] [-m]
+ *   -m  mixed sizes: of twenty messages nine have 1 KB, seven 10 KB, three 50 KB, one 100 KB
+ * Ends after MESSAGES or SECONDS, whichever is first; prints one JSON line. `kept_bytes` is what
+ * was acknowledged for the first domain.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -22,6 +25,10 @@
 #include "seen.h"
 
 enum state { S_BANNER, S_EHLO, S_STARTTLS, S_TLS, S_EHLO2, S_ENV, S_BODY, S_DOT, S_QUIT, S_IDLE };
+struct text { /* a whole message with its final dot */
+    char *p;
+    size_t n;
+};
 enum tls { TLS_NONE, TLS_FULL, TLS_RESUME };
 
 struct conn {
@@ -32,6 +39,7 @@ struct conn {
     unsigned step; /* lock step: next command of the envelope */
     unsigned sent; /* messages on this connection */
     uint64_t number, start;
+    const struct text *text;
     char *out; /* out_cap bytes: an envelope and a little more */
     size_t out_n, out_at;
     size_t body_at;
@@ -45,16 +53,18 @@ static struct {
     unsigned conns, per_conn, rcpts, domains, idle;
     uint64_t messages, first, seconds;
     size_t size;
-    bool pipeline;
+    bool pipeline, mixed;
+    unsigned domain0;
     enum tls tls;
 } conf = {.conns = 10, .rcpts = 1, .domains = 1, .messages = 1000, .size = 10240, .pipeline = true};
 
 static SSL_CTX *ctx;
 static SSL_SESSION *session;
 static struct seen *seen;
-static char *body;
-static size_t body_n, id_at, out_cap;
-static uint64_t issued, done, refused, errors, opened, ended, begin_ns, last_ns;
+static struct text texts[4];
+static const uint8_t mix[20] = {0, 1, 0, 1, 2, 0, 1, 0, 1, 0, 2, 0, 1, 0, 3, 1, 0, 1, 2, 0};
+static size_t id_at, out_cap;
+static uint64_t issued, done, refused, errors, opened, ended, begin_ns, last_ns, kept_bytes;
 static int ep;
 static bool stopping;
 #define HIST 4096
@@ -89,7 +99,7 @@ quantile(double q)
 }
 
 static void
-make_body(void)
+make_text(struct text *t, size_t size)
 {
     char head[512];
     int n = snprintf(head, sizeof head,
@@ -97,18 +107,24 @@ make_body(void)
                      "Date: Mon, 01 Jan 2024 00:00:00 +0000\r\nMessage-ID: <bench.");
     id_at = (size_t)n;
     n += snprintf(head + n, sizeof head - (size_t)n, "0000000000@load.test>\r\n\r\n");
-    body = malloc(conf.size + 1024);
-    memcpy(body, head, (size_t)n);
-    body_n = (size_t)n;
-    while (body_n < conf.size) {
-        size_t line = conf.size - body_n > 78 ? 76 : 20;
+    t->p = malloc(size + 1024);
+    memcpy(t->p, head, (size_t)n);
+    t->n = (size_t)n;
+    while (t->n < size) {
+        size_t line = size - t->n > 78 ? 76 : 20;
         for (size_t i = 0; i < line; i++)
-            body[body_n + i] = (char)('A' + (body_n + i * 7) % 26);
-        memcpy(body + body_n + line, "\r\n", 2);
-        body_n += line + 2;
+            t->p[t->n + i] = (char)('A' + (t->n + i * 7) % 26);
+        memcpy(t->p + t->n + line, "\r\n", 2);
+        t->n += line + 2;
     }
-    memcpy(body + body_n, ".\r\n", 3);
-    body_n += 3;
+    memcpy(t->p + t->n, ".\r\n", 3);
+    t->n += 3;
+}
+
+static uint64_t
+domain_of(uint64_t number, unsigned rcpt)
+{
+    return conf.domain0 + (number * conf.rcpts + rcpt) % conf.domains;
 }
 
 static void
@@ -145,8 +161,8 @@ flush(struct conn *c)
         c->out_at += (size_t)w;
     }
     c->out_at = c->out_n = 0;
-    while (c->state == S_BODY && c->body_at < body_n) {
-        ssize_t w = put(c, body + c->body_at, body_n - c->body_at);
+    while (c->state == S_BODY && c->body_at < c->text->n) {
+        ssize_t w = put(c, c->text->p + c->body_at, c->text->n - c->body_at);
         if (w < 0)
             return errno == EAGAIN ? 0 : -1;
         c->body_at += (size_t)w;
@@ -169,7 +185,7 @@ command(struct conn *c, unsigned step)
     else if (step <= conf.rcpts)
         n = snprintf(line, sizeof line, "RCPT TO:<user%llu.%u@d%llu.example.test>\r\n",
                      (unsigned long long)c->number, step,
-                     (unsigned long long)((c->number * conf.rcpts + step) % conf.domains));
+                     (unsigned long long)domain_of(c->number, step));
     else
         n = snprintf(line, sizeof line, "DATA\r\n");
     say(c, line, (size_t)n);
@@ -185,6 +201,7 @@ next_message(struct conn *c)
         return false;
     }
     c->number = conf.first + issued++;
+    c->text = &texts[conf.mixed ? mix[c->number / conf.domains % 20] : 0];
     c->sent++;
     c->state = S_ENV;
     c->reply_bad = false;
@@ -206,7 +223,7 @@ start_body(struct conn *c)
     char number[16];
     int n = snprintf(number, sizeof number, "%010llu", (unsigned long long)c->number);
     /* Head with the number goes through `out`; the rest comes from the shared text. */
-    say(c, body, id_at);
+    say(c, c->text->p, id_at);
     say(c, number, (size_t)n);
     c->body_at = id_at + 10;
     c->state = S_BODY;
@@ -268,6 +285,7 @@ on_reply(struct conn *c, int code)
             refused++;
         } else {
             done++;
+            kept_bytes += domain_of(c->number, 1) == conf.domain0 ? c->text->n - 3 : 0;
             hist[bin_of((last_ns - c->start) / 1000)]++;
             if (seen)
                 seen[c->number].acked = last_ns;
@@ -404,7 +422,7 @@ arguments(int argc, char **argv)
 {
     const char *host = "127.0.0.1", *seen_path = NULL;
     int port = 2525, o;
-    while ((o = getopt(argc, argv, "H:P:c:n:d:k:s:r:D:p:t:S:b:i:")) != -1) {
+    while ((o = getopt(argc, argv, "H:P:c:n:d:k:s:r:D:o:p:t:S:b:i:m")) != -1) {
         switch (o) {
         case 'H':
             host = optarg;
@@ -432,6 +450,12 @@ arguments(int argc, char **argv)
             break;
         case 'D':
             conf.domains = (unsigned)strtoul(optarg, NULL, 10);
+            break;
+        case 'o':
+            conf.domain0 = (unsigned)strtoul(optarg, NULL, 10);
+            break;
+        case 'm':
+            conf.mixed = true;
             break;
         case 'p':
             conf.pipeline = optarg[0] != '0';
@@ -501,7 +525,9 @@ main(int argc, char **argv)
     getrlimit(RLIMIT_NOFILE, &rl);
     rl.rlim_cur = rl.rlim_max;
     setrlimit(RLIMIT_NOFILE, &rl);
-    make_body();
+    static const size_t sizes[] = {1024, 10240, 51200, 102400};
+    for (unsigned i = 0; i < 4; i++)
+        make_text(&texts[i], conf.mixed ? sizes[i] : conf.size);
     out_cap = 2048 + 80 * (size_t)conf.rcpts;
     if (conf.tls != TLS_NONE)
         ctx = SSL_CTX_new(TLS_client_method());
@@ -515,12 +541,12 @@ main(int argc, char **argv)
     getrusage(RUSAGE_SELF, &ru);
     double secs = (double)(last_ns > begin_ns ? last_ns - begin_ns : 1) / 1e9;
     printf("{\"msgs\":%llu,\"refused\":%llu,\"errors\":%llu,\"issued\":%llu,\"conns\":%llu,"
-           "\"idle\":%u,"
+           "\"idle\":%u,\"kept_bytes\":%llu,"
            "\"secs\":%.3f,\"rate\":%.0f,\"p50_ms\":%.2f,\"p99_ms\":%.2f,\"cpu_s\":%.2f,\"begin\":%."
            "6f}\n",
            (unsigned long long)done, (unsigned long long)refused, (unsigned long long)errors,
-           (unsigned long long)issued, (unsigned long long)opened, idle, secs, (double)done / secs,
-           quantile(.5), quantile(.99),
+           (unsigned long long)issued, (unsigned long long)opened, idle,
+           (unsigned long long)kept_bytes, secs, (double)done / secs, quantile(.5), quantile(.99),
            (double)(ru.ru_utime.tv_sec + ru.ru_stime.tv_sec) +
                (double)(ru.ru_utime.tv_usec + ru.ru_stime.tv_usec) / 1e6,
            (double)begin_ns / 1e9);

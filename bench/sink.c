@@ -2,8 +2,10 @@
  * bench/sink.c - an SMTP sink for the side-by-side runs: takes everything, notes each Message-ID's
  * number and time in the shared file (bench/seen.h). One thread, epoll, loopback only.
  *
- * Usage: sink -P PORT [-H 127.0.0.2] [-S SEENFILE] [-n MESSAGES] [-T SECONDS] [-d DELAY_MS] [-q]
- *   -n  exit after so many distinct messages    -d  wait before the final 250    -C no CHUNKING
+ * Usage: sink -P PORT [-H 127.0.0.2] [-S SEENFILE] [-n MESSAGES] [-T SECONDS] [-d DELAY_MS]
+ *             [-L ADDRESSES]
+ *   -n  exit after so many distinct messages    -d  wait before the final 250
+ *   -L  listen on so many addresses from -H on, the last byte counting 1 to 250
  * Prints one JSON line at its end (SIGTERM too).
  */
 #include <arpa/inet.h>
@@ -43,6 +45,8 @@ static uint64_t seen_n, want, delay_ns, msgs, rcpts, distinct, strange, conns, f
 static int ep;
 static volatile sig_atomic_t stop;
 static struct conn *due_head, *due_tail;
+#define LISTEN_MAX 4000u
+static struct conn listeners[LISTEN_MAX];
 static char shared_in[IN_MAX];
 
 static void
@@ -260,10 +264,10 @@ run_due(void)
 }
 
 static void
-accept_all(int ls)
+accept_all(int listener)
 {
     int one = 1, fd;
-    while ((fd = accept4(ls, NULL, NULL, SOCK_NONBLOCK)) >= 0) {
+    while ((fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK)) >= 0) {
         struct conn *c = calloc(1, sizeof *c);
         c->fd = fd;
         c->number = -1;
@@ -274,6 +278,24 @@ accept_all(int ls)
         say(c, "220 sink.test ESMTP\r\n");
         flush(c);
     }
+}
+
+static int
+listen_at(const struct sockaddr_in *first, unsigned i)
+{
+    struct sockaddr_in at = *first;
+    int one = 1, fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+    uint32_t ip = ntohl(at.sin_addr.s_addr);
+    if (i)
+        at.sin_addr.s_addr = htonl((ip & 0xffff0000u) + ((i / 250) << 8) + 1 + i % 250);
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+    if (bind(fd, (void *)&at, sizeof at) || listen(fd, 4096)) {
+        perror("sink: bind");
+        return -1;
+    }
+    listeners[i].fd = fd;
+    struct epoll_event e = {.events = EPOLLIN, .data.ptr = &listeners[i]};
+    return epoll_ctl(ep, EPOLL_CTL_ADD, fd, &e);
 }
 
 static void
@@ -288,9 +310,10 @@ main(int argc, char **argv)
 {
     struct sockaddr_in at = {.sin_family = AF_INET};
     const char *host = "127.0.0.2", *path = NULL;
-    int port = 2600, o, one = 1;
+    int port = 2600, o;
+    unsigned nlisten = 1;
     uint64_t seconds = 300;
-    while ((o = getopt(argc, argv, "H:P:S:N:n:T:d:")) != -1) {
+    while ((o = getopt(argc, argv, "H:P:S:N:n:T:d:L:")) != -1) {
         switch (o) {
         case 'H':
             host = optarg;
@@ -309,6 +332,10 @@ main(int argc, char **argv)
             break;
         case 'T':
             seconds = strtoull(optarg, NULL, 10);
+            break;
+        case 'L':
+            nlisten = (unsigned)strtoul(optarg, NULL, 10);
+            nlisten = nlisten < LISTEN_MAX ? nlisten : LISTEN_MAX;
             break;
         case 'd':
             delay_ns = strtoull(optarg, NULL, 10) * 1000000u;
@@ -331,22 +358,18 @@ main(int argc, char **argv)
     getrlimit(RLIMIT_NOFILE, &rl);
     rl.rlim_cur = rl.rlim_max;
     setrlimit(RLIMIT_NOFILE, &rl);
-    int ls = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
-    setsockopt(ls, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
-    if (bind(ls, (void *)&at, sizeof at) || listen(ls, 4096)) {
-        perror("sink: bind");
-        return 2;
-    }
     ep = epoll_create1(0);
-    struct epoll_event e = {.events = EPOLLIN}, ev[256];
-    epoll_ctl(ep, EPOLL_CTL_ADD, ls, &e);
+    for (unsigned i = 0; i < nlisten; i++)
+        if (listen_at(&at, i))
+            return 2;
+    struct epoll_event ev[256];
     uint64_t end = seen_now() + seconds * 1000000000ull;
     while (!stop && seen_now() < end) {
         int k = epoll_wait(ep, ev, 256, due_head ? 1 : 50);
         for (int i = 0; i < k; i++) {
             struct conn *c = ev[i].data.ptr;
-            if (!c)
-                accept_all(ls);
+            if (c >= listeners && c < listeners + LISTEN_MAX)
+                accept_all(c->fd);
             else if (feed(c))
                 drop(c);
         }

@@ -7,6 +7,7 @@ on. The last line is "N passed, N failed" with ", N skipped" behind it if there 
 exit status is 1 when N failed is not 0.
 
     tests/run [STEP...]     only these steps: see `tests/run --list`
+    tests/run long [PART...]  what that leaves out (make test-long): see tests/run_long.py
     GAPURA_SUITES=DIR       where the collections of test data are (default ../shared/suites)
     JOBS=N                  programs at a time (default: processors, at most 2)
 """
@@ -314,9 +315,8 @@ def step_fault():
     tap("fault --rounds 40", [*argv, "--rounds", "40"], 420)
 
 
-# Not strict_string_checks: it takes strndup() of a view without NUL for a mistake.
 SAN_ENV = {
-    "ASAN_OPTIONS": "detect_leaks=1:detect_stack_use_after_return=1",
+    "ASAN_OPTIONS": "detect_leaks=1:detect_stack_use_after_return=1:strict_string_checks=1",
     "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1",
 }
 
@@ -378,8 +378,35 @@ STEPS = {name[5:]: function for name, function in list(globals().items()) if nam
 ORDER = ("build", "tree", "unit", "suites", "system", "fault", "sanitizers", "valgrind", "replay", "lint")
 
 
+def steps(names, table):
+    """Runs the steps of a table one after the other; prints and returns the last lines."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, on_signal)
+    LOGS.mkdir(parents=True, exist_ok=True)
+    times = []
+    for name in names:
+        print(f"{name}:", flush=True)
+        began = time.monotonic()
+        try:
+            table[name]()
+        except Exception as error:  # a mistake in this file must not hide the other steps
+            TALLY.add(f"step {name}", 0, 1, 0, time.monotonic() - began, [repr(error)])
+        times.append((name, time.monotonic() - began))
+    last = ["time: " + ", ".join(f"{name} {seconds:.0f} s" for name, seconds in times) +
+            f"; together {sum(s for _, s in times) / 60:.1f} min"]
+    if TALLY.bad:
+        last.append("failed: " + ", ".join(TALLY.bad))
+    tail = f", {TALLY.skipped} skipped" if TALLY.skipped else ""
+    last.append(f"{TALLY.passed} passed, {TALLY.failed} failed{tail}")
+    print("\n".join(last), flush=True)
+    return last
+
+
 def main():
     names = sys.argv[1:]
+    if names[:1] == ["long"]:
+        import run_long
+        return run_long.main(sys.modules[__name__], names[1:])
     if names == ["--list"]:
         print("\n".join(ORDER))
         return 0
@@ -387,24 +414,7 @@ def main():
     if unknown:
         print(f"no such step: {', '.join(unknown)}; there are {', '.join(ORDER)}", file=sys.stderr)
         return 2
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, on_signal)
-    LOGS.mkdir(parents=True, exist_ok=True)
-    times = []
-    for name in [n for n in ORDER if not names or n in names]:
-        print(f"{name}:", flush=True)
-        began = time.monotonic()
-        try:
-            STEPS[name]()
-        except Exception as error:  # a mistake in this file must not hide the other steps
-            TALLY.add(f"step {name}", 0, 1, 0, time.monotonic() - began, [repr(error)])
-        times.append((name, time.monotonic() - began))
-    print("time: " + ", ".join(f"{name} {seconds:.0f} s" for name, seconds in times) +
-          f"; together {sum(s for _, s in times) / 60:.1f} min")
-    if TALLY.bad:
-        print("failed: " + ", ".join(TALLY.bad))
-    tail = f", {TALLY.skipped} skipped" if TALLY.skipped else ""
-    print(f"{TALLY.passed} passed, {TALLY.failed} failed{tail}", flush=True)
+    steps([n for n in ORDER if not names or n in names], STEPS)
     return 1 if TALLY.failed else 0
 
 

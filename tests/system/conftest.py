@@ -26,15 +26,16 @@ def pytest_runtest_logreport(report):
     if not path or (report.when != "call" and report.passed):
         return
     kind = "skip" if report.skipped else "ok" if report.passed else "not ok"
-    name = report.nodeid.rpartition("/")[2]
+    # The path of the file, then the test with its parameters, which may hold slashes.
+    path_of, _, test = report.nodeid.partition("::")
     why = ""
     if report.skipped and isinstance(report.longrepr, tuple):
         why = report.longrepr[2]
     elif report.failed:
         crash = getattr(report.longrepr, "reprcrash", None)
         why = crash.message if crash else str(report.longrepr)
-    text = f"{name.partition('::')[2]} ({report.when})" if report.when != "call" else name.partition("::")[2]
-    line = f"{kind}\t{name.partition('::')[0]}\t{report.duration:.2f}\t{text}: {why}"
+    text = f"{test} ({report.when})" if report.when != "call" else test
+    line = f"{kind}\t{path_of.rpartition('/')[2]}\t{report.duration:.2f}\t{text}: {why}"
     with open(path, "a", encoding="utf-8") as out:
         out.write(" ".join(line.splitlines()) + "\n")
 
