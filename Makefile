@@ -118,6 +118,11 @@ test:
 	sh tools/install-deps test
 	$(MAKE) all
 	sh tests/run
+# What that leaves out, about an hour; LONG=0.02 shortens it (tests/run_long.py).
+test-long:
+	sh tools/install-deps test
+	$(MAKE) all
+	sh tests/run long
 bench: all
 	GAPURA_BENCH="$(GAPURA_BENCH)" python3 bench/run.py $(ONLY)
 # The settings' part of the manual comes from the rows that the parser reads.
