@@ -28,6 +28,7 @@ static struct shim_role *me;
 static int trace_fd = -1;
 
 static ssize_t (*real_pwrite)(int, const void *, size_t, off_t);
+static ssize_t (*real_pread)(int, void *, size_t, off_t);
 static int (*real_fdatasync)(int);
 
 /* A segment is a regular file of at least 1 MiB opened for writing: its inode names it. */
@@ -59,6 +60,7 @@ shim_start(void)
 {
     const char *path = getenv("GAPURA_SHIM"), *trace = getenv("GAPURA_SHIM_TRACE");
     real_pwrite = (ssize_t(*)(int, const void *, size_t, off_t))dlsym(RTLD_NEXT, "pwrite64");
+    real_pread = (ssize_t(*)(int, void *, size_t, off_t))dlsym(RTLD_NEXT, "pread64");
     real_fdatasync = (int (*)(int))dlsym(RTLD_NEXT, "fdatasync");
     int fd = path ? open(path, O_RDWR | O_CLOEXEC) : -1;
     if (fd < 0)
@@ -106,6 +108,14 @@ counted_down(_Atomic uint32_t *counter)
         if (atomic_compare_exchange_weak(counter, &v, v - 1))
             return v == 1;
     return 0;
+}
+
+static void
+delay(uint32_t ms)
+{
+    struct timespec t = {ms / 1000, (long)(ms % 1000) * 1000000};
+    if (ms)
+        nanosleep(&t, NULL);
 }
 
 static void
@@ -169,15 +179,32 @@ fdatasync(int fd)
         me->phase = SHIM_OUTSIDE;
         return -1;
     }
-    uint32_t ms = me->sync_delay_ms;
-    if (ms) {
-        struct timespec t = {ms / 1000, (long)(ms % 1000) * 1000000};
-        nanosleep(&t, NULL);
-    }
+    delay(me->sync_delay_ms);
     int r = real_fdatasync(fd);
     record(2, file, 0, NULL, 0);
     me->phase = SHIM_AFTER_SYNC;
     if (counted_down(&me->kill_after_sync))
         die(SHIM_AFTER_SYNC);
     return r;
+}
+
+/* A slow disk: large reads are those of a start, which go through a window of the file. */
+static ssize_t
+shim_pread(int fd, void *p, size_t n, off_t off)
+{
+    if (me && n >= 32768 && me->read_delay_ms && segment_of(fd))
+        delay(me->read_delay_ms);
+    return real_pread(fd, p, n, off);
+}
+
+ssize_t
+pread(int fd, void *p, size_t n, off_t off)
+{
+    return shim_pread(fd, p, n, off);
+}
+
+ssize_t
+pread64(int fd, void *p, size_t n, off64_t off)
+{
+    return shim_pread(fd, p, n, off);
 }

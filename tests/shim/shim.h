@@ -30,9 +30,11 @@ struct shim_role {
     _Atomic uint32_t fail_write, fail_write_errno;
     _Atomic uint32_t fail_sync, fail_sync_errno;
     _Atomic uint32_t sync_delay_ms;
-    _Atomic uint32_t kills[4]; /* carried out, by enum shim_phase */
-    _Atomic uint32_t failed;   /* calls failed on order */
-    _Atomic uint32_t full;     /* 1: every write fails with ENOSPC until 0 again */
+    _Atomic uint32_t kills[4];      /* carried out, by enum shim_phase */
+    _Atomic uint32_t failed;        /* calls failed on order */
+    _Atomic uint32_t full;          /* 1: every write fails with ENOSPC until 0 again */
+    _Atomic uint32_t read_delay_ms; /* of a large read of a segment */
+    uint32_t unused;
 };
 struct shim_page {
     uint64_t magic;

@@ -14,6 +14,8 @@ import time
 
 import pytest
 
+from gapura import until
+
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 
@@ -137,6 +139,54 @@ def test_full_disk_and_back(world):
             return
         time.sleep(0.05)
     pytest.fail("intake did not come back")
+
+
+def said(world, text):
+    return [i for i, e in enumerate(world.events()) if e.get("text", "").startswith(text)]
+
+
+def verb(world, *words):
+    done = subprocess.run([fault.GAPURA, *words, "--run-dir", world.dir + "/run"], capture_output=True, text=True)
+    return done.stdout + done.stderr
+
+
+def test_delivery_begins_before_the_log_is_read(world):
+    """A slow disk: mail goes while most of it is still to be read; killed in the midst of that, and
+    again, nothing is lost and nothing is sent twice without a name."""
+    n = 60
+    held(world)
+    world.start()
+    assert world.wait_up()
+    c = Client(world.port)
+    for i in range(n):
+        assert c.offer(i, size=200000)
+        assert c.reply()[0] == 250
+    world.kill("all")
+    with open(world.conf) as f:
+        text = f.read()
+    with open(world.conf, "w") as f:
+        f.write(text.replace("hold = yes", "hold = no"))
+    world.shim.set("courier", "read_delay_ms", 40)
+    for life in range(3):
+        before, whole = len(world.sink.got), len(said(world, "the queue is read"))
+        world.start()
+        until(lambda: len(world.sink.got) > before, what="mail while the log is read")
+        if len(said(world, "the queue is read")) == whole:
+            assert "reading the log: " in verb(world, "queue", "summary")
+        assert len(said(world, "the queue is read")) == whole, "delivery waited for the whole index"
+        world.kill("all")
+    world.shim.set("courier", "read_delay_ms", 0)
+    world.start()
+    until(lambda: len(said(world, "the queue is read")) > whole, what="the whole index")
+
+    def all_there():
+        held_now = world.release()  # what two crashes left unknown waits for a person
+        return len(world.sink.got) == n and not held_now and "@" not in verb(world, "queue", "list")
+    until(all_there, what="every message, and an empty queue")
+    assert "reading the log" not in verb(world, "queue", "summary")
+    unknown = sum(e.get("type") == "TransientFailure" for e in world.events())
+    repeats = sum(len(bodies) - 1 for bodies in world.sink.got.values())
+    assert repeats <= unknown
 
 
 def test_any_subset_of_units_may_persist(world):
