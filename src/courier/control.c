@@ -396,14 +396,14 @@ call_turn(void *ctx)
 {
     struct control_call *call = ctx;
 
-    if (call->reply.gone && call->reply.gone(call->reply.ctx)) {
+    if (!call->finishes && call->reply.gone && call->reply.gone(call->reply.ctx)) {
         control_end(call, 1, "the client has left");
         control_free(call);
     } else if (call_must_wait(call)) {
         loop_timer_set(&call->pause, PAUSE);
     } else if (call->step(call)) {
         control_free(call);
-    } else {
+    } else if (!call->waits) {
         loop_defer_next(call->c->loop, &call->turn);
     }
 }

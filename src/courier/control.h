@@ -35,6 +35,8 @@ struct control_call {
     bool (*step)(struct control_call *);
     void (*done)(struct control_call *); /* frees `own`; may be NULL */
     void *own;                           /* of the verb */
+    bool waits;                          /* for the disk: whoever knows of it defers `turn` */
+    bool finishes;                       /* goes on when its client has left */
     struct control_walk walk;
     struct loop_call turn;
     struct loop_timer pause;

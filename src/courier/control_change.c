@@ -5,11 +5,15 @@
  * connection's hand is left alone.
  */
 #include "courier/control.h"
+#include "courier/intake.h"
 #include "courier/outcome.h"
+#include "courier/purge.h"
 #include "courier/site.h"
 
 struct change {
     uint8_t result; /* of the outcome; 0: retry, which changes the index alone */
+    bool purges;    /* one record for all was written: rows go without one of their own */
+    struct spool_id last;
     const char *did;
     uint64_t matched, changed;
     uint32_t message, n; /* the rows gathered so far */
@@ -25,11 +29,29 @@ change_text(const struct control_call *call)
 }
 
 static void
+purge_flush(struct control_call *call)
+{
+    struct change *ch = call->own;
+    struct courier *c = call->c;
+
+    outcome_purged(c, ch->message, ch->rows, ch->n, call->f.reason);
+    for (uint32_t i = 0; i < ch->n; i++) {
+        const struct purge *p = purge_of(c, ch->rows[i], NULL);
+        if (p)
+            purge_row(c, p, ch->rows[i]);
+    }
+    if (index_message(&c->index, ch->message)->open == 0)
+        intake_message_over(c, ch->message);
+}
+
+static void
 change_flush(struct control_call *call)
 {
     struct change *ch = call->own;
 
-    if (ch->n > 0)
+    if (ch->n > 0 && ch->purges)
+        purge_flush(call);
+    else if (ch->n > 0)
         outcome_operator(call->c, ch->message, ch->rows, ch->n, ch->result, change_text(call));
     ch->changed += ch->n;
     ch->n = 0;
@@ -48,6 +70,8 @@ change_one(struct control_call *call, const struct walk_row *w)
     const struct index_row *r = index_row(&call->c->index, w->row);
 
     ch->matched++;
+    if (ch->purges && !purge_of(call->c, w->row, w->letter)) /* it came after the record */
+        return true;
     if (r->state == ROW_ACTIVE || (ch->result == SPOOL_RELEASED && !is_held(r)))
         return true;
     if (ch->result == 0) {
@@ -105,9 +129,42 @@ change_step(struct control_call *call)
     return true;
 }
 
+/* Waits for the record, then takes the rows away; a crash in between is made good by the next
+ * start.
+ */
+static bool
+purge_step(struct control_call *call)
+{
+    struct change *ch = call->own;
+    int state = purge_state(call->c, &ch->last);
+
+    call->waits = state == 0;
+    if (state == 0)
+        return false;
+    if (state < 0) {
+        control_end(call, 1, "the removal could not be written; nothing was removed");
+        return true;
+    }
+    return change_step(call);
+}
+
+/* What a record can say: no site, source or state, since those change, and no single recipient. */
+static bool
+purge_fits(const struct control_call *call)
+{
+    const struct control_filter *f = &call->f;
+
+    return call->c->recovered && !f->id.n && !f->recipient.n && !f->source.n && !f->site.n &&
+           !f->state.n;
+}
+
 static void
 change_done(struct control_call *call)
 {
+    struct change *ch = call->own;
+
+    if (ch->purges)
+        call->c->purge_waiter = NULL;
     free(call->own);
 }
 
@@ -159,5 +216,24 @@ control_release(struct control_call *call)
 void
 control_remove(struct control_call *call)
 {
+    const struct control_filter *f = &call->f;
+    struct spool_scope rec = {.domain = f->domain,
+                              .tenant = f->tenant,
+                              .sender = f->sender,
+                              .reason = f->reason,
+                              .by = STR("control")};
+    struct change *ch;
+    int err;
+
     change(call, SPOOL_REMOVED, "remove");
+    ch = call->own;
+    if (!ch || !purge_fits(call))
+        return;
+    err = purge_write(call->c, &rec, &ch->last);
+    if (err < 0) /* nothing waits, or too many of them: a record for each message does it too */
+        return;
+    ch->purges = true;
+    call->c->purge_waiter = &call->turn;
+    call->finishes = true;
+    call->step = purge_step;
 }

@@ -163,13 +163,33 @@ count_attempts(struct explain *x, const struct letter *l)
 }
 
 static void
+tell_purge(struct explain *x, const struct spool_scope *s)
+{
+    stamp(&x->text, s->made);
+    buf_c(&x->text, "removed, if it still waited:");
+    if (s->domain.n)
+        buf_fmt(&x->text, " mail for %.*s", STR_ARG(s->domain));
+    if (s->tenant.n)
+        buf_fmt(&x->text, " mail of tenant %.*s", STR_ARG(s->tenant));
+    if (s->sender.n)
+        buf_fmt(&x->text, " mail from %.*s", STR_ARG(s->sender));
+    if (!s->domain.n && !s->tenant.n && !s->sender.n)
+        buf_c(&x->text, " all mail");
+    buf_fmt(&x->text, ": %.*s", STR_ARG(s->reason));
+    tell(x, "purge", s->made);
+}
+
+static void
 tell_found(struct explain *x, const struct explain_found *f)
 {
     struct spool_outcome o;
     struct spool_intent in;
+    struct spool_scope s;
     struct letter l = {0};
 
-    if (f->record.type == SPOOL_INTENT && spool_intent_decode(&f->record, &in) == 0)
+    if (f->record.type == SPOOL_SCOPE && spool_scope_decode(&f->record, &s) == 0)
+        tell_purge(x, &s);
+    else if (f->record.type == SPOOL_INTENT && spool_intent_decode(&f->record, &in) == 0)
         tell_intent(x, &in);
     else if (f->record.type == SPOOL_OUTCOME && spool_outcome_decode(&f->record, &o) == 0)
         tell_outcome(x, &o);

@@ -73,6 +73,23 @@ keep(struct explain_read *r, size_t id, const struct spool_place *place,
     return 0;
 }
 
+/* A purge speaks of all messages of an epoch below its ceiling. */
+static int
+gather_purge(struct explain_read *r, const struct spool_place *place,
+             const struct spool_record *record)
+{
+    struct spool_scope s;
+    int err = 0;
+
+    if (spool_scope_decode(record, &s) < 0 || s.verb != SPOOL_PURGE)
+        return 0;
+    for (size_t i = 0; i < r->nids && err == 0; i++) {
+        if (r->ids[i].epoch == s.ceiling.epoch && r->ids[i].seq < s.ceiling.seq)
+            err = keep(r, i, place, record);
+    }
+    return err;
+}
+
 static int
 gather_record(void *ctx, const struct spool_place *place, const struct spool_record *record)
 {
@@ -93,6 +110,8 @@ gather_record(void *ctx, const struct spool_place *place, const struct spool_rec
         if (letter_decode(&l, record, place->segment->node, place->segment->epoch) == 0)
             id = id_number(r, &l.env.id);
         break;
+    case SPOOL_SCOPE:
+        return gather_purge(r, place, record);
     case SPOOL_INTENT:
         if (spool_intent_decode(record, &in) == 0)
             id = id_number(r, &in.id);

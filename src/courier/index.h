@@ -140,6 +140,8 @@ uint32_t index_message_add(struct index *, uint32_t epoch, uint64_t seq);
 uint32_t index_message_find(const struct index *, uint32_t epoch, uint64_t seq);
 /* First message of the epoch with a sequence of at least seq. */
 uint32_t index_message_from(const struct index *, uint32_t epoch, uint64_t seq);
+/* The first epoch of at least `from` that has open messages, and the last sequence there. */
+bool index_epoch_last(const struct index *, uint32_t from, uint32_t *ret_epoch, uint64_t *ret_seq);
 void index_message_drop(struct index *, uint32_t message); /* its rows are freed as well */
 
 /* Finds or makes the destination; domain in lower-case A-labels. INDEX_NONE: ceiling. */

@@ -300,3 +300,21 @@ index_find_memory(const struct index *ix)
     }
     return n;
 }
+
+bool
+index_epoch_last(const struct index *ix, uint32_t from, uint32_t *ret_epoch, uint64_t *ret_seq)
+{
+    for (size_t i = epoch_at(ix, from); i < ix->nepochs; i++) {
+        const struct index_epoch *e = ix->epochs[i];
+
+        for (uint32_t k = e->nleaves; k-- > 0;) {
+            const struct find_leaf *f = e->leaves[k];
+            if (f->n == 0)
+                continue;
+            *ret_epoch = e->epoch;
+            *ret_seq = f->base + f->items[f->n - 1].low;
+            return true;
+        }
+    }
+    return false;
+}

@@ -28,6 +28,7 @@
 #define OUTCOME_CRASH_TEXT "the courier ended between the message and its outcome"
 
 struct scopes;
+struct purge;
 struct callouts;
 struct sites;
 struct sessions;
@@ -83,6 +84,9 @@ struct courier {
     struct outs *outs;
     struct bounce *bounce; /* being gathered, see bounce_begin() */
     struct scopes *scopes;
+    struct purge *purges; /* courier/purge.h */
+    size_t npurges;
+    struct loop_call *purge_waiter; /* of the verb that makes one now: what it wrote stays pinned */
     struct callouts *callouts;
     struct compaction *compaction;
     struct control_call *calls; /* control verbs that go on */

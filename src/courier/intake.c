@@ -10,6 +10,7 @@
 #include "courier/intake_inner.h"
 #include "courier/letter.h"
 #include "courier/own.h"
+#include "courier/purge.h"
 #include "courier/recover.h"
 #include "courier/scope.h"
 #include "mail/address.h"
@@ -204,6 +205,7 @@ intake_message(struct courier *c, uint32_t slot, const struct letter *l, uint64_
     c->load.taken++;
     for (size_t i = 0; i < n; i++)
         intake_note_apply(c, message, &notes[i]);
+    purge_rows(c, message, l);
     recover_count(c, index_message(&c->index, message)->open);
     if (index_message(&c->index, message)->open == 0)
         intake_message_over(c, message);
@@ -241,6 +243,9 @@ intake_copy(struct courier *c, uint32_t slot, const struct letter *l, uint64_t r
         intake_chunks_set(c, message, &l->env);
     if (!rows_make(c, message, l))
         intake_overflow(c, &l->env, slot);
+    purge_rows(c, message, l); /* it may be the copy of what went meanwhile */
+    if (index_message(&c->index, message)->open == 0)
+        intake_message_over(c, message);
     return 0;
 }
 

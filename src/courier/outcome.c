@@ -11,6 +11,7 @@
 #include "courier/intake.h"
 #include "courier/outs.h"
 #include "courier/own.h"
+#include "courier/purge.h"
 #include "courier/retry.h"
 
 #define OUTCOME_TEXT_MAX 512u
@@ -239,6 +240,28 @@ dest_said(struct courier *c, uint32_t row, const struct result *r)
     d->why = str_dup(text);
 }
 
+/* A connection had them while a purge took their like away. */
+static void
+rows_returned(struct courier *c, uint32_t message, const uint32_t *rows, uint32_t n,
+              const struct attempt *a)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        const struct purge *p = purge_of(c, rows[i], a->letter);
+        if (p)
+            outcome_operator(c, message, &rows[i], 1, SPOOL_REMOVED, str_c(p->reason));
+    }
+}
+
+void
+outcome_purged(struct courier *c, uint32_t message, const uint32_t *rows, uint32_t n,
+               struct str reason)
+{
+    struct attempt a = {0};
+    struct result r = {.result = SPOOL_REMOVED, .text = reason};
+
+    report_event(c, outcome_count(c, &r, n), message, rows, n, &a, &r);
+}
+
 static void
 outcome_slice(struct courier *c, uint32_t message, const uint32_t *rows, uint32_t n,
               const struct attempt *a, struct result r)
@@ -268,6 +291,8 @@ outcome_slice(struct courier *c, uint32_t message, const uint32_t *rows, uint32_
     if (r.result == SPOOL_UNKNOWN)
         event_flush();
     outcome_record(c, message, rows, n, a, &r, attempts);
+    if (c->purges && (r.result == SPOOL_RETRY || r.result == SPOOL_UNKNOWN))
+        rows_returned(c, message, rows, n, a);
 }
 
 void

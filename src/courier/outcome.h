@@ -48,6 +48,9 @@ void outcome_due(struct courier *, uint32_t row);
 /* Operator's verbs. reason: for the record and the event. */
 void outcome_operator(struct courier *, uint32_t message, const uint32_t *rows, uint32_t n,
                       uint8_t result, struct str reason);
+/* The event of rows that a purge takes away: its record stands for theirs. */
+void outcome_purged(struct courier *, uint32_t message, const uint32_t *rows, uint32_t n,
+                    struct str reason);
 /* Says again what holds a row: compaction's copies carry no text. */
 void outcome_again(struct courier *, uint32_t row, uint8_t result, struct str text);
 /* The message cannot be read: all its rows are held, the operator is told. */

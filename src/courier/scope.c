@@ -9,6 +9,7 @@
 #include "core/event.h"
 #include "courier/outs.h"
 #include "courier/own.h"
+#include "courier/purge.h"
 #include "courier/site.h"
 
 #define SCOPES_MAX 10000u
@@ -129,6 +130,8 @@ scopes_record(struct courier *c, uint32_t slot, const struct spool_record *r)
         }
         return;
     }
+    if (rec.verb == SPOOL_PURGE)
+        purge_record(c, slot, &rec);
     if (rec.verb != SPOOL_SUSPEND)
         return;
     if (s) { /* written again by compaction: the later one counts */
@@ -263,6 +266,7 @@ scopes_tick(struct courier *c)
     struct scope *s = c->scopes->list, *next;
     bool changed = false;
 
+    purges_tick(c);
     for (; s; s = next) {
         next = s->next;
         if (!s->until || s->until > now || s->ended)

@@ -14,6 +14,7 @@
 #include "courier/intake.h"
 #include "courier/outcome.h"
 #include "courier/outs.h"
+#include "courier/purge.h"
 #include "courier/recover.h"
 #include "courier/scope.h"
 #include "courier/session.h"
@@ -249,6 +250,7 @@ courier_free(struct courier *c)
     if (c->outs)
         outs_orphan(c);
     scopes_free(c->scopes);
+    purges_free(c);
     early_done(&c->early);
     intake_done(c);
     segments_done(&c->segments);

@@ -393,6 +393,51 @@ test_control_turns(void)
     clock_release();
 }
 
+/* Removal by filter is one record for each epoch, and a restart takes the same rows away again. */
+static void
+test_purge(void)
+{
+    char args[200];
+
+    own_clock();
+    rig_init(&rig, ROUTE SOON "}\n");
+    for (int i = 0; i < 5; i++)
+        rig_post(&rig, "news@test.example", "later@far.example later@near.example", NULL, BODY);
+    rig_post(&rig, "a@test.example", "later@far.example", NULL, BODY);
+    RIG_FOR(&rig, in_state(ROW_WAITING) == 11);
+    IS(verb("queue.remove", "{\"sender\":\"news@test.example\",\"domain\":\"far.example\","
+                            "\"reason\":\"runaway\"}"),
+       0, "%s", ended);
+    OK(strstr(ended, "5 recipients") != NULL, "%s", ended);
+    IS(waiting(), 6, "the rest is let alone");
+    IS(rig.removed, 5, "an event for each");
+    IS(verb("explain", "{\"recipient\":\"news@test.example\"}"), 0, "%s", ended);
+    OK(has("\"purge\"") && has("runaway") && !has(" removed: recipient"), "one record tells it");
+    rig_post(&rig, "news@test.example", "later@far.example", NULL, BODY);
+    RIG_FOR(&rig, in_state(ROW_WAITING) == 7);
+    rig_crash(&rig);
+    rig_stream_close(&rig.gate);
+    OK(rig_stream_open(&rig, &rig.gate, SPOOL_STREAM_GATE * 256), "a new gate");
+    OK(rig_stream_open(&rig, &rig.own, SPOOL_STREAM_COURIER * 256), "a new stream");
+    OK(rig_courier(&rig, true), "a new courier");
+    RIG_FOR(&rig, rig.courier->recovered && waiting() == 7);
+    verb("queue.list", "{\"sender\":\"news@test.example\",\"domain\":\"far.example\"}");
+    OK(has("later@far.example"), "what came after the record is not touched");
+    str_fmt(args, sizeof args, "{\"all\":true,\"reason\":\"x\"}");
+    IS(verb("queue.remove", args), 0, "%s", ended);
+    RIG_FOR(&rig, waiting() == 0);
+    IS(rig.messages, 0, "nothing of it was sent");
+    rig_crash(&rig);
+    OK(rig_stream_open(&rig, &rig.own, SPOOL_STREAM_COURIER * 256), "a new stream");
+    OK(rig_courier(&rig, true), "a new courier, the gate goes on");
+    RIG_FOR(&rig, rig.courier->recovered);
+    rig_settle(&rig, 20);
+    IS(waiting(), 0, "all of it stays away");
+    IS(rig.alarms, 0, "no alarm");
+    rig_done(&rig);
+    clock_release();
+}
+
 static void
 test_dead_host(void)
 {
@@ -499,13 +544,21 @@ main(int argc, char **argv)
         const char *name;
         void (*fn)(void);
     } tests[] = {
-        {"deliver", test_deliver},     {"segments", test_segments_come_back},
-        {"retry", test_retry},         {"bounce", test_bounce},
-        {"crash", test_crash},         {"restart", test_restart},
-        {"exclusive", test_exclusive}, {"suspend", test_suspend},
-        {"explain", test_explain},     {"turns", test_control_turns},
-        {"dead", test_dead_host},      {"lmtp", test_lmtp},
-        {"maildir", test_maildir},     {"compaction", test_compaction},
+        {"deliver", test_deliver},
+        {"segments", test_segments_come_back},
+        {"retry", test_retry},
+        {"bounce", test_bounce},
+        {"crash", test_crash},
+        {"restart", test_restart},
+        {"exclusive", test_exclusive},
+        {"suspend", test_suspend},
+        {"explain", test_explain},
+        {"turns", test_control_turns},
+        {"purge", test_purge},
+        {"dead", test_dead_host},
+        {"lmtp", test_lmtp},
+        {"maildir", test_maildir},
+        {"compaction", test_compaction},
     };
 
     for (size_t i = 0; i < ARRAY_LEN(tests); i++) {
