@@ -322,7 +322,7 @@ SAN_ENV = {
 
 
 # Of the system tests those that are about the program's own bytes; others are about its peers.
-SAN_SYSTEM = ("inbound", "outbound", "protocol", "control", "running", "clients")
+SAN_SYSTEM = ("inbound", "outbound", "protocol", "control", "running", "clients", "lab")
 
 
 def step_sanitizers():

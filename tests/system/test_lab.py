@@ -29,7 +29,9 @@ QUICK = {  # rows of share/lab and what a test waits for instead
 
 
 class Lab:
-    def __init__(self, directory, net, *words, user=None):
+    def __init__(self, directory, net, *words, user=None, within=()):
+        """within: a command that runs the one behind it, as in a network of its own."""
+        self.within = list(within)
         self.dir, self.net, self.words, self.process = directory, net, words, None
         self.run_as = ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups"] if user else []
         self.output = directory.parent / "lab.output"
@@ -50,7 +52,7 @@ class Lab:
     def start(self):
         self.log = open(self.output, "wb")
         self.process = subprocess.Popen(
-            [*self.run_as, PROGRAM, "lab", self.dir, "--net", self.net.prefix, *self.words], stdout=self.log,
+            [*self.within, *self.run_as, PROGRAM, "lab", self.dir, "--net", self.net.prefix, *self.words], stdout=self.log,
             stderr=self.log, stdin=subprocess.DEVNULL, start_new_session=True)
         until(lambda: self.ended() or "Ctrl-C ends everything" in self.printed(), START / SLOW, "the banner")
         assert not self.ended(), self.printed()
@@ -205,6 +207,40 @@ def test_nothing_leaves(lab):
     l.stop()
 
 
+ISLAND = """
+sysctl -qw net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.default.disable_ipv6=1
+ip link set lo up && ip link add out type veth peer name far && ip addr add 198.51.100.1/24 dev out
+ip link set out up && ip link set far up && ip neigh add 198.51.100.2 lladdr 02:00:00:00:00:01 dev out
+ip route add default via 198.51.100.2 && exec "$@"
+"""
+AFLOAT = ["unshare", "-n", "sh", "-ec", ISLAND, "sh"]
+COUNT = ["awk", "/out:/ { print $11 }", "/proc/net/dev"]
+
+
+def packets(*within):
+    return int(subprocess.run([*within, *COUNT], capture_output=True, text=True, timeout=30).stdout or -1)
+
+
+def test_not_a_packet(lab):
+    """A machine with a way out that is watched: with all that a lab does, nothing takes it."""
+    if os.geteuid() or not all(shutil.which(p) for p in ("unshare", "nsenter", "ip", "curl")) or packets(*AFLOAT) != 0:
+        pytest.skip("no network of its own can be made here")
+    probe = [*AFLOAT, "bash", "-c", 'echo x > /dev/udp/192.0.2.1/53; exec "$@"', "bash"]
+    assert packets(*probe) == 1, "a packet would be seen"
+    l = lab("--all", within=AFLOAT)
+    there = ["nsenter", "-t", str(l.process.pid), "-n"]
+    mail = ["printf 'From: %s\\nSubject: out\\n\\nHello.\\n' you@office.test | curl -sS smtp://$0:2587 -u you@office.test:demo"
+            " --mail-from you@office.test --mail-rcpt ann@example.com --mail-rcpt 'ann@[192.0.2.1]'"
+            " --mail-rcpt 'ann@[IPv6:2001:db8::1]' --mail-rcpt ann@open.test -T -"]
+    subprocess.run([*there, "sh", "-c", *mail, l.net.ip(1)], check=True, timeout=60)
+    id = until(lambda: re.search(r"accepted   (\w+)  from you@", l.printed()), what="the mail")[1]
+    l.explained(id, r"failed: recipient \d .*the domain example\.com does not exist")
+    l.explained(id, r"\[192\.0\.2\.1\] is outside of the networks of delivery\.only_to")
+    until(lambda: {"Delivery", "Rejection", "TransientFailure"} <= {e["type"] for e in events(l)}, 60, "sample mail")
+    assert packets(*there) == 0
+    l.stop()
+
+
 def test_stopped_and_started(lab):
     """What waits at Ctrl-C goes on at the next start; the lab has no mail of its own when told so."""
     l = lab("--quiet")
@@ -311,6 +347,7 @@ def terminals(place):
 @pytest.mark.skipif(not all(shutil.which(p) for p in ("tmux", "git", "make", "curl")),
                     reason="tmux, git, make or curl is missing")
 @pytest.mark.skipif(not (ROOT / ".git").exists(), reason="this is no clone")
+@pytest.mark.skipif("GAPURA_PROGRAM" in os.environ, reason="it builds a program of its own")
 def test_make_run(place, net, terminals):
     clone, lab = place / "clone", place / "lab"
     subprocess.run(["git", "-c", "advice.detachedHead=false", "clone", "-q", "--no-hardlinks", ROOT, clone], check=True, timeout=120)
