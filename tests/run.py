@@ -227,8 +227,12 @@ RUNNERS = (
     ("smtp_cases", ("smtp-*", "address-*", "proxy-*")),
     ("arc_suite", ("arc-*",)),
     ("dkim_suite", ("dkim-*",)),
+    ("mime_suite", ("mime-*",)),
     ("spf_suite", ("spf-*",)),
+    ("dmarc_suite", ("psl",)),
 )
+# Runners over cases that the tree carries.
+OWN = (("dmarc_suite", "tests/auth/dmarc.yml"),)
 
 
 def suite_calls(build, name, patterns, env):
@@ -244,7 +248,10 @@ def suite_calls(build, name, patterns, env):
 
 
 def suites(build, env=None):
-    together([call for name, patterns in RUNNERS for call in suite_calls(build, name, patterns, env)])
+    calls = [call for name, patterns in RUNNERS for call in suite_calls(build, name, patterns, env)]
+    calls += [(tap, f"{build}: {name} {cases}", [ROOT / build / "tests" / name, cases], 240, env)
+              for name, cases in OWN]
+    together(calls)
 
 
 def step_suites():
