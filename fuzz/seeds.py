@@ -76,6 +76,7 @@ def seeds(suites):
     curl = [r for r in map(responses, files(suites / "smtp-fuzz-curl")) if r]
     yield "smtp_client", [bytes([c, d]) + s for c in (0, 1, 2, 0xe8) for d in (31, 0x40) for s in CLIENT + curl]
     yield "reply", CLIENT + curl
+    yield "mime", [m[:8192] for folder in sorted(suites.glob("mime-*")) for m in files(folder)]
     yield "header", [m[:8192] for m in files(suites / "smtp-haraka") + files(suites / "smtp-robin/mime")]
 
 

@@ -1,0 +1,508 @@
+/*
+ * mail/mime.c - lines, boundaries and levels: where one part ends and the next one begins.
+ *
+ * Called by whoever reads messages. A body is searched for line ends followed by "--" and handed on
+ * in as large pieces as came; only such lines are looked at. The line end in front of a boundary
+ * belongs to it (RFC 2046 5.1.1), so it is held back until the next line is known.
+ */
+#include "mail/mime.h"
+
+#include <stdlib.h>
+
+#include "core/err.h"
+#include "mail/mime_inner.h"
+
+const struct mime_limits mime_limits_default = {
+    .depth = 32, .parts = 1000, .header_bytes = 256u << 10, .memory = 8u << 20};
+
+static const char *const odd_names[MIME_ODD_MAX_] = {
+    [MIME_ODD_NO_COLON] = "header_no_colon",
+    [MIME_ODD_HEADER_UNENDED] = "header_unended",
+    [MIME_ODD_HEADER_CUT] = "header_cut",
+    [MIME_ODD_REPEATED_FIELD] = "repeated_field",
+    [MIME_ODD_PARAM] = "parameters",
+    [MIME_ODD_NO_BOUNDARY] = "no_boundary",
+    [MIME_ODD_BOUNDARY_FORM] = "boundary_form",
+    [MIME_ODD_BOUNDARY_LIKE] = "boundary_like",
+    [MIME_ODD_BOUNDARY_TAIL] = "boundary_tail",
+    [MIME_ODD_UNCLOSED] = "unclosed",
+    [MIME_ODD_AFTER_CLOSE] = "after_close",
+    [MIME_ODD_NO_PARTS] = "no_parts",
+    [MIME_ODD_ENCODING] = "encoding",
+    [MIME_ODD_ENCODED_MULTIPART] = "encoded_multipart",
+    [MIME_ODD_ENCODED_DATA] = "encoded_data",
+    [MIME_ODD_BASE64_AFTER_PAD] = "base64_after_pad",
+    [MIME_ODD_DEPTH] = "depth",
+    [MIME_ODD_PARTS] = "parts",
+    [MIME_ODD_NUL] = "nul",
+    [MIME_ODD_BARE_CR] = "bare_cr",
+    [MIME_ODD_FILENAMES] = "filenames",
+};
+
+const char *
+mime_odd_name(enum mime_odd odd)
+{
+    return odd < MIME_ODD_MAX_ ? odd_names[odd] : "unknown";
+}
+
+void
+mime_odd_told(struct mime *m, const struct mime_part *part, enum mime_odd odd, struct str taken,
+              struct str other)
+{
+    if (m->sink->odd)
+        m->sink->odd(m->ctx, part, odd, taken, other);
+}
+
+/* ---- levels ------------------------------------------------------------------------------------
+ */
+
+static struct mime_level *
+top(struct mime *m)
+{
+    return m->nlevels ? &m->stack[m->nlevels - 1] : NULL;
+}
+
+static void
+header_begin(struct mime *m, uint32_t parent)
+{
+    m->in_header = true;
+    m->header_cut = m->field_seen = false;
+    m->parent = parent;
+    m->header_at = m->at;
+    m->leaf = NULL;
+    m->nhold = 0;
+    m->neol = 0;
+    buf_clear(&m->header);
+}
+
+static void
+pop(struct mime *m, uint64_t end_at)
+{
+    struct mime_level *l = top(m);
+
+    if (l->boundary.n) {
+        if (!l->seen)
+            mime_odd_told(m, l->part, MIME_ODD_NO_PARTS, l->boundary, STR_NONE);
+        else if (!l->closed)
+            mime_odd_told(m, l->part, MIME_ODD_UNCLOSED, l->boundary, STR_NONE);
+        m->nboundaries--;
+    }
+    m->nlevels--;
+    mime_part_end(m, l->part, end_at);
+}
+
+static void
+leaf_end(struct mime *m, uint64_t end_at)
+{
+    struct mime_part *leaf = m->leaf;
+
+    if (!leaf)
+        return;
+    mime_content_end(m);
+    m->leaf = NULL;
+    mime_part_end(m, leaf, end_at);
+}
+
+static void
+push(struct mime *m, struct mime_part *part)
+{
+    struct mime_level *l = &m->stack[m->nlevels++];
+
+    *l = (struct mime_level){.part = part, .boundary = part->boundary};
+    if (part->kind == MIME_MULTIPART) {
+        l->digest = str_eq(part->subtype, STR("digest"));
+        m->nboundaries++;
+    }
+}
+
+/* The header's end: content, parts or a message follow. */
+static void
+header_end(struct mime *m)
+{
+    const struct mime_level *around = top(m);
+    struct mime_part *part = mime_part_make(m, around && around->digest);
+
+    m->in_header = false;
+    m->line_start = true;
+    m->nhold = 0;
+    if (!part)
+        return; /* what comes is nobody's content */
+    part->body_at = m->at;
+    if (part->kind == MIME_MULTIPART) {
+        push(m, part);
+    } else if (part->kind == MIME_MESSAGE && part->encoding == TRANSFER_IDENTITY) {
+        push(m, part);
+        header_begin(m, part->number);
+    } else {
+        m->leaf = part;
+        transfer_init(&m->transfer, part->encoding);
+        m->uu = (struct mime_uu){.line_start = true};
+    }
+}
+
+/* ---- boundaries --------------------------------------------------------------------------------
+ */
+
+struct boundary {
+    unsigned level;     /* index into the stack */
+    bool closing, tail; /* tail: text behind it */
+};
+
+static bool
+is_blank(const char *p, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (p[i] != ' ' && p[i] != '\t' && p[i] != '\r' && p[i] != '\n')
+            return false;
+    }
+    return true;
+}
+
+/* What stands behind the boundary on its line is ignored (RFC 2046 5.1.1, note to implementors). If
+ * several fit, the longest is meant: one may begin as another. */
+static bool
+boundary_match(const struct mime *m, struct str line, struct boundary *ret)
+{
+    size_t best = 0;
+
+    if (line.n < 3 || line.p[0] != '-' || line.p[1] != '-')
+        return false;
+    for (unsigned i = m->nlevels; i-- > 0;) {
+        struct str b = m->stack[i].boundary;
+        if (b.n <= best || line.n < 2 + b.n || memcmp(line.p + 2, b.p, b.n) != 0)
+            continue;
+        const char *rest = line.p + 2 + b.n;
+        size_t left = line.n - 2 - b.n;
+        bool closing = left >= 2 && rest[0] == '-' && rest[1] == '-';
+        *ret = (struct boundary){i, closing,
+                                 !is_blank(rest + 2 * closing, left - 2 * (size_t)closing)};
+        best = b.n;
+    }
+    return best > 0;
+}
+
+/* A line that is a boundary; false: it is content after all. `at`: where it began. */
+static bool
+boundary_line(struct mime *m, struct str line, uint64_t at)
+{
+    struct boundary b;
+
+    if (!boundary_match(m, line, &b))
+        return false;
+    if (m->stack[b.level].closed) {
+        mime_odd_told(m, m->stack[b.level].part, MIME_ODD_AFTER_CLOSE, line, STR_NONE);
+        return false;
+    }
+    uint64_t end_at = at - m->neol;
+    m->neol = 0;
+    leaf_end(m, end_at);
+    while (m->nlevels > b.level + 1)
+        pop(m, end_at);
+    struct mime_level *l = top(m);
+    l->seen = true;
+    l->closed = b.closing;
+    if (b.tail)
+        mime_odd_told(m, l->part, MIME_ODD_BOUNDARY_TAIL, line, STR_NONE);
+    if (b.closing) {
+        m->line_start = true;
+    } else {
+        m->at = at + line.n;
+        header_begin(m, l->part->number);
+    }
+    return true;
+}
+
+/* ---- header lines ------------------------------------------------------------------------------
+ */
+
+/* A field has a name of printable characters and a colon; a continuation begins with space. */
+static bool
+is_field(struct str line)
+{
+    size_t i = 0;
+
+    while (i < line.n && line.p[i] > ' ' && line.p[i] < 127 && line.p[i] != ':')
+        i++;
+    size_t name = i;
+    while (i < line.n && (line.p[i] == ' ' || line.p[i] == '\t'))
+        i++; /* an old form: "Subject : text" */
+    return name > 0 && i < line.n && line.p[i] == ':';
+}
+
+static void body_bytes(struct mime *m, const char *p, size_t n);
+
+/* No field has come, and this line is none: the part has no header. */
+static void
+header_is_over(struct mime *m, uint64_t line_at, size_t line_n)
+{
+    __attribute__((uninitialized)) char copy[MIME_HOLD];
+
+    memcpy(copy, m->hold, line_n);
+    m->header.n -= MIN(m->header.n, line_n);
+    m->at = line_at;
+    header_end(m);
+    body_bytes(m, copy, line_n);
+}
+
+/* m->hold has the line, or its beginning if it is long; all of it is in m->header. */
+static void
+header_line(struct mime *m, uint64_t line_at, size_t line_n)
+{
+    struct str line = str_of(m->hold, m->nhold);
+
+    if (is_blank(line.p, line.n) && (line.p[0] == '\n' || line.p[0] == '\r')) {
+        header_end(m);
+        return;
+    }
+    bool folded = m->field_seen && (line.p[0] == ' ' || line.p[0] == '\t');
+    struct boundary b;
+    if (!folded && boundary_match(m, line, &b) && !m->stack[b.level].closed) {
+        m->header.n -= MIN(m->header.n, line_n);
+        __attribute__((uninitialized)) char copy[MIME_HOLD];
+        memcpy(copy, line.p, line.n);
+        uint64_t at = m->at;
+        m->at = line_at;
+        header_end(m);
+        if (m->leaf || top(m))
+            mime_odd_told(m, m->leaf ? m->leaf : top(m)->part, MIME_ODD_HEADER_UNENDED, STR_NONE,
+                          STR_NONE);
+        m->in_header = false;
+        m->at = at;
+        boundary_line(m, str_of(copy, line.n), line_at);
+        return;
+    }
+    if (folded || is_field(line)) {
+        m->field_seen = true;
+        m->nhold = 0;
+        return;
+    }
+    mime_odd_told(m, NULL, MIME_ODD_NO_COLON, line, STR_NONE);
+    if (!m->field_seen && line_n <= sizeof(m->hold) && !str_starts(line, STR("From ")) &&
+        !str_starts(line, STR(">From "))) {
+        header_is_over(m, line_at, line_n);
+        return;
+    }
+    m->nhold = 0;
+}
+
+static size_t
+header_bytes(struct mime *m, const char *p, size_t n)
+{
+    const char *end = memchr(p, '\n', n);
+    size_t take = end ? (size_t)(end - p) + 1 : n;
+    size_t hold = MIN(take, sizeof(m->hold) - m->nhold);
+    size_t room = m->limits.header_bytes - m->header.n;
+
+    memcpy(m->hold + m->nhold, p, hold);
+    m->nhold += hold;
+    buf_add(&m->header, p, MIN(take, room));
+    m->header_cut |= take > room;
+    m->at += take;
+    if (end) {
+        size_t line_n = m->header.n; /* counted back to the line's beginning */
+        const char *from = line_n > 1 ? memrchr(m->header.p, '\n', line_n - 1) : NULL;
+        size_t begin = from ? (size_t)(from - m->header.p) + 1 : 0;
+        header_line(m, m->at - (m->header.n - begin), m->header.n - begin);
+    }
+    return take;
+}
+
+/* ---- bodies ------------------------------------------------------------------------------------
+ */
+
+static void
+flush_eol(struct mime *m)
+{
+    if (m->neol)
+        mime_content(m, m->eol, m->neol);
+    m->neol = 0;
+}
+
+/* Keeps the line end at the end of p back, hands the rest on. */
+static void
+content_line_end(struct mime *m, const char *p, size_t n)
+{
+    size_t neol = n && p[n - 1] == '\n' ? 1 + (n > 1 && p[n - 2] == '\r') : 0;
+
+    if (n == 1 && neol && m->neol == 1 && m->eol[0] == '\r') { /* CR came in the former piece */
+        m->eol[1] = '\n';
+        m->neol = 2;
+        return;
+    }
+    flush_eol(m);
+    mime_content(m, p, n - neol);
+    if (neol) {
+        memcpy(m->eol, p + n - neol, neol);
+        m->neol = (uint8_t)neol;
+    }
+}
+
+/* A line that begins with "-" is gathered; the bytes taken. */
+static size_t
+hold_bytes(struct mime *m, const char *p, size_t n)
+{
+    const char *end = memchr(p, '\n', n);
+    size_t take = end ? (size_t)(end - p) + 1 : n;
+
+    take = MIN(take, sizeof(m->hold) - m->nhold);
+    memcpy(m->hold + m->nhold, p, take);
+    m->nhold += take;
+    m->at += take;
+    bool whole = m->nhold && m->hold[m->nhold - 1] == '\n';
+    bool other = m->nhold >= 2 && m->hold[1] != '-';
+    if (!whole && !other && m->nhold < sizeof(m->hold))
+        return take;
+    size_t held = m->nhold;
+    m->nhold = 0;
+    if (whole && boundary_line(m, str_of(m->hold, held), m->at - held))
+        return take;
+    flush_eol(m);
+    content_line_end(m, m->hold, held);
+    m->line_start = whole;
+    return take;
+}
+
+/* Content up to a line that begins with "-", or to the end. */
+static size_t
+bulk_bytes(struct mime *m, const char *p, size_t n)
+{
+    const char *found = n > 2 ? memmem(p, n, "\n--", 3) : NULL;
+    size_t take = found ? (size_t)(found - p) + 1 : n;
+
+    m->line_start = found != NULL;
+    if (!found && p[n - 1] == '\n') {
+        m->line_start = true;
+    } else if (!found && n > 1 && p[n - 1] == '-' && p[n - 2] == '\n') {
+        take = n - 1;
+        m->line_start = true;
+    }
+    m->at += take;
+    if (m->line_start) {
+        content_line_end(m, p, take);
+        return take;
+    }
+    size_t cr = p[take - 1] == '\r';
+    if (take > cr) {
+        flush_eol(m);
+        mime_content(m, p, take - cr);
+    } else if (m->neol == 1 && m->eol[0] == '\r') {
+        flush_eol(m);
+    }
+    if (cr) {
+        flush_eol(m);
+        m->eol[0] = '\r';
+        m->neol = 1;
+    }
+    return take;
+}
+
+static void
+body_bytes(struct mime *m, const char *p, size_t n)
+{
+    if (m->nboundaries == 0) {
+        m->at += n;
+        mime_content(m, p, n);
+        return;
+    }
+    while (n && !m->in_header) {
+        size_t take;
+        if (m->nhold || (m->line_start && *p == '-'))
+            take = hold_bytes(m, p, n);
+        else
+            take = bulk_bytes(m, p, n);
+        p += take;
+        n -= take;
+    }
+    if (n)
+        mime_feed(m, p, n);
+}
+
+/* ---- from outside ------------------------------------------------------------------------------
+ */
+
+int
+mime_create(struct mime **ret, const struct mime_limits *limits, const struct mime_sink *sink,
+            void *ctx)
+{
+    struct mime *m = malloc(sizeof(*m));
+
+    *ret = m;
+    if (!m)
+        return ERR_NOMEM;
+    memset(m, 0, offsetof(struct mime, stack)); /* the rest is written before it is read */
+    m->limits = *limits;
+    m->limits.depth = MIN(limits->depth, MIME_DEPTH_MAX);
+    m->sink = sink;
+    m->ctx = ctx;
+    m->base_parent = MIME_NO_PART;
+    arena_init(&m->arena, limits->memory);
+    buf_init(&m->header, limits->header_bytes);
+    header_begin(m, MIME_NO_PART);
+    return 0;
+}
+
+void
+mime_feed(struct mime *m, const char *p, size_t n)
+{
+    while (n && m->in_header) {
+        size_t take = header_bytes(m, p, n);
+        p += take;
+        n -= take;
+    }
+    if (n)
+        body_bytes(m, p, n);
+}
+
+void
+mime_end(struct mime *m)
+{
+    if (m->ended)
+        return;
+    m->ended = true;
+    /* A last line without its end may be a boundary, a blank line or a field. */
+    if (m->in_header && m->nhold && m->nhold < sizeof(m->hold)) {
+        struct boundary b;
+        if (boundary_match(m, str_of(m->hold, m->nhold), &b))
+            m->header.n -= MIN(m->header.n, m->nhold);
+    }
+    if (m->in_header && m->nlevels && m->stack[m->nlevels - 1].boundary.n && !m->field_seen) {
+        m->in_header = false; /* a boundary, and nothing behind it: no part */
+    } else if (m->in_header) {
+        bool unended = m->nlevels > 0 || m->header.n > 0;
+        header_end(m);
+        if (unended && (m->leaf || top(m)))
+            mime_odd_told(m, m->leaf ? m->leaf : top(m)->part, MIME_ODD_HEADER_UNENDED, STR_NONE,
+                          STR_NONE);
+        m->in_header = false;
+    } else if (m->nhold) {
+        size_t held = m->nhold;
+        m->nhold = 0;
+        if (!boundary_line(m, str_of(m->hold, held), m->at - held)) {
+            flush_eol(m);
+            mime_content(m, m->hold, held);
+        }
+        if (m->in_header)
+            header_end(m);
+    }
+    flush_eol(m);
+    leaf_end(m, m->at);
+    while (m->nlevels)
+        pop(m, m->at);
+}
+
+bool
+mime_out_of_memory(const struct mime *m)
+{
+    return m->out_of_memory;
+}
+
+void
+mime_free(struct mime *m)
+{
+    if (!m)
+        return;
+    mime_free(m->inner);
+    arena_done(&m->arena);
+    buf_done(&m->header);
+    free(m);
+}

@@ -1,0 +1,90 @@
+/*
+ * mail/mime.h - the structure of a message (RFC 2045, 2046): a push parser, one pass, bounded.
+ *
+ * It never fails on what a message holds: whatever comes has a structure, and what was odd about it
+ * is told by name. Where two readers may understand a message differently, both readings are told:
+ * that is where attacks hide. Content is handed on in pieces as it comes, decoded where an encoding
+ * says so, else as views of what was fed; nothing is kept but header blocks.
+ *
+ *     mime_create(&m, &limits, &sink, ctx); mime_feed(m, ...) ...; mime_end(m); mime_free(m);
+ */
+#ifndef GAPURA_MAIL_MIME_H
+#define GAPURA_MAIL_MIME_H
+
+#include "mail/param.h"
+#include "mail/transfer.h"
+
+struct mime_limits {
+    uint32_t depth;        /* parts within parts; deeper ones are leaves */
+    uint32_t parts;        /* of a message; what follows belongs to the last one */
+    uint32_t header_bytes; /* of one part's header; the rest is skipped */
+    uint32_t memory;       /* bytes of the parser's arena: header texts that it keeps */
+};
+extern const struct mime_limits mime_limits_default; /* 32, 1000, 256 KiB, 8 MiB */
+
+enum mime_odd {
+    MIME_ODD_NO_COLON,          /* no field: skipped, or the body if none came before */
+    MIME_ODD_HEADER_UNENDED,    /* the part ended within its header */
+    MIME_ODD_HEADER_CUT,        /* over header_bytes */
+    MIME_ODD_REPEATED_FIELD,    /* Content-* twice with different values: taken the first */
+    MIME_ODD_PARAM,             /* Content-Type or -Disposition: see PARAM_ODD_*; two readings */
+    MIME_ODD_NO_BOUNDARY,       /* multipart without a boundary: taken as text */
+    MIME_ODD_BOUNDARY_FORM,     /* empty, over 70 characters, or of odd ones */
+    MIME_ODD_BOUNDARY_LIKE,     /* begins as that of a part around it: readers differ */
+    MIME_ODD_BOUNDARY_TAIL,     /* text behind a boundary on its line: taken as a boundary */
+    MIME_ODD_UNCLOSED,          /* no closing boundary */
+    MIME_ODD_AFTER_CLOSE,       /* a boundary line behind the closing one: taken as content */
+    MIME_ODD_NO_PARTS,          /* multipart whose boundary never came */
+    MIME_ODD_ENCODING,          /* an unknown Content-Transfer-Encoding: taken as it stands */
+    MIME_ODD_ENCODED_MULTIPART, /* multipart with an encoding (RFC 2045 6.4): taken undecoded */
+    MIME_ODD_ENCODED_DATA,      /* bytes that do not belong to the encoding */
+    MIME_ODD_BASE64_AFTER_PAD,  /* groups behind =: readers stop or go on; taken: go on */
+    MIME_ODD_DEPTH,
+    MIME_ODD_PARTS,
+    MIME_ODD_NUL,       /* a zero byte in a header */
+    MIME_ODD_BARE_CR,   /* CR without LF in a header: a line end to some readers */
+    MIME_ODD_FILENAMES, /* name and filename differ */
+    MIME_ODD_MAX_
+};
+const char *mime_odd_name(enum mime_odd); /* "boundary_like" */
+
+enum mime_kind { MIME_LEAF, MIME_MULTIPART, MIME_MESSAGE, MIME_UUENCODED };
+#define MIME_NO_PART UINT32_MAX
+
+struct mime_part {   /* views live until its end */
+    uint32_t number; /* 0 is the message itself */
+    uint32_t parent; /* MIME_NO_PART for 0 */
+    uint32_t depth;
+    enum mime_kind kind;
+    uint64_t header_at, body_at, end_at; /* byte offsets in what is parsed; end_at from `end` on */
+    struct str header;                   /* the raw block, as far as it was kept */
+    struct str type, subtype;            /* lower case; the default of its place if none is given */
+    struct str charset;
+    struct str boundary;    /* of a multipart */
+    struct str disposition; /* lower case, empty if none */
+    struct str filename;    /* UTF-8: filename, else name, else empty */
+    struct str content_id;  /* raw value */
+    const struct params *type_params, *disposition_params;
+    enum transfer_kind encoding;
+    bool in_encoded; /* inside of an encoded message: offsets count its decoded bytes */
+    uint64_t size;   /* decoded bytes so far */
+};
+
+struct mime_sink {                                      /* each may be NULL */
+    void (*begin)(void *ctx, const struct mime_part *); /* header is known */
+    void (*data)(void *ctx, const struct mime_part *, const char *p, size_t n);
+    void (*end)(void *ctx, const struct mime_part *);
+    /* `taken` and `other`: the two readings, as text; either may be empty. */
+    void (*odd)(void *ctx, const struct mime_part *, enum mime_odd, struct str taken,
+                struct str other);
+};
+
+struct mime; /* about 3 KB and what its arena takes */
+/* ERR_NOMEM. The sink is borrowed. */
+int mime_create(struct mime **ret, const struct mime_limits *, const struct mime_sink *, void *ctx);
+void mime_feed(struct mime *, const char *p, size_t n);
+void mime_end(struct mime *);                 /* all parts end */
+bool mime_out_of_memory(const struct mime *); /* what came behind was taken as content */
+void mime_free(struct mime *);
+
+#endif

@@ -1,0 +1,335 @@
+/*
+ * mail/mime_part.c - from a header block to a part: type, encoding, names, and what is odd in them;
+ * the content of a part on its way out.
+ *
+ * Called by mail/mime.c. Never looks at boundaries in content.
+ */
+#include <stdlib.h>
+
+#include "core/err.h"
+#include "mail/header.h"
+#include "mail/mime_inner.h"
+
+#define BOUNDARY_MAX 70u /* RFC 2046 5.1.1 */
+
+/* ---- the fields that matter --------------------------------------------------------------------
+ */
+
+struct fields {
+    struct str type, encoding, disposition, id;
+};
+
+static void
+field_take(struct mime *m, struct str *slot, struct str value)
+{
+    struct str trimmed = value;
+
+    while (trimmed.n && strchr(" \t\r\n", trimmed.p[trimmed.n - 1]))
+        trimmed.n--;
+    while (trimmed.n && strchr(" \t\r\n", trimmed.p[0]))
+        trimmed = str_sub(trimmed, 1, trimmed.n);
+    if (!slot->p)
+        *slot = trimmed;
+    else if (!str_ieq(*slot, trimmed))
+        mime_odd_told(m, NULL, MIME_ODD_REPEATED_FIELD, *slot, trimmed);
+}
+
+static bool
+name_is(struct str name, const char *want)
+{
+    while (name.n && (name.p[name.n - 1] == ' ' || name.p[name.n - 1] == '\t'))
+        name.n--;
+    return str_ieq(name, str_c(want));
+}
+
+/* One field from the block, at *at; lines end with LF or CRLF here. */
+static bool
+next_field(struct str block, size_t *at, struct str *ret_name, struct str *ret_value)
+{
+    while (*at < block.n) {
+        size_t from = *at, end = from;
+        const char *colon;
+        do {
+            const char *lf = memchr(block.p + end, '\n', block.n - end);
+            end = lf ? (size_t)(lf - block.p) + 1 : block.n;
+        } while (end < block.n && (block.p[end] == ' ' || block.p[end] == '\t'));
+        *at = end;
+        colon = memchr(block.p + from, ':', end - from);
+        if (!colon)
+            continue;
+        *ret_name = str_of(block.p + from, (size_t)(colon - block.p) - from);
+        *ret_value = str_of(colon + 1, end - (size_t)(colon + 1 - block.p));
+        return true;
+    }
+    return false;
+}
+
+static void
+fields_find(struct mime *m, struct str block, struct fields *ret)
+{
+    struct str name, value;
+    size_t at = 0;
+
+    *ret = (struct fields){.type = STR_NONE};
+    while (next_field(block, &at, &name, &value)) {
+        if (name.n < 10 || (name.p[0] | 32) != 'c')
+            continue;
+        if (name_is(name, "Content-Type"))
+            field_take(m, &ret->type, value);
+        else if (name_is(name, "Content-Transfer-Encoding"))
+            field_take(m, &ret->encoding, value);
+        else if (name_is(name, "Content-Disposition"))
+            field_take(m, &ret->disposition, value);
+        else if (name_is(name, "Content-ID"))
+            field_take(m, &ret->id, value);
+    }
+}
+
+static void
+look_for_bytes(struct mime *m, struct str block)
+{
+    if (block.n && memchr(block.p, '\0', block.n))
+        mime_odd_told(m, NULL, MIME_ODD_NUL, STR_NONE, STR_NONE);
+    for (size_t i = 0; i + 1 < block.n; i++) {
+        const char *cr = memchr(block.p + i, '\r', block.n - 1 - i);
+        if (!cr)
+            return;
+        i = (size_t)(cr - block.p);
+        if (cr[1] != '\n') {
+            mime_odd_told(m, NULL, MIME_ODD_BARE_CR, STR_NONE, STR_NONE);
+            return;
+        }
+    }
+}
+
+/* ---- a part ------------------------------------------------------------------------------------
+ */
+
+static void
+params_odd(struct mime *m, const struct mime_part *p, const struct params *params)
+{
+    if (!params->odd)
+        return;
+    for (unsigned i = 0; i < params->n; i++) {
+        if (params->items[i].other.p)
+            mime_odd_told(m, p, MIME_ODD_PARAM, params->items[i].value, params->items[i].other);
+    }
+    if (params->odd & ~(unsigned)(PARAM_ODD_REPEATED | PARAM_ODD_BOTH | PARAM_ODD_WORDS))
+        mime_odd_told(m, p, MIME_ODD_PARAM, params->value, STR_NONE);
+}
+
+/* "text/html" in two; what is not of that form is text/plain (RFC 2045 5.2). */
+static void
+type_read(struct mime_part *p, const struct params *params, bool digest)
+{
+    struct str v = params->value;
+    const char *slash = v.n ? memchr(v.p, '/', v.n) : NULL;
+
+    if (!slash || slash == v.p || slash == v.p + v.n - 1) {
+        p->type = digest ? STR("message") : STR("text");
+        p->subtype = digest ? STR("rfc822") : STR("plain");
+        if (v.n && str_eq(v, STR("text")))
+            p->type = STR("text");
+        return;
+    }
+    p->type = str_of(v.p, (size_t)(slash - v.p));
+    p->subtype = str_sub(v, p->type.n + 1, v.n);
+}
+
+static bool
+is_message(const struct mime_part *p)
+{
+    return str_eq(p->type, STR("message")) &&
+           (str_eq(p->subtype, STR("rfc822")) || str_eq(p->subtype, STR("global")) ||
+            str_eq(p->subtype, STR("news")));
+}
+
+static void
+boundary_look(struct mime *m, struct mime_part *p)
+{
+    struct str b = p->boundary;
+    bool odd = b.n > BOUNDARY_MAX || (b.n && b.p[b.n - 1] == ' ');
+
+    for (size_t i = 0; i < b.n; i++)
+        odd |= (unsigned char)b.p[i] < ' ' || (unsigned char)b.p[i] > '~';
+    if (odd)
+        mime_odd_told(m, p, MIME_ODD_BOUNDARY_FORM, b, STR_NONE);
+    for (unsigned i = 0; i < m->nlevels; i++) {
+        struct str around = m->stack[i].boundary;
+        if (around.n && (str_starts(b, around) || str_starts(around, b)))
+            mime_odd_told(m, p, MIME_ODD_BOUNDARY_LIKE, b, around);
+    }
+}
+
+static void
+kind_choose(struct mime *m, struct mime_part *p)
+{
+    bool deep = p->depth >= m->limits.depth || m->nlevels >= MIME_DEPTH_MAX;
+
+    p->kind = MIME_LEAF;
+    if (str_eq(p->type, STR("multipart"))) {
+        struct str b = params_find(p->type_params, STR("boundary"));
+        if (!b.n) {
+            mime_odd_told(m, p, MIME_ODD_NO_BOUNDARY, STR_NONE, STR_NONE);
+        } else if (deep) {
+            mime_odd_told(m, p, MIME_ODD_DEPTH, STR_NONE, STR_NONE);
+        } else {
+            p->kind = MIME_MULTIPART;
+            p->boundary = b;
+            boundary_look(m, p);
+            if (p->encoding != TRANSFER_IDENTITY) {
+                mime_odd_told(m, p, MIME_ODD_ENCODED_MULTIPART, STR_NONE, STR_NONE);
+                p->encoding = TRANSFER_IDENTITY;
+            }
+        }
+    } else if (is_message(p)) {
+        if (deep)
+            mime_odd_told(m, p, MIME_ODD_DEPTH, STR_NONE, STR_NONE);
+        else
+            p->kind = MIME_MESSAGE;
+    }
+}
+
+/* filename* before filename before name; two that differ are two readings. */
+static void
+filename_find(struct mime *m, struct mime_part *p)
+{
+    struct str file = params_find(p->disposition_params, STR("filename"));
+    struct str name = params_find(p->type_params, STR("name"));
+
+    p->filename = file.n ? file : name.n ? name : STR("");
+    if (file.n && name.n && !str_eq(file, name))
+        mime_odd_told(m, p, MIME_ODD_FILENAMES, file, name);
+}
+
+struct mime_part *
+mime_part_make(struct mime *m, bool digest)
+{
+    struct mime_part *p = ARENA_NEW(&m->arena, struct mime_part);
+    struct params *type = ARENA_NEW(&m->arena, struct params);
+    struct params *disposition = ARENA_NEW(&m->arena, struct params);
+    struct mime *root = m;
+    struct fields f;
+
+    while (root->outer)
+        root = root->outer;
+    if (!p || !type || !disposition)
+        goto fail;
+    if (root->nparts >= m->limits.parts) {
+        mime_odd_told(m, NULL, MIME_ODD_PARTS, STR_NONE, STR_NONE);
+        return NULL;
+    }
+    p->header = arena_str(&m->arena, buf_view(&m->header));
+    if (m->header.n && !p->header.p)
+        goto fail;
+    look_for_bytes(m, p->header);
+    fields_find(m, p->header, &f);
+    if (params_read(type, f.type, &m->arena) < 0 ||
+        params_read(disposition, f.disposition, &m->arena) < 0)
+        goto fail;
+    p->number = root->nparts++;
+    p->parent = m->parent == MIME_NO_PART ? m->base_parent : m->parent;
+    p->depth = m->base_depth + m->nlevels;
+    p->header_at = m->header_at;
+    p->in_encoded = m->outer != NULL;
+    p->type_params = type;
+    p->disposition_params = disposition;
+    p->disposition = disposition->value;
+    p->content_id = f.id.p ? f.id : STR("");
+    type_read(p, type, digest);
+    p->charset = params_find(type, STR("charset"));
+    p->encoding = f.encoding.n ? transfer_kind_of(f.encoding) : TRANSFER_IDENTITY;
+    if (p->encoding == TRANSFER_UNKNOWN)
+        mime_odd_told(m, p, MIME_ODD_ENCODING, f.encoding, STR_NONE);
+    if (m->header_cut)
+        mime_odd_told(m, p, MIME_ODD_HEADER_CUT, STR_NONE, STR_NONE);
+    params_odd(m, p, type);
+    params_odd(m, p, disposition);
+    kind_choose(m, p);
+    filename_find(m, p);
+    if (m->sink->begin)
+        m->sink->begin(m->ctx, p);
+    return p;
+fail:
+    m->out_of_memory = true;
+    return NULL;
+}
+
+void
+mime_part_end(struct mime *m, struct mime_part *p, uint64_t end_at)
+{
+    p->end_at = end_at;
+    if (m->sink->end)
+        m->sink->end(m->ctx, p);
+}
+
+/* ---- content -----------------------------------------------------------------------------------
+ */
+
+/* A message with an encoding: its decoded bytes have a structure of their own. */
+static struct mime *
+inner_of(struct mime *m)
+{
+    if (m->inner || m->leaf->kind != MIME_MESSAGE)
+        return m->inner;
+    if (mime_create(&m->inner, &m->limits, m->sink, m->ctx) < 0) {
+        m->out_of_memory = true;
+        return NULL;
+    }
+    m->inner->outer = m;
+    m->inner->base_depth = m->leaf->depth + 1;
+    m->inner->base_parent = m->leaf->number;
+    return m->inner;
+}
+
+static void
+hand_on(struct mime *m, const char *p, size_t n)
+{
+    struct mime_part *leaf = m->leaf;
+
+    if (!n)
+        return;
+    leaf->size += n;
+    if (leaf->kind == MIME_MESSAGE && inner_of(m))
+        mime_feed(m->inner, p, n);
+    if (m->sink->data)
+        m->sink->data(m->ctx, leaf, p, n);
+    if (leaf->kind == MIME_LEAF && str_eq(leaf->type, STR("text")))
+        mime_uu_feed(m, p, n);
+}
+
+void
+mime_content(struct mime *m, const char *p, size_t n)
+{
+    if (!m->leaf || !n)
+        return;
+    if (m->transfer.kind == TRANSFER_IDENTITY || m->transfer.kind == TRANSFER_UNKNOWN) {
+        hand_on(m, p, n);
+        return;
+    }
+    while (n) {
+        size_t take = MIN(n, (size_t)MIME_PIECE - 64);
+        hand_on(m, m->out, transfer_feed(&m->transfer, p, take, m->out));
+        p += take;
+        n -= take;
+    }
+}
+
+void
+mime_content_end(struct mime *m)
+{
+    struct transfer was = m->transfer;
+
+    hand_on(m, m->out, transfer_end(&m->transfer, m->out));
+    if (was.odd || was.cut)
+        mime_odd_told(m, m->leaf, MIME_ODD_ENCODED_DATA, STR_NONE, STR_NONE);
+    if (was.after_pad)
+        mime_odd_told(m, m->leaf, MIME_ODD_BASE64_AFTER_PAD, STR_NONE, STR_NONE);
+    mime_uu_finish(m);
+    if (m->inner) {
+        mime_end(m->inner);
+        m->out_of_memory |= m->inner->out_of_memory;
+        mime_free(m->inner);
+        m->inner = NULL;
+    }
+}
