@@ -115,6 +115,9 @@ main(int argc, char **argv)
     if (by_name)
         return by_name(argc, argv);
     ctl_set_run_dir_reader(run_dir_of);
+    /* Help is told in one way for all, those that run here too. */
+    if (argc > 2 && argv[1][0] != '-' && !strcmp(argv[argc - 1], "--help"))
+        return ctl_main(argc, argv);
     if (argc == 3 && !strcmp(argv[1], "--role")) {
         const struct role_row *row = role_find(argv[2]);
         return row ? role_main(row, 0) : 2;
