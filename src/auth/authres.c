@@ -1,0 +1,199 @@
+/*
+ * auth/authres.c - what only we may say is taken out; our own results are written.
+ *
+ * Called by the gate before a message is stored. Never changes a byte of what it keeps.
+ */
+#include "auth/authres.h"
+#include "core/err.h"
+#include "mail/header.h"
+
+#define LINE_GOAL  76u
+#define PARSE_MAX  65536u
+#define VALUE_SHOW 320u /* of a stranger's text in our field */
+
+static bool
+is_ours(struct str value, const struct str *ids, size_t nids)
+{
+    struct authres *a;
+    struct arena arena;
+    bool ours = true; /* what cannot be read could be read by somebody as ours */
+
+    arena_init(&arena, PARSE_MAX + sizeof(*a));
+    a = ARENA_NEW(&arena, struct authres);
+    if (a) {
+        (void)authres_parse(value, &arena, a);
+        ours = !a->id.n;
+        for (size_t i = 0; i < nids && !ours; i++)
+            ours = str_ieq(a->id, ids[i]);
+    }
+    arena_done(&arena);
+    return ours;
+}
+
+int
+authres_filter(struct str block, const struct str *our_ids, size_t nids, struct buf *out,
+               unsigned *ret_removed)
+{
+    unsigned removed = 0;
+    struct header_field f;
+    size_t at = 0, from = 0;
+    int rc;
+
+    while ((rc = header_next(block, &at, &f)) != 0) {
+        bool drop =
+            rc > 0 &&
+            (str_istarts(f.name, STR("X-Gapura-")) || str_istarts(f.name, STR("X-Spam-")) ||
+             str_ieq(f.name, STR("Return-Path")) ||
+             (str_ieq(f.name, STR("Authentication-Results")) && is_ours(f.value, our_ids, nids)));
+
+        if (!drop)
+            buf_str(out, str_sub(block, from, at - from));
+        removed += drop;
+        from = at;
+    }
+    buf_str(out, str_from(block, from));
+    *ret_removed = removed;
+    return out->failed ? ERR_LIMIT : 0;
+}
+
+struct authres_result *
+authres_add(struct authres *a, struct str method, struct str result)
+{
+    struct authres_result *r;
+
+    if (a->n == AUTHRES_RESULTS_MAX)
+        return NULL;
+    r = &a->results[a->n++];
+    *r = (struct authres_result){.method = method, .result = result};
+    return r;
+}
+
+void
+authres_prop(struct authres_result *r, struct str ptype, struct str property, struct str value)
+{
+    if (r && value.n && r->nprops < AUTHRES_PROPS_MAX)
+        r->props[r->nprops++] = (struct authres_prop){ptype, property, value};
+}
+
+void
+authres_add_spf(struct authres *a, const struct spf_verdict *v, const struct spf_input *in)
+{
+    struct authres_result *r = authres_add(a, STR("spf"), str_c(spf_result_name(v->result)));
+
+    if (!r)
+        return;
+    if (v->result != SPF_PASS && v->result != SPF_NEUTRAL)
+        r->reason = v->why;
+    if (v->identity == SPF_HELO)
+        authres_prop(r, STR("smtp"), STR("helo"), v->domain.n ? v->domain : in->helo);
+    else
+        authres_prop(r, STR("smtp"), STR("mailfrom"), v->domain.n ? v->domain : in->domain);
+}
+
+void
+authres_add_dmarc(struct authres *a, const struct dmarc_verdict *v)
+{
+    struct authres_result *r = authres_add(a, STR("dmarc"), str_c(dmarc_result_name(v->result)));
+
+    if (!r)
+        return;
+    if (v->result != DMARC_RESULT_PASS)
+        r->reason = str_c(v->why);
+    authres_prop(r, STR("header"), STR("from"), v->domain);
+    if (!v->policy_domain.n)
+        return;
+    /* RFC 9989 9.1: what was published, and where if elsewhere. */
+    if (v->record.has_p == DMARC_TAG_GOOD)
+        authres_prop(r, STR("polrec"), STR("p"), str_c(dmarc_policy_name(v->record.p)));
+    if (!str_eq(v->policy_domain, v->domain))
+        authres_prop(r, STR("polrec"), STR("domain"), v->policy_domain);
+}
+
+void
+authres_add_iprev(struct authres *a, struct str result, const char *ip, struct str name)
+{
+    struct authres_result *r = authres_add(a, STR("iprev"), result);
+
+    authres_prop(r, STR("policy"), STR("iprev"), str_c(ip));
+    authres_prop(r, STR("policy"), STR("ptr"), name);
+}
+
+void
+authres_add_auth(struct authres *a, struct str user)
+{
+    authres_prop(authres_add(a, STR("auth"), STR("pass")), STR("smtp"), STR("auth"), user);
+}
+
+/* As a value: bare if it is a token or an address, else quoted. */
+static void
+put_value(struct buf *out, struct str s)
+{
+    bool bare = s.n > 0;
+
+    s = str_sub(s, 0, VALUE_SHOW);
+    for (size_t i = 0; i < s.n; i++) {
+        char c = s.p[i];
+        bare = bare && (((c | 32) >= 'a' && (c | 32) <= 'z') || (c >= '0' && c <= '9') ||
+                        (c && strchr("-._+@", c)));
+    }
+    if (bare) {
+        buf_str(out, s);
+        return;
+    }
+    buf_char(out, '"');
+    for (size_t i = 0; i < s.n; i++) {
+        unsigned char c = (unsigned char)s.p[i];
+
+        if (c == '"' || c == '\\')
+            buf_char(out, '\\');
+        buf_char(out, (char)(c < 32 || c == 127 ? '?' : c));
+    }
+    buf_char(out, '"');
+}
+
+/* A piece on this line or on the next. */
+static void
+put_piece(struct buf *out, size_t *line, const struct buf *piece)
+{
+    if (out->n - *line + piece->n + 1 > LINE_GOAL) {
+        buf_c(out, "\r\n\t");
+        *line = out->n;
+    } else {
+        buf_char(out, ' ');
+    }
+    buf_str(out, buf_view(piece));
+}
+
+void
+authres_write(struct buf *out, const struct authres *a)
+{
+    CLEANUP(buf_done) struct buf piece;
+    size_t line = out->n;
+
+    buf_init(&piece, 4096);
+    buf_c(out, "Authentication-Results: ");
+    put_value(out, a->id);
+    if (!a->n)
+        buf_c(out, "; none");
+    for (unsigned i = 0; i < a->n; i++) {
+        const struct authres_result *r = &a->results[i];
+
+        buf_c(out, ";\r\n\t");
+        line = out->n;
+        buf_fmt(out, "%.*s=%.*s", STR_ARG(r->method), STR_ARG(r->result));
+        if (r->reason.n) {
+            buf_clear(&piece);
+            buf_c(&piece, "reason=");
+            put_value(&piece, r->reason);
+            put_piece(out, &line, &piece);
+        }
+        for (unsigned k = 0; k < r->nprops; k++) {
+            buf_clear(&piece);
+            buf_fmt(&piece, "%.*s.%.*s=", STR_ARG(r->props[k].ptype),
+                    STR_ARG(r->props[k].property));
+            put_value(&piece, r->props[k].value);
+            put_piece(out, &line, &piece);
+        }
+    }
+    buf_c(out, "\r\n");
+}
