@@ -43,7 +43,7 @@ LIBA := $(foreach f,$(FOLDERS),$(BUILD)/lib/lib$(f).a)
 UNIT := $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,$(wildcard tests/unit/test_*.c))
 TOOLS := $(patsubst tests/support/%.c,$(BUILD)/tests/%,$(wildcard tests/support/*.c))
 
-.PHONY: all docs deps test test-long run bench fuzz clean unit lint format check-format
+.PHONY: all man install install-files docs deps test test-long run bench fuzz clean unit lint format check-format
 all: $(BUILD)/gapura
 
 # Translations are compiled in.
@@ -123,8 +123,10 @@ test-long:
 	sh tools/install-deps test
 	$(MAKE) all
 	sh tests/run long
-bench: all
-	GAPURA_BENCH="$(GAPURA_BENCH)" python3 bench/run.py $(ONLY)
+# ONLY=auth is a program of its own: no peer's server runs, the bars come from libraries.
+bench: all $(if $(filter auth,$(ONLY)),$(BUILD)/bench/auth_bench)
+	$(if $(filter auth,$(ONLY)),$(BUILD)/bench/auth_bench)
+	$(if $(and $(ONLY),$(if $(filter-out auth,$(ONLY)),,1)),,GAPURA_BENCH="$(GAPURA_BENCH)" python3 bench/run.py $(filter-out auth,$(ONLY)))
 # The settings' part of the manual comes from the rows that the parser reads.
 docs: all
 	@mkdir -p $(BUILD)/man
@@ -132,6 +134,35 @@ docs: all
 	$(BUILD)/gapura --print-settings lab > docs/lab-settings.md
 	$(BUILD)/gapura --print-settings man > $(BUILD)/man/settings
 	sed -e '/@SETTINGS@/{r $(BUILD)/man/settings' -e 'd}' man/gapura.conf.5.in > $(BUILD)/man/gapura.conf.5
+man: $(BUILD)/gapura
+	@mkdir -p $(BUILD)/man
+	$(Q)$(BUILD)/gapura --print-settings man > $(BUILD)/man/settings
+	$(Q)sed -e '/@SETTINGS@/{r $(BUILD)/man/settings' -e 'd}' man/gapura.conf.5.in > $(BUILD)/man/gapura.conf.5
+
+# `make install` puts the same files in place as the Debian package; the users are sysusers'.
+PREFIX ?= /usr/local
+DESTDIR ?=
+D = $(DESTDIR)$(PREFIX)
+install: all man install-files
+	install -D -m 644 share/system/sysusers.conf $(D)/lib/sysusers.d/gapura.conf
+	install -d $(D)/lib/systemd/system
+	sed 's#/usr/bin/gapura#$(PREFIX)/bin/gapura#' share/system/gapura.service > $(D)/lib/systemd/system/gapura.service
+install-files:
+	install -D -m 755 $(BUILD)/gapura $(D)/bin/gapura
+	install -d $(D)/sbin $(D)/lib
+	ln -sf ../bin/gapura $(D)/sbin/sendmail
+	ln -sf ../sbin/sendmail $(D)/lib/sendmail
+	ln -sf gapura $(D)/bin/mailq
+	ln -sf gapura $(D)/bin/newaliases
+	install -D -m 644 man/gapura.1 $(D)/share/man/man1/gapura.1
+	install -D -m 644 man/gapura-import.1 $(D)/share/man/man1/gapura-import.1
+	install -D -m 644 $(BUILD)/man/gapura.conf.5 $(D)/share/man/man5/gapura.conf.5
+	install -D -m 644 man/sendmail.8 $(D)/share/man/man8/sendmail.8
+	ln -sf sendmail.8 $(D)/share/man/man8/newaliases.8
+	ln -sf ../man8/sendmail.8 $(D)/share/man/man1/mailq.1
+	install -D -m 644 share/system/gapura.conf $(D)/share/gapura/gapura.conf
+	install -D -m 644 share/system/fail2ban-filter.conf $(DESTDIR)/etc/fail2ban/filter.d/gapura.conf
+	install -D -m 644 share/system/fail2ban-jail.conf $(DESTDIR)/etc/fail2ban/jail.d/gapura.conf
 format:
 	clang-format -i $(wildcard src/*/*.[ch] tests/*/*.[ch])
 clean:

@@ -212,7 +212,7 @@ dkim_pub_ed25519(const uint8_t key[32], struct dkim_pub **ret)
     k->key = EVP_PKEY_new_raw_public_key(EVP_PKEY_ED25519, NULL, key, 32);
     k->md = EVP_MD_CTX_new();
     k->bytes = 64;
-    if (!k->key || !k->md) {
+    if (!k->key || !k->md || EVP_DigestVerifyInit(k->md, NULL, NULL, NULL, k->key) != 1) {
         ERR_clear_error();
         dkim_pub_free(k);
         return ERR_SYNTAX;
@@ -232,11 +232,10 @@ dkim_pub_verify(struct dkim_pub *k, enum dkim_alg alg, const uint8_t *digest, si
     if (signature_n != k->bytes)
         return 0; /* no arithmetic for what cannot fit */
     if (k->md) {
-        if (EVP_DigestVerifyInit(k->md, NULL, NULL, NULL, k->key) != 1)
-            rc = -1;
-        else
-            rc = EVP_DigestVerify(k->md, signature, signature_n, digest, n);
-        EVP_MD_CTX_reset(k->md);
+        /* Without a key: begins again with the one it has. */
+        if (EVP_DigestVerifyInit(k->md, NULL, NULL, NULL, NULL) != 1)
+            return ERR_TLS;
+        rc = EVP_DigestVerify(k->md, signature, signature_n, digest, n);
     } else {
         if (k->sha1 != (alg == DKIM_RSA_SHA1) && !rsa_begin(k, alg == DKIM_RSA_SHA1))
             return ERR_TLS;

@@ -83,7 +83,7 @@ begin(struct dkim_private *k)
 
     if (k->alg == DKIM_ED25519_SHA256) {
         k->md = EVP_MD_CTX_new();
-        return k->md != NULL;
+        return k->md && EVP_DigestSignInit(k->md, NULL, NULL, NULL, k->key) == 1;
     }
     k->sign = EVP_PKEY_CTX_new_from_pkey(NULL, k->key, NULL);
     return a && k->sign && EVP_PKEY_sign_init(k->sign) == 1 &&
@@ -134,9 +134,9 @@ dkim_private_sign(void *ctx, enum dkim_alg alg, const uint8_t *digest, size_t n,
     if (alg != k->alg)
         return ERR_UNSUPPORTED;
     if (k->md) {
-        good = EVP_DigestSignInit(k->md, NULL, NULL, NULL, k->key) == 1 &&
+        /* Without a key: begins again with the one it has. */
+        good = EVP_DigestSignInit(k->md, NULL, NULL, NULL, NULL) == 1 &&
                EVP_DigestSign(k->md, dst, &got, digest, n) == 1;
-        EVP_MD_CTX_reset(k->md);
     } else {
         good = EVP_PKEY_sign(k->sign, dst, &got, digest, n) == 1;
     }

@@ -48,6 +48,17 @@ room(struct dkim_headers *h, unsigned max)
     return 0;
 }
 
+static struct dkim_field *
+next_named(const struct dkim_headers *h, int32_t at, uint32_t hash, struct str name)
+{
+    for (; at >= 0; at = h->fields[at].above) {
+        struct dkim_field *f = &h->fields[at];
+        if (f->hash == hash && str_ieq(f->f.name, name))
+            return f;
+    }
+    return NULL;
+}
+
 int
 dkim_headers_index(struct dkim_headers *h, struct str block, unsigned max)
 {
@@ -56,7 +67,7 @@ dkim_headers_index(struct dkim_headers *h, struct str block, unsigned max)
     int rc;
 
     h->n = 0;
-    h->too_many = false;
+    h->too_many = h->repeats = false;
     h->selection = 0;
     for (unsigned i = 0; i < DKIM_NAME_BUCKETS; i++)
         h->bucket[i] = -1;
@@ -75,21 +86,12 @@ dkim_headers_index(struct dkim_headers *h, struct str block, unsigned max)
         to->f = f;
         to->hash = name_hash(f.name);
         to->taken = 0;
+        h->repeats =
+            h->repeats || next_named(h, h->bucket[to->hash % DKIM_NAME_BUCKETS], to->hash, f.name);
         to->above = h->bucket[to->hash % DKIM_NAME_BUCKETS];
         h->bucket[to->hash % DKIM_NAME_BUCKETS] = (int32_t)h->n++;
     }
     return 0;
-}
-
-static struct dkim_field *
-next_named(const struct dkim_headers *h, int32_t at, uint32_t hash, struct str name)
-{
-    for (; at >= 0; at = h->fields[at].above) {
-        struct dkim_field *f = &h->fields[at];
-        if (f->hash == hash && str_ieq(f->f.name, name))
-            return f;
-    }
-    return NULL;
 }
 
 unsigned
@@ -157,6 +159,18 @@ put(struct dkim_hash *h, const char *p, size_t n)
     h->n += n;
 }
 
+/* A word of a text that goes on for `rest` bytes: most are short, and 16 bytes are one move. */
+static void
+put_word(struct dkim_hash *h, const char *p, size_t n, size_t rest)
+{
+    if (n <= 16 && rest >= 16 && sizeof(h->buf) - h->n >= 16) {
+        memcpy(h->buf + h->n, p, 16);
+        h->n += n;
+        return;
+    }
+    put(h, p, n);
+}
+
 static bool
 is_wsp(char c)
 {
@@ -186,7 +200,7 @@ put_relaxed(struct dkim_hash *h, struct relaxed *r, const char *p, size_t n)
                 put(h, " ", 1);
             r->space = false;
             r->begun = true;
-            put(h, from, (size_t)(p - from));
+            put_word(h, from, (size_t)(p - from), (size_t)(end - from));
             continue;
         }
         if (is_wsp(*p)) {

@@ -20,6 +20,7 @@ struct dkim_headers {
     struct dkim_field *fields; /* from the top */
     size_t n, cap;
     bool too_many; /* more than the limit: nothing may be called signed */
+    bool repeats;  /* some name stands more than once */
     uint32_t selection;
     int32_t bucket[DKIM_NAME_BUCKETS]; /* lowest field of it, or -1 */
 };

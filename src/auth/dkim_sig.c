@@ -127,14 +127,17 @@ ascii_of(struct str name, char *dst, size_t cap)
 int
 dkim_key_name(struct str selector, struct str domain, char *dst, size_t *ret_n)
 {
+    static const struct str between = STR("._domainkey.");
     char sel[256], dom[256];
     ssize_t ns = ascii_of(selector, sel, sizeof(sel)), nd = ascii_of(domain, dom, sizeof(dom));
-    size_t n;
 
-    if (ns <= 0 || nd <= 0 || (size_t)ns + (size_t)nd + 12 > 253)
+    if (ns <= 0 || nd <= 0 || (size_t)ns + (size_t)nd + between.n > 253)
         return ERR_SYNTAX;
-    n = str_fmt(dst, 256, "%.*s._domainkey.%.*s", (int)ns, sel, (int)nd, dom);
-    *ret_n = n;
+    memcpy(dst, sel, (size_t)ns);
+    memcpy(dst + ns, between.p, between.n);
+    memcpy(dst + (size_t)ns + between.n, dom, (size_t)nd);
+    *ret_n = (size_t)ns + between.n + (size_t)nd;
+    dst[*ret_n] = '\0';
     return 0;
 }
 
@@ -324,8 +327,8 @@ dkim_sig_parse(const struct header_field *field, enum dkim_kind kind,
     ret->field = *field;
     ret->kind = kind;
     ret->alg = DKIM_ALG_NONE;
-    /* Seals have no c=. A message signature without one is relaxed to all validators and to ARC's test
-     * suite, though RFC 8617 takes over DKIM's default. */
+    /* Seals have no c=. A message signature without one is relaxed to all validators and to ARC's
+     * test suite, though RFC 8617 takes over DKIM's default. */
     if (rules & ARC_I)
         ret->header_canon = ret->body_canon = DKIM_RELAXED;
     if (field->line.n > limits->signature_bytes)

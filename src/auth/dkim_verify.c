@@ -189,9 +189,9 @@ static enum dkim_reason
 check_scope(const struct dkim_verifier *v, const struct dkim_sig *s, struct dkim_result *r)
 {
     const struct dkim_headers *h = &v->message->headers;
-    unsigned from = dkim_headers_count(h, STR("from"));
+    unsigned from = h->repeats ? dkim_headers_count(h, STR("from")) : 1;
 
-    for (unsigned i = 0; i < ARRAY_LEN(singles) && !r->repeated; i++) {
+    for (unsigned i = 0; h->repeats && i < ARRAY_LEN(singles) && !r->repeated; i++) {
         unsigned n = dkim_headers_count(h, singles[i]);
         unsigned covered = n > 1 ? times_signed(s, singles[i]) : n;
         r->repeated = covered && covered < n;

@@ -67,18 +67,17 @@ rig_dns_done(struct rig_dns *d)
     memset(d, 0, sizeof(*d));
 }
 
-/* Verifies a message (CRLF), its body in pieces of `step` bytes (0: whole). m is left as it was
- * used: the results' views live in text. */
+/* Verifies header and body, the body in pieces of `step` bytes (0: whole). The results' views live
+ * in the header. */
 __attribute__((unused)) static void
-rig_verify(struct dkim_verifier *v, struct dkim_message *m, struct str text, size_t step,
-           struct rig_dns *dns, struct dkim_keys *keys, const struct dkim_limits *limits,
-           uint64_t now)
+rig_verify_parts(struct dkim_verifier *v, struct dkim_message *m, struct str header,
+                 struct str body, size_t step, struct rig_dns *dns, struct dkim_keys *keys,
+                 const struct dkim_limits *limits, uint64_t now)
 {
-    struct auth_needs needs = {.n = 0};
-    ssize_t end = str_starts(text, STR("\r\n")) ? -2 : str_find(text, STR("\r\n\r\n"));
-    struct str header = end == -1 ? text : str_sub(text, 0, (size_t)(end + 4));
-    struct str body = str_from(text, header.n);
+    static struct auth_needs needs; /* as a session has one: not cleared for each message */
 
+    needs.n = 0;
+    needs.full = false;
     dkim_message_headers(m, header, limits);
     dkim_verify_prepare(v, m, limits);
     for (size_t at = 0; at < body.n; at += step ? step : body.n) {
@@ -87,6 +86,18 @@ rig_verify(struct dkim_verifier *v, struct dkim_message *m, struct str text, siz
     }
     while (dkim_verify_run(v, now, keys, &dns->table, &needs) == AUTH_NEED)
         rig_dns_answer(dns, &needs);
+}
+
+/* The same of a message with CRLF line ends. */
+__attribute__((unused)) static void
+rig_verify(struct dkim_verifier *v, struct dkim_message *m, struct str text, size_t step,
+           struct rig_dns *dns, struct dkim_keys *keys, const struct dkim_limits *limits,
+           uint64_t now)
+{
+    ssize_t end = str_starts(text, STR("\r\n")) ? -2 : str_find(text, STR("\r\n\r\n"));
+    struct str header = end == -1 ? text : str_sub(text, 0, (size_t)(end + 4));
+
+    rig_verify_parts(v, m, header, str_from(text, header.n), step, dns, keys, limits, now);
 }
 
 #endif
