@@ -12,6 +12,8 @@
 #include "core/metric.h"
 #include "gate/received.h"
 
+#define HELD_LIFE (5 * 86400 * NS_PER_S) /* of a message from its release on (FUTURERELEASE) */
+
 struct accept_reply
 accept_failure(int status)
 {
@@ -162,6 +164,9 @@ accept_envelope(struct tx_variant *v)
         .class = v->class,
         .ret = tx->ret,
         .received = tx->received,
+        .not_before = tx->hold_until * NS_PER_S,
+        .expires =
+            tx->hold_until * NS_PER_S > tx->received ? tx->hold_until * NS_PER_S + HELD_LIFE : 0,
         .client = s->facts.client.addr,
         .helo = s->facts.helo,
         .user = s->facts.user.n ? s->facts.user

@@ -128,6 +128,12 @@ on_trace(void *ctx, char dir, struct str line)
     buf_done(&out);
 }
 
+static uint64_t
+on_now_s(void *ctx UNUSED)
+{
+    return clock_wall_s();
+}
+
 const struct smtp_server_ops session_smtp_ops = {
     .send = on_send,
     .full = on_full,
@@ -144,6 +150,7 @@ const struct smtp_server_ops session_smtp_ops = {
     .auth_cancel = session_auth_cancel,
     .starttls = on_starttls,
     .xclient = session_xclient,
+    .now_s = on_now_s,
     .vrfy = session_vrfy,
     .quit = session_quit,
     .trace = on_trace,

@@ -67,6 +67,7 @@ mail_copy(struct tx *tx, const struct smtp_mail_params *p)
     tx->utf8 = p->utf8;
     tx->requiretls = p->requiretls;
     tx->ret = p->ret;
+    tx->hold_until = p->hold_until;
     return tx->sender_key.p && (!p->envid.n || tx->envid.p);
 }
 

@@ -249,6 +249,11 @@ static const struct conf_row smtp_rows[] = {
      CONF_ROW(WORD, struct settings_smtp, vrfy, .def = "vague", .words = vrfy_words,
               .doc = "VRFY: 252 to all (vague), 502 to all (off), or the truth to trusted "
                      "networks and 252 to others (trusted).")},
+    {.name = "future_release",
+     CONF_ROW(DURATION, struct settings_smtp, future_release, .def = "7d", .max = 8760 * HOUR,
+              .doc = "How long those who submit may have a message held before it is sent (RFC "
+                     "4865: HOLDFOR, HOLDUNTIL). It waits in the queue, and has five days from "
+                     "its release to be delivered. 0 does not offer it.")},
     {.name = "dsn",
      CONF_ROW(WORD, struct settings_smtp, dsn, .def = "submission", .words = dsn_words,
               .doc = "Who is offered DSN (RFC 3461: NOTIFY, RET, ENVID, ORCPT). submission: "

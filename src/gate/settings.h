@@ -59,6 +59,7 @@ struct settings_smtp { /* block "smtp" */
     uint64_t max_waiting;  /* recipients waiting for delivery: strangers get 452; 0 no limit */
     uint64_t unsynced_slow, unsynced_stop; /* age of the oldest message not yet on disk */
     uint64_t shutdown_grace;
+    uint64_t future_release; /* ns: how long people may have a message held; 0 off */
 };
 struct settings_srs {  /* block "srs": forwarding to the outside */
     struct str domain; /* empty: no forwarding outside */

@@ -148,6 +148,8 @@ setup_engine(const struct setup *su, struct setup_listen *l, const struct gate_l
     if (smtp->dsn == DSN_EVERYBODY || l->submission)
         c->offer |= SMTP_EXT_DSN;
     if (l->submission) {
+        c->max_hold = smtp->future_release / NS_PER_S;
+        c->offer |= SMTP_EXT_FUTURERELEASE;
         c->require_auth = true;
         c->auth_plain_text = l->conf->auth_without_tls;
         if (links->keyring)

@@ -46,10 +46,11 @@ struct tx {
     struct address sender; /* its texts are in the arena */
     struct str sender_key; /* A-labels, lower-case domain; empty for the null sender */
     struct str envid;
-    uint64_t declared; /* SIZE= */
-    uint64_t begun;    /* mono ns, MAIL */
-    uint64_t received; /* wall ns */
-    uint32_t tenant;   /* of the one who submits; of the domain for strangers */
+    uint64_t declared;   /* SIZE= */
+    uint64_t hold_until; /* wall s, FUTURERELEASE; 0 none */
+    uint64_t begun;      /* mono ns, MAIL */
+    uint64_t received;   /* wall ns */
+    uint32_t tenant;     /* of the one who submits; of the domain for strangers */
     uint8_t class, ret;
     bool body_8bit, utf8, requiretls;
     bool may_relay; /* a login or a trusted network: any recipient */

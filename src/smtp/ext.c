@@ -7,9 +7,10 @@
 #include "smtp/ext.h"
 #include "core/err.h"
 
-#define ENVID_MAX       100u /* RFC 3461 4.4 */
-#define ORCPT_MAX       500u /* RFC 3461 4.2 */
-#define SIZE_DIGITS_MAX 20u  /* RFC 1870 */
+#define ENVID_MAX          100u /* RFC 3461 4.4 */
+#define ORCPT_MAX          500u /* RFC 3461 4.2 */
+#define SIZE_DIGITS_MAX    20u  /* RFC 1870 */
+#define HOLDFOR_DIGITS_MAX 9u   /* RFC 4865 4.2 */
 
 static bool
 when_not_tls(const struct smtp_ext_state *s)
@@ -27,6 +28,12 @@ static bool
 when_auth(const struct smtp_ext_state *s)
 {
     return (s->tls || s->conf->auth_plain_text) && s->mechs.n;
+}
+
+static bool
+when_hold(const struct smtp_ext_state *s)
+{
+    return s->now_s && s->conf->max_hold;
 }
 
 static bool
@@ -63,6 +70,16 @@ show_limits(const struct smtp_ext_state *s, struct buf *out)
         buf_fmt(out, " MAILMAX=%u", s->conf->max_messages);
 }
 
+/* The longest time and the latest moment (RFC 4865 4.1). */
+static void
+show_hold(const struct smtp_ext_state *s, struct buf *out)
+{
+    char until[SMTP_DATETIME];
+
+    smtp_datetime_show(s->now_s + s->conf->max_hold, until);
+    buf_fmt(out, " %llu %s", (unsigned long long)s->conf->max_hold, until);
+}
+
 struct ext_row {
     enum smtp_ext bit;
     const char *keyword;
@@ -84,6 +101,7 @@ static const struct ext_row exts[] = {
     {SMTP_EXT_CHUNKING, "CHUNKING", NULL, NULL},
     {SMTP_EXT_LIMITS, "LIMITS", when_limits, show_limits},
     {SMTP_EXT_REQUIRETLS, "REQUIRETLS", when_tls, NULL},
+    {SMTP_EXT_FUTURERELEASE, "FUTURERELEASE", when_hold, show_hold},
     {SMTP_EXT_XCLIENT, "XCLIENT", when_xclient, smtp_xclient_list},
     {SMTP_EXT_HELP, "HELP", NULL, NULL},
 };
@@ -171,6 +189,35 @@ read_auth(struct param_run *r, struct str v)
     return v.n <= ORCPT_MAX && smtp_xtext_ok(v); /* "<>" is xtext too */
 }
 
+/* One of the two, once, and no longer than we said (RFC 4865 4.2). */
+static bool
+hold(struct param_run *r, uint64_t until)
+{
+    const struct smtp_ext_state *s = r->state;
+
+    if (r->mail->hold_until || until > s->now_s + s->conf->max_hold)
+        return false;
+    r->mail->hold_until = MAX(until, (uint64_t)1); /* a time that is over: at once */
+    return true;
+}
+
+static bool
+read_holdfor(struct param_run *r, struct str v)
+{
+    uint64_t n;
+
+    return v.n && v.n <= HOLDFOR_DIGITS_MAX && v.p[0] != '+' && str_u64(v, &n) == 0 && n > 0 &&
+           hold(r, r->state->now_s + n);
+}
+
+static bool
+read_holduntil(struct param_run *r, struct str v)
+{
+    uint64_t until;
+
+    return smtp_datetime_parse(v, &until) == 0 && hold(r, until);
+}
+
 static bool
 read_notify(struct param_run *r, struct str v)
 {
@@ -236,6 +283,10 @@ static const struct param_row params_known[] = {
     {"ENVID", false, SMTP_EXT_DSN, read_envid, WRONG("ENVID=xtext of at most 100 bytes")},
     {"AUTH", false, SMTP_EXT_AUTH, read_auth, WRONG("AUTH=xtext or AUTH=<>")},
     {"REQUIRETLS", false, SMTP_EXT_REQUIRETLS, read_requiretls, WRONG("REQUIRETLS")},
+    {"HOLDFOR", false, SMTP_EXT_FUTURERELEASE, read_holdfor,
+     WRONG("HOLDFOR=seconds, alone and within what was told")},
+    {"HOLDUNTIL", false, SMTP_EXT_FUTURERELEASE, read_holduntil,
+     WRONG("HOLDUNTIL=2030-01-31T12:00:00Z, alone and within what was told")},
     {"NOTIFY", true, SMTP_EXT_DSN, read_notify, WRONG("NOTIFY=NEVER or of SUCCESS,FAILURE,DELAY")},
     {"ORCPT", true, SMTP_EXT_DSN, read_orcpt, WRONG("ORCPT=type;xtext of at most 500 bytes")},
 };

@@ -13,9 +13,10 @@ struct smtp_ext_state { /* what a row may look at */
     const struct smtp_server_conf *conf;
     struct str mechs; /* of AUTH, for this session */
     bool tls;
-    bool xclient; /* this client may say XCLIENT */
-    bool esmtp;   /* greeted by EHLO or LHLO: parameters may come */
-    bool utf8;    /* SMTPUTF8 holds for the transaction (RCPT) */
+    bool xclient;   /* this client may say XCLIENT */
+    uint64_t now_s; /* wall time; 0: unknown here */
+    bool esmtp;     /* greeted by EHLO or LHLO: parameters may come */
+    bool utf8;      /* SMTPUTF8 holds for the transaction (RCPT) */
 };
 
 bool smtp_ext_offered(const struct smtp_ext_state *, enum smtp_ext);

@@ -4,7 +4,9 @@
  * Called by the server's verbs. Knows no session; decides nothing but syntax.
  */
 #include "smtp/line.h"
+#include "core/clock.h"
 #include "core/err.h"
+#include "mail/date.h"
 
 static bool
 is_wsp(char c)
@@ -179,4 +181,67 @@ smtp_helo_ok(struct str name)
         if (!is_alnum(name.p[i]) && !memchr("-._:[]", name.p[i], 6))
             return false;
     return true;
+}
+
+static bool
+is_digit(char c)
+{
+    return c >= '0' && c <= '9';
+}
+
+/* Does s have the form, in which 0 stands for a digit and letters have either case? */
+static bool
+has_form(struct str s, const char *form)
+{
+    size_t n = strlen(form);
+
+    if (s.n < n)
+        return false;
+    for (size_t i = 0; i < n; i++) {
+        if (form[i] == '0' ? !is_digit(s.p[i]) : (s.p[i] | 32) != (form[i] | 32))
+            return false;
+    }
+    return true;
+}
+
+/* The same moment in the words of RFC 5322, whose reader checks the numbers. */
+int
+smtp_datetime_parse(struct str s, uint64_t *ret_wall_s)
+{
+    static const char months[][4] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
+                                     "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
+    struct str zone = str_from(s, 19);
+    char text[48];
+    unsigned month;
+
+    if (!has_form(s, "0000-00-00T00:00:00"))
+        return ERR_SYNTAX;
+    if (zone.n && zone.p[0] == '.') {
+        size_t n = 1;
+
+        while (n < zone.n && is_digit(zone.p[n]))
+            n++;
+        if (n == 1)
+            return ERR_SYNTAX;
+        zone = str_from(zone, n);
+    }
+    if (str_ieq(zone, STR("Z")))
+        zone = STR("+00:00");
+    if (zone.n != 6 || (!has_form(zone, "+00:00") && !has_form(zone, "-00:00")))
+        return ERR_SYNTAX;
+    month = (unsigned)(s.p[5] - '0') * 10 + (unsigned)(s.p[6] - '0');
+    if (month < 1 || month > 12)
+        return ERR_SYNTAX;
+    str_fmt(text, sizeof(text), "%.2s %s %.4s %.8s %.3s%.2s", s.p + 8, months[month - 1], s.p,
+            s.p + 11, zone.p, zone.p + 4);
+    return date_parse(str_c(text), ret_wall_s);
+}
+
+void
+smtp_datetime_show(uint64_t wall_s, char dst[SMTP_DATETIME])
+{
+    char iso[32];
+
+    clock_iso(wall_s * NS_PER_S, iso);
+    str_fmt(dst, SMTP_DATETIME, "%.19sZ", iso);
 }

@@ -37,4 +37,9 @@ bool smtp_utf8_xtext_ok(struct str s, bool utf8);
 /* A name after EHLO, HELO or LHLO: printable name characters or a bracketed literal. */
 bool smtp_helo_ok(struct str name);
 
+/* RFC 3339 date and time, as RFC 4865 uses it: seconds since 1970. Fractions are dropped. */
+#define SMTP_DATETIME 24
+int smtp_datetime_parse(struct str s, uint64_t *ret_wall_s);
+void smtp_datetime_show(uint64_t wall_s, char dst[SMTP_DATETIME]); /* in UTC */
+
 #endif

@@ -21,7 +21,8 @@ enum smtp_ext { /* bits of smtp_server_conf.offer */
                 SMTP_EXT_HELP = 1 << 10,
                 SMTP_EXT_VRFY = 1 << 11,
                 SMTP_EXT_REQUIRETLS = 1 << 12,
-                SMTP_EXT_XCLIENT = 1 << 13, /* Postfix's; for hosts that may */
+                SMTP_EXT_FUTURERELEASE = 1 << 14, /* submission only (RFC 4865 5) */
+                SMTP_EXT_XCLIENT = 1 << 13,       /* Postfix's; for hosts that may */
 };
 
 struct smtp_server_conf { /* lives at least as long as the sessions that use it */
@@ -38,6 +39,7 @@ struct smtp_server_conf { /* lives at least as long as the sessions that use it 
     unsigned max_errors;    /* 5yz to the client's doing before 421 */
     unsigned max_received;  /* Received fields before 554 5.4.6 */
     unsigned max_header;    /* bytes of the header block before 552 */
+    uint64_t max_hold;      /* s: FUTURERELEASE; 0: not offered */
     bool require_tls;       /* 530 5.7.0 to all but EHLO NOOP STARTTLS QUIT */
     bool require_auth;      /* 530 5.7.0 to MAIL before AUTH, unless trusted */
     bool auth_plain_text;   /* AUTH without TLS (off; on only for trusted local use) */
@@ -48,7 +50,8 @@ struct smtp_server_conf { /* lives at least as long as the sessions that use it 
 
 struct smtp_mail_params {
     struct address from;
-    uint64_t size; /* declared, 0 none */
+    uint64_t size;       /* declared, 0 none */
+    uint64_t hold_until; /* wall s, FUTURERELEASE; 0 none */
     bool body_8bit, utf8, requiretls;
     uint8_t ret;      /* 0 none, 1 FULL, 2 HDRS */
     struct str envid; /* xtext as given, checked */

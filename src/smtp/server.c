@@ -132,6 +132,7 @@ smtp_ext_state(const struct smtp_server *s)
         .mechs = s->mechs.n ? s->mechs : s->conf->auth_mechs,
         .tls = s->tls,
         .xclient = s->xclient,
+        .now_s = s->conf->max_hold && s->ops->now_s ? s->ops->now_s(s->ctx) : 0,
         .esmtp = s->esmtp,
         .utf8 = s->txn && s->txn->utf8,
     };

@@ -55,6 +55,7 @@ struct smtp_server_ops {
     /* Whose session this really is; false: a value is wrong, nothing was taken. Then comes connect
      * again. May be NULL. */
     bool (*xclient)(void *ctx, const struct smtp_xclient *);
+    uint64_t (*now_s)(void *ctx);            /* wall time; may be NULL: no FUTURERELEASE */
     void (*vrfy)(void *ctx, struct str arg); /* -> reply; NULL: 252 */
     void (*quit)(void *ctx);                 /* 221 or 421 was sent: close after sending */
     /* Each command, before it is run, and each reply: for trace. May be NULL. */

@@ -1,4 +1,4 @@
-"""Logins beyond a password: bound to the TLS connection, by certificate, by a bearer token."""
+"""Submission beyond a password: bound to TLS, by certificate, by a bearer token; and mail for later."""
 import base64
 import hashlib
 import hmac
@@ -147,3 +147,23 @@ def test_bearer_token(gapura, peer, sink, net, authority, mechanism):
         assert c.mail("bob@inside.test", "x@outside.test", message(sender="bob@inside.test")).code == 250
     with secure(g, authority) as c:
         assert c.auth("PLAIN", "bob@inside.test", "secret").code == 235
+
+
+def test_future_release(gapura, sink, net, authority):
+    """A held message waits in the queue, says why, outlives a restart and goes at its time."""
+    out = sink(3)
+    g = gapura(submission(net, authority.issue("mx.gapura.test"), extra=OWN), wait=waits(net))
+    g.user("bob@inside.test", "secret")
+    with secure(g, authority) as c:
+        assert c.extensions["FUTURERELEASE"].startswith("604800 20")
+        assert c.auth("PLAIN", "bob@inside.test", "secret").code == 235
+        for hold, to in ((3600, "tomorrow"), (8, "soon"), (None, "now")):
+            assert c.mail("bob@inside.test", f"{to}@outside.test", message(sender="bob@inside.test"),
+                          f"HOLDFOR={hold}" if hold else "").code == 250
+    assert out.wait(1)[0].recipients == ["now@outside.test"]
+    assert "the sender asked for a later time" in json.dumps(g.queue())
+    g.stop()
+    g.start()
+    assert out.wait(2)[1].recipients == ["soon@outside.test"]
+    left = json.dumps(g.queue())
+    assert "tomorrow@outside.test" in left and "soon@outside.test" not in left

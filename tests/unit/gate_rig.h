@@ -35,7 +35,7 @@ struct rig_message { /* read back from the log */
     uint32_t tenant;
     uint16_t flags;
     uint8_t class;
-    uint64_t size, seq;
+    uint64_t size, seq, not_before, expires;
     char *body;
 };
 
@@ -263,6 +263,8 @@ rig_record(void *ctx, const struct spool_place *place, const struct spool_record
     m->flags = env.flags;
     m->class = env.class;
     m->size = env.size;
+    m->not_before = env.not_before;
+    m->expires = env.expires;
     for (unsigned i = 0; i < 16 && spool_rcpt_next(&env, &at, &rcpt) == 1; i++) {
         rig_copy(m->rcpts[i], sizeof(m->rcpts[i]), rcpt.address);
         rig_copy(m->via[i], sizeof(m->via[i]), rcpt.via);

@@ -292,6 +292,56 @@ test_login(void)
     snapshot_unmap(&snap);
 }
 
+/* FUTURERELEASE (RFC 4865): for those who submit, within what was told. */
+static void
+test_future_release(void)
+{
+    struct client c;
+    uint64_t day = 86400;
+    char line[128];
+
+    if (!start())
+        return;
+    publish();
+    client_open(&c, 0);
+    client_expect(&c, "220", "greeting");
+    talk(&c, "EHLO c.far.test", "250");
+    OK(!last_has("FUTURERELEASE"), "not for strangers");
+    talk(&c, "MAIL FROM:<a@far.test> HOLDFOR=60", "555");
+    client_shut(&c);
+    client_open(&c, 3);
+    client_expect(&c, "220", "greeting");
+    talk(&c, "EHLO c.far.test", "250");
+    OK(last_has("FUTURERELEASE 604800 20"), "told with its limits: %s", last);
+    talk(&c, "AUTH PLAIN AGFubgBzZWNyZXQ=", "235");
+    talk(&c, "MAIL FROM:<ann@any.test> HOLDFOR=0", "501 5.5.4");
+    talk(&c, "MAIL FROM:<ann@any.test> HOLDFOR=604801", "501 5.5.4");
+    talk(&c, "MAIL FROM:<ann@any.test> HOLDFOR=+5", "501 5.5.4");
+    talk(&c, "MAIL FROM:<ann@any.test> HOLDUNTIL=tomorrow", "501 5.5.4");
+    talk(&c, "MAIL FROM:<ann@any.test> HOLDUNTIL=2099-01-01T00:00:00Z", "501 5.5.4");
+    talk(&c, "MAIL FROM:<ann@any.test> HOLDFOR=60 HOLDUNTIL=2020-01-01T00:00:00Z", "501 5.5.4");
+    str_fmt(line, sizeof(line), "MAIL FROM:<ann@any.test> HOLDFOR=%u", (unsigned)day);
+    talk(&c, line, "250");
+    talk(&c, "RCPT TO:<x@else.test>", "250");
+    talk(&c, "DATA", "354");
+    talk(&c, "From: <ann@any.test>\r\n\r\nlater\r\n.", "250");
+    talk(&c, "MAIL FROM:<ann@any.test> HOLDUNTIL=2020-01-01T00:00:00Z", "250");
+    talk(&c, "RCPT TO:<x@else.test>", "250");
+    talk(&c, "DATA", "354");
+    talk(&c, "From: <ann@any.test>\r\n\r\nat once\r\n.", "250");
+    client_shut(&c);
+    rig_stop();
+    if (OK(rig.nmessages == 2, "two messages")) {
+        uint64_t now = clock_wall(), due = rig.messages[0].not_before;
+
+        OK(due > now + (day - 60) * NS_PER_S && due <= now + day * NS_PER_S, "held for a day");
+        OK(rig.messages[0].expires > due + 4 * day * NS_PER_S, "with a life behind it");
+        OK(rig.messages[1].not_before < now && !rig.messages[1].expires, "a time that is over");
+    }
+    rig_end();
+    snapshot_unmap(&snap);
+}
+
 static void
 test_failures(void)
 {
@@ -396,6 +446,7 @@ main(void)
         return tap_done();
     test_tls();
     test_login();
+    test_future_release();
     test_failures();
     test_cancel_and_loss();
     test_proxy();

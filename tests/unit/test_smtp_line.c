@@ -119,9 +119,45 @@ test_reply(void)
     buf_done(&out);
 }
 
+static void
+test_datetime(void)
+{
+    static const struct {
+        const char *text;
+        int64_t want; /* -1: refused */
+    } cases[] = {
+        {"1970-01-01T00:00:00Z", 0},
+        {"2026-11-23T11:14:03Z", 1795432443},
+        {"2026-11-23t11:14:03.123z", 1795432443},
+        {"2026-11-23T18:14:03+07:00", 1795432443},
+        {"2026-11-23T05:44:03-05:30", 1795432443},
+        {"2026-13-23T11:14:03Z", -1},
+        {"2026-00-23T11:14:03Z", -1},
+        {"2026-11-31T11:14:03Z", -1},
+        {"2026-11-23T24:14:03Z", -1},
+        {"2026-11-23T11:14:03", -1},
+        {"2026-11-23T11:14:03+0700", -1},
+        {"2026-11-23T11:14:03.Z", -1},
+        {"2026-11-23 11:14:03Z", -1},
+        {"2026-11-23", -1},
+        {"", -1},
+    };
+    char shown[SMTP_DATETIME];
+
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        uint64_t at = 0;
+        int rc = smtp_datetime_parse(str_c(cases[i].text), &at);
+
+        IS(rc == 0 ? (int64_t)at : -1, cases[i].want, "%s", cases[i].text);
+    }
+    smtp_datetime_show(1795432443, shown);
+    TEXT(str_c(shown), "2026-11-23T11:14:03Z", "shown");
+}
+
 int
 main(void)
 {
+    test_datetime();
     test_line_ends();
     test_xtext();
     test_params();
