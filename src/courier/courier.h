@@ -63,8 +63,8 @@ struct courier_reply {
     bool (*gone)(void *ctx); /* nobody reads any more; may be NULL */
 };
 /* queue.list queue.show queue.summary queue.retry queue.hold queue.release queue.remove suspend
- * resume suspensions explain top.courier: false if the verb is not ours. What has much to do ends in
- * a later turn of the loop. */
+ * resume suspensions explain top.courier: false if the verb is not ours. What has much to do ends
+ * in a later turn of the loop. */
 bool courier_verb(struct courier *, struct str verb, struct str args, const struct courier_reply *);
 
 #endif

@@ -233,20 +233,29 @@ reply_end(void *ctx, int status, const char *text)
     k->calls = kc;
 }
 
+/* The reply of one call; reply_end() frees what it holds, or call_end() does. */
+static bool
+reply_init(struct keeper_reply *ret, struct role *r, struct ctl_call *call, bool changes)
+{
+    struct keeper_call *kc = calloc(1, sizeof *kc);
+    *ret = (struct keeper_reply){reply_line, reply_end, kc};
+    if (kc)
+        *kc = (struct keeper_call){.role = r, .call = call, .changes = changes};
+    return kc;
+}
+
 static void
 keeper_role_verb(struct role *r, struct ctl_call *call, struct str verb, struct str args)
 {
     struct keeper_role *k = r->self;
-    struct keeper_call *kc = calloc(1, sizeof *kc);
-    struct keeper_reply reply = {reply_line, reply_end, kc};
-    if (!kc) {
+    struct keeper_reply reply;
+    if (!reply_init(&reply, r, call, !str_eq(verb, STR("user.list")))) {
         ctl_call_end(call, 1, "no memory for that now; nothing was changed");
         return;
     }
-    *kc = (struct keeper_call){.role = r, .call = call, .changes = !str_eq(verb, STR("user.list"))};
     if (keeper_verb(k->keeper, verb, args, &reply))
         return;
-    free(kc);
+    free(reply.ctx);
     ctl_call_end(call, 1, "the keeper does not know this verb");
 }
 
