@@ -104,10 +104,11 @@ struct courier {
     struct loop_call plan_call, wheel_call;
     void (*after_crash)(struct courier *, uint32_t row); /* outcome_after_crash */
     struct recover *recover;                             /* until all is read */
-    unsigned recover_steps; /* of a slice, for tests; 0: by time alone */
-    bool recovering;        /* our own dead epochs are being read: no row is opened */
-    bool opened;            /* they are read: delivery is open */
-    bool recovered;         /* everything is: the index is whole */
+    uint64_t read_messages, read_rcpts; /* out of records, from dead epochs or tails */
+    unsigned recover_steps;             /* of a slice, for tests; 0: by time alone */
+    bool recovering;                    /* our own dead epochs are being read: no row is opened */
+    bool opened;                        /* they are read: delivery is open */
+    bool recovered;                     /* everything is: the index is whole */
     bool stopping, freeing;
     void (*opened_fn)(void *ctx, int status, const struct why *why);
     void *opened_ctx;

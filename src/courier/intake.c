@@ -11,7 +11,6 @@
 #include "courier/letter.h"
 #include "courier/own.h"
 #include "courier/purge.h"
-#include "courier/recover.h"
 #include "courier/scope.h"
 #include "mail/address.h"
 
@@ -206,7 +205,8 @@ intake_message(struct courier *c, uint32_t slot, const struct letter *l, uint64_
     for (size_t i = 0; i < n; i++)
         intake_note_apply(c, message, &notes[i]);
     purge_rows(c, message, l);
-    recover_count(c, index_message(&c->index, message)->open);
+    c->read_messages++;
+    c->read_rcpts += index_message(&c->index, message)->open;
     if (index_message(&c->index, message)->open == 0)
         intake_message_over(c, message);
     else if (!c->recovering)

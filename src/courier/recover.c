@@ -215,15 +215,6 @@ recover_end(struct recover *r)
     recover_free(c);
 }
 
-void
-recover_count(struct courier *c, uint32_t rcpts)
-{
-    if (!c->recover || c->recovering || !c->recover->epoch)
-        return;
-    c->recover->messages++;
-    c->recover->rcpts += rcpts;
-}
-
 /* --- steps --- */
 
 static void
@@ -239,6 +230,21 @@ epoch_end(struct recover *r)
         intake_chunks_over(c, epoch);
     else
         intake_epoch_over(c, epoch);
+}
+
+/* Tails are read between our steps: only what a step brought is ours to count. */
+static int
+epoch_step(struct recover *r)
+{
+    struct courier *c = r->c;
+    uint64_t messages = c->read_messages, rcpts = c->read_rcpts;
+    int got = spool_epoch_step(r->epoch);
+
+    if (r->phase == PHASE_MESSAGES) {
+        r->messages += c->read_messages - messages;
+        r->rcpts += c->read_rcpts - rcpts;
+    }
+    return got;
 }
 
 /* A batch or less. 1: there is more, 0: all is read, negative: delivery cannot open. */
@@ -258,7 +264,7 @@ recover_step(struct recover *r)
                    : spool_epoch_open(&r->epoch, c->links.spool_dir, r->all.items + r->at, r->n,
                                       NULL, &r->ops, c);
     if (got == 0)
-        got = spool_epoch_step(r->epoch);
+        got = epoch_step(r);
     if (got == 1)
         return 1;
     if (got == 0) {

@@ -16,7 +16,5 @@ int recover_begin(struct courier *, const uint32_t *live, unsigned nlive,
 void recover_free(struct courier *);
 /* False: nothing is being read. Else so many segments of all are behind us. */
 bool recover_progress(const struct courier *, size_t *ret_read, size_t *ret_of);
-/* intake.c: a message with so many open recipients was read. */
-void recover_count(struct courier *, uint32_t rcpts);
 
 #endif
