@@ -246,7 +246,7 @@ expand(struct maincf *m, struct buf *out, struct str text, unsigned depth)
 struct str
 maincf_get(struct maincf *m, const char *name)
 {
-    CLEANUP(buf_done) struct buf out;
+    CLEANUP(buf_done) struct buf out = {0};
     struct maincf_value *v = map_get(&m->values, str_c(name));
 
     if (!v)

@@ -130,7 +130,7 @@ put_alias(struct domains *d, struct buf *out, struct str from, const struct entr
 static void
 import_aliases(struct domains *d, const struct served *s)
 {
-    CLEANUP(buf_done) struct buf out;
+    CLEANUP(buf_done) struct buf out = {0};
     bool local = !strcmp(s->class, "mydestination");
     struct import *im = d->im;
     struct str file, mine = origin(im);
@@ -162,7 +162,7 @@ import_aliases(struct domains *d, const struct served *s)
 static bool
 import_people(struct domains *d, const struct served *s)
 {
-    CLEANUP(buf_done) struct buf out;
+    CLEANUP(buf_done) struct buf out = {0};
     struct import *im = d->im;
     struct str file;
 

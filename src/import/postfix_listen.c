@@ -76,7 +76,7 @@ put_addresses(struct import *im, struct str port)
     bool all = str_find(protocols, STR("all")) >= 0;
     bool v4 = all || str_find(protocols, STR("ipv4")) >= 0;
     bool v6 = all || str_find(protocols, STR("ipv6")) >= 0;
-    CLEANUP(buf_done) struct buf out;
+    CLEANUP(buf_done) struct buf out = {0};
 
     buf_init(&out, 4096);
     if (str_eq(rest, STR("loopback-only")))
@@ -162,7 +162,7 @@ import_master(struct import *im)
     while (rc == 0 && maincf_line(&im->cf.arena, &text, &line)) {
         struct service s = {.at = str_word(&line)};
         struct str type = str_word(&line), command;
-        CLEANUP(buf_done) struct buf options;
+        CLEANUP(buf_done) struct buf options = {0};
 
         for (int i = 0; i < 5; i++)
             (void)str_word(&line);
@@ -202,7 +202,7 @@ import_master(struct import *im)
 static void
 import_networks(struct import *im)
 {
-    CLEANUP(buf_done) struct buf out;
+    CLEANUP(buf_done) struct buf out = {0};
 
     buf_init(&out, 1u << 20);
     if (!maincf_given(&im->cf, "mynetworks")) {

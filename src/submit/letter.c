@@ -105,7 +105,7 @@ rcpts_put(void *ctx, struct str address)
 int
 rcpts_add(struct rcpts *r, struct str typed, struct str origin)
 {
-    CLEANUP(buf_done) struct buf whole;
+    CLEANUP(buf_done) struct buf whole = {0};
     int rc;
 
     buf_init(&whole, 64u << 10);
@@ -133,7 +133,7 @@ static int
 copy_field(struct buf *out, const struct header_field *f, bool resent,
            const struct letter_conf *conf, struct why *why)
 {
-    CLEANUP(buf_done) struct buf list;
+    CLEANUP(buf_done) struct buf list = {0};
     bool of_resent;
     enum field kind = field_kind(f->name, &of_resent);
     int rc = 0;
