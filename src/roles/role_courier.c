@@ -153,6 +153,8 @@ courier_opened(struct role *r)
     gather_paths(c, r->conf, &c->paths);
     if (!rc)
         rc = sandbox_enter(r->row->sandbox, c->paths.items, c->paths.n, &why);
+    if (!rc)
+        rc = spool_writer_start(c->link.writer);
     if (rc) {
         event_alarm("the courier cannot start: %s", why.text[0] ? why.text : err_text(rc));
         role_exit(r, 1);

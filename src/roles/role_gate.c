@@ -99,6 +99,8 @@ gate_opened(struct role *r)
     int rc = gate_create(&g->gate, &links, r->conf, &why);
     if (!rc)
         rc = sandbox_enter(r->row->sandbox, NULL, 0, &why);
+    if (!rc)
+        rc = spool_writer_start(g->link.writer);
     if (rc) {
         event_alarm("the gate cannot start: %s", why.text[0] ? why.text : err_text(rc));
         role_exit(r, 1);

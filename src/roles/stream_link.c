@@ -140,6 +140,7 @@ take_epoch(struct stream_link *l, struct wire *body)
         .max_batch = MIN(sp->max_batch, sp->ring / 4),
         .ring_size = sp->ring,
         .standby = 2,
+        .start_later = true, /* behind sandbox_enter() */
     };
     int rc = spool_writer_create(&l->writer, &conf, &ops, l);
     if (rc) {

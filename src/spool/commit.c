@@ -366,6 +366,7 @@ writer_commit_thread(void *arg)
 {
     struct spool_writer *w = arg;
 
+    pthread_setname_np(pthread_self(), "spool-commit");
     w->ops.wake(w->ctx);
     pthread_mutex_lock(&w->lock);
     for (;;) {

@@ -48,8 +48,8 @@ writer_reserve(struct spool_writer *w)
 }
 
 /* The role's signals are the loop thread's. */
-static int
-writer_start(struct spool_writer *w)
+int
+spool_writer_start(struct spool_writer *w)
 {
     sigset_t all, before;
     int err;
@@ -61,7 +61,6 @@ writer_start(struct spool_writer *w)
     if (err != 0)
         return -err;
     w->has_thread = true;
-    pthread_setname_np(w->thread, "spool-commit");
     return 0;
 }
 
@@ -91,8 +90,8 @@ spool_writer_create(struct spool_writer **ret, const struct spool_writer_conf *c
     err = spool_share_create(&w->share, conf->node, conf->stream, conf->epoch, w->conf.ring_size);
     if (err == 0)
         err = writer_reserve(w);
-    if (err == 0)
-        err = writer_start(w);
+    if (err == 0 && !conf->start_later)
+        err = spool_writer_start(w);
     if (err < 0) {
         spool_writer_free(w);
         return err;

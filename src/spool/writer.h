@@ -65,11 +65,14 @@ struct spool_writer_conf {
     uint64_t ring_size;        /* default 32 MiB */
     unsigned standby;          /* segments wanted in hand beside the current one; default 1 */
     const struct spool_io *io; /* NULL: the system */
+    bool start_later;          /* no thread until spool_writer_start() */
 };
 struct spool_writer;
 
 int spool_writer_create(struct spool_writer **ret, const struct spool_writer_conf *,
                         const struct spool_writer_ops *, void *ctx);
+/* For a role that gives up its rights between: a thread keeps those that its maker had. */
+int spool_writer_start(struct spool_writer *);
 /* Waits for the batch in flight, fails what is queued with ERR_CLOSED, ends the thread. Runs done()
  * and segment_left() for all that is held. Never called inside a callback. */
 void spool_writer_free(struct spool_writer *);

@@ -23,7 +23,7 @@ struct worker {
     unsigned nwaiting, max_waiting;
     bool ending;
     pthread_t threads[THREADS_MAX];
-    unsigned nthreads;
+    unsigned nthreads, wanted;
 };
 
 static void
@@ -133,14 +133,25 @@ worker_create(struct worker **ret, struct loop *loop, unsigned threads, unsigned
     w->waker = loop_waker_create(loop, on_wake, w);
     if (!w->waker)
         r = ERR_NOMEM;
-    for (unsigned i = 0; r == 0 && i < MIN(MAX(threads, 1u), THREADS_MAX); i++)
-        r = start_thread(w);
+    w->wanted = MIN(MAX(threads, 1u), THREADS_MAX);
     if (r < 0) {
         worker_free(w, NULL);
         return r;
     }
     *ret = w;
     return 0;
+}
+
+/* With the first job, not before: a role enters its sandbox between, and threads that exist then
+ * would keep their rights. One that cannot be started is tried again with the next job. */
+static int
+threads_ready(struct worker *w)
+{
+    int r = 0;
+
+    while (w->nthreads < w->wanted && r == 0)
+        r = start_thread(w);
+    return w->nthreads ? 0 : r;
 }
 
 void
@@ -168,8 +179,10 @@ worker_free(struct worker *w, void (*drop)(struct worker_job *))
 int
 worker_submit(struct worker *w, struct worker_job *job)
 {
-    int r = 0;
+    int r = threads_ready(w);
 
+    if (r < 0)
+        return r;
     pthread_mutex_lock(&w->lock);
     if (w->nwaiting >= w->max_waiting) {
         r = ERR_LIMIT;

@@ -193,9 +193,11 @@ def test_each_role_has_its_marks_and_limits(gapura, net):
     most = most_descriptors()
     for role in ROLES:
         pid = pids[role]
-        assert field(pid, "NoNewPrivs") == "1", role
-        if not SANITIZED:
-            assert field(pid, "Seccomp") == "2", role
+        # Each thread: those that were made before the sandbox would have kept their rights.
+        for task in os.listdir(f"/proc/{pid}/task"):
+            assert field(f"{pid}/task/{task}", "NoNewPrivs") == "1", role
+            if not SANITIZED:
+                assert field(f"{pid}/task/{task}", "Seccomp") == "2", (role, task)
         limits = proc(pid, "limits")
         assert re.search(r"Max core file size\s+0\s+0", limits), role
         files = re.search(r"Max open files\s+(\d+)\s+(\d+)", limits)
