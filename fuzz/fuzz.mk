@@ -8,10 +8,10 @@ FUZZ_SUITES ?= $(or $(GAPURA_SUITES),../shared/suites)
 FUZZ := $(patsubst fuzz/fuzz_%.c,%,$(wildcard fuzz/fuzz_*.c))
 FUZZ_OUT := build/fuzz
 # Folders that targets call; a target for another folder adds it here.
-FUZZ_FOLDERS ?= core mail net smtp spool store
+FUZZ_FOLDERS ?= core mail net smtp auth spool store
 FUZZ_SRC := $(sort $(foreach f,$(FUZZ_FOLDERS),$(wildcard src/$(f)/*.c)) \
               $(wildcard src/*/settings.c) src/roles/fixed.c)
-FUZZ_FLAGS := -D_GNU_SOURCE -Isrc -Itests/unit -std=gnu17 -O1 -g -fno-omit-frame-pointer \
+FUZZ_FLAGS := -D_GNU_SOURCE -Isrc -Ibuild/gen -Itests/unit -std=gnu17 -O1 -g -fno-omit-frame-pointer \
               -pthread
 FUZZ_SAN := -fsanitize=address,undefined -fno-sanitize-recover=all
 FUZZ_LINK := $(LIBS)
@@ -39,6 +39,7 @@ $(FUZZ_OUT)/obj/%.o: src/%.c
 $(FUZZ_OUT)/replay-obj/%.o: src/%.c
 	@mkdir -p $(@D)
 	$(CC) $(FUZZ_FLAGS) $(FUZZ_SAN) -MMD -MP -c $< -o $@
+$(FUZZ_OUT)/obj/core/lang.o $(FUZZ_OUT)/replay-obj/core/lang.o: build/gen/core/lang_id.inc
 FUZZ_OBJ := $(FUZZ_SRC:src/%.c=$(FUZZ_OUT)/obj/%.o)
 REPLAY_OBJ := $(FUZZ_SRC:src/%.c=$(FUZZ_OUT)/replay-obj/%.o)
 $(FUZZ_OUT)/libfuzz.a: $(FUZZ_OBJ)

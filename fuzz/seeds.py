@@ -5,6 +5,7 @@ Suites that are absent give no seeds; the fuzzer then starts from nothing.
 """
 import json
 import pathlib
+import re
 import sys
 
 
@@ -64,10 +65,38 @@ CLIENT = [
 ]
 
 
+AUTHRES = [
+    b"Authentication-Results: mx.test; spf=pass smtp.mailfrom=a@b.test\r\nX-Spam-Flag: NO\r\nSubject: x\r\n\r\n",
+    b"Return-Path: <>\r\nFrom: \"x@y.test\" (c (d)) <@r.test:a@b.test>, c@d.test\r\nFrom: z\r\n\r\n",
+    b"mx.test 1; dkim=pass reason=\"a\\\"b\" header.i=@m.test (c) header.b=abc/d=; dmarc / 1 = fail header . from = a.test",
+    b"v=DMARC1; p=reject; sp=none; np=quarantine; t=y; psd=n; adkim=s; rua=mailto:a@b.test",
+]
+
+
+def spf_zones(text):
+    """Each published policy of a suite as a zone of its own."""
+    for policy in re.findall(r"(?:SPF|TXT):\s+(.*v=spf1.*)", text):
+        yield b"a-b+c@a.test\na.test TXT \"" + policy.strip("\"'[] ").encode() + b"\"\na.test MX 1 a.test\na.test A 192.0.2.1\n"
+
+
+def dkim_messages(suites):
+    """A key record, NUL, a message: what fuzz_dkim reads."""
+    records = [p.read_bytes().strip() for p in sorted((suites / "dkim-dkimpy").glob("test.txt"))] or [b"v=DKIM1; p="]
+    for path in sorted((suites / "dkim-mail-dkim/corpus").glob("*.txt")) + sorted((suites / "dkim-dkimpy").glob("*.msg")):
+        yield records[0] + b"\0" + re.sub(rb"\r?\n", b"\r\n", path.read_bytes())[:7000]
+    for path in sorted((suites / "arc-valimail").glob("*.yml")):
+        for message in re.findall(r"\n    message:     \|\n((?:      .*\n|\n)+)", path.read_text()):
+            text = re.sub(r"(?m)^      ", "", message).replace("\n", "\r\n")
+            yield records[0] + b"\0" + text.encode()[:7000]
+
+
 def seeds(suites):
     addresses = load(suites / "address-isemail/tests.json") + load(suites / "address-eai/addresses.json")
     smuggling = load(suites / "smtp-smuggling/sequences.json")
     yield "conf", CONF
+    yield "spf", [z for p in sorted(suites.glob("spf-*/*.yml")) for z in spf_zones(p.read_text(errors="replace"))]
+    yield "authres", AUTHRES
+    yield "dkim", list(dkim_messages(suites))
     yield "address", [b"\x07" + address_bytes(r) for r in addresses]
     yield "proxy", [bytes.fromhex(r["hex"]) for r in load(suites / "proxy-envoy/samples.json")]
     yield "smtp_server", ([bytes([c]) + s for c in (0, 24, 47)
