@@ -221,6 +221,8 @@ evaluate(struct dkim_verifier *v, unsigned i, uint64_t now, struct dkim_keys *ke
         r->bits = key->bits;
         r->testing = key->testing;
     }
+    if (why == DKIM_OK && !key)
+        why = DKIM_INTERNAL;
     if (why != DKIM_OK)
         return why;
     if (key->strict && !identity_is_domain(s))
