@@ -207,7 +207,7 @@ def step_build():
 
 
 def step_tree():
-    for tool in ("check-layers", "check-size", "check-headers"):
+    for tool in ("check-layers", "check-size", "check-headers", "check-language"):
         one(tool, [f"tools/{tool}"], 120)
 
 

@@ -1,0 +1,26 @@
+/* tests/unit/test_ctl_language.c - every help text of the table of verbs is translated. */
+#include <string.h>
+
+#include "core/lang.h"
+#include "ctl/verbs.h"
+#include "tap.h"
+
+static void
+translated(const char *text, const char *of)
+{
+    OK(!text || lang_text(text) != text, "%s: %s", of, text ? text : "");
+}
+
+int
+main(void)
+{
+    lang_set(LANG_INDONESIAN);
+    for (size_t i = 0; i < ctl_nverbs; i++) {
+        const struct ctl_verb *v = &ctl_verbs[i];
+        translated(v->help, v->words);
+        translated(v->more, v->words);
+        for (size_t j = 0; j < v->noptions; j++)
+            translated(v->options[j].help, v->words);
+    }
+    return tap_done();
+}
