@@ -212,5 +212,9 @@ check_main(const char *file)
                 errs.n == 1 ? "" : "s");
     else
         printf("%s: fine (%zu file%s)\n", file, texts.n, texts.n == 1 ? "" : "s");
-    return errs.n ? 1 : 0;
+    int status = errs.n ? 1 : 0;
+    conf_free(conf);
+    conf_texts_done(&texts);
+    conf_errors_done(&errs);
+    return status;
 }
