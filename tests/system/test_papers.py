@@ -149,6 +149,10 @@ def test_manual_knows_every_verb():
         assert re.search(rf"\.It Cm {verb}\b|\.Cm {verb}$", manual, re.M), f"gapura.1 lacks {verb}"
 
 
+def test_readme_in_indonesian_has_the_same_commands():
+    assert blocks(ROOT / "README.id.md") == blocks(ROOT / "README.md")
+
+
 @pytest.mark.parametrize("paper", ["README.md", "docs/operations.md"])
 def test_commands_of_papers_exist(paper):
     """Every `gapura VERB` in a code block or between backquotes is a verb."""
