@@ -140,5 +140,6 @@ wind_scenario_share(const struct conf *conf, const struct conf_section *provider
 
     for (const struct conf_section *s = conf_first(conf, "provider"); s; s = conf_next(s))
         all += ((const struct wind_provider_conf *)s->data)->share;
-    return MAX(m->messages * own->share / all / m->sources, (uint64_t)1);
+    return MAX(m->messages * own->share / MAX(all, (uint64_t)1) / MAX(m->sources, (uint64_t)1),
+               (uint64_t)1);
 }

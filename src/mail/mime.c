@@ -37,6 +37,7 @@ static const char *const odd_names[MIME_ODD_MAX_] = {
     [MIME_ODD_NUL] = "nul",
     [MIME_ODD_BARE_CR] = "bare_cr",
     [MIME_ODD_FILENAMES] = "filenames",
+    [MIME_ODD_TYPE] = "type",
 };
 
 const char *
@@ -71,6 +72,7 @@ header_begin(struct mime *m, uint32_t parent)
     m->header_at = m->at;
     m->leaf = NULL;
     m->nhold = 0;
+    m->line_n = m->kept_n = 0;
     m->neol = 0;
     buf_clear(&m->header);
 }
@@ -115,9 +117,9 @@ push(struct mime *m, struct mime_part *part)
     }
 }
 
-/* The header's end: content, parts or a message follow. */
+/* The header's end: content, parts or a message follow, from offset `at` on. */
 static void
-header_end(struct mime *m)
+header_end(struct mime *m, uint64_t at)
 {
     const struct mime_level *around = top(m);
     struct mime_part *part = mime_part_make(m, around && around->digest);
@@ -127,7 +129,7 @@ header_end(struct mime *m)
     m->nhold = 0;
     if (!part)
         return; /* what comes is nobody's content */
-    part->body_at = m->at;
+    part->body_at = at;
     if (part->kind == MIME_MULTIPART) {
         push(m, part);
     } else if (part->kind == MIME_MESSAGE && part->encoding == TRANSFER_IDENTITY) {
@@ -181,7 +183,8 @@ boundary_match(const struct mime *m, struct str line, struct boundary *ret)
     return best > 0;
 }
 
-/* A line that is a boundary; false: it is content after all. `at`: where it began. */
+/* A line that is a boundary, or the beginning of a very long one; false: it is content after all.
+ * `at`: where it began; m->at stands behind what is known of it. */
 static bool
 boundary_line(struct mime *m, struct str line, uint64_t at)
 {
@@ -203,12 +206,10 @@ boundary_line(struct mime *m, struct str line, uint64_t at)
     l->closed = b.closing;
     if (b.tail)
         mime_odd_told(m, l->part, MIME_ODD_BOUNDARY_TAIL, line, STR_NONE);
-    if (b.closing) {
-        m->line_start = true;
-    } else {
-        m->at = at + line.n;
+    m->skip_line = line.p[line.n - 1] != '\n';
+    m->line_start = true;
+    if (!b.closing)
         header_begin(m, l->part->number);
-    }
     return true;
 }
 
@@ -229,60 +230,60 @@ is_field(struct str line)
     return name > 0 && i < line.n && line.p[i] == ':';
 }
 
-static void body_bytes(struct mime *m, const char *p, size_t n);
-
-/* No field has come, and this line is none: the part has no header. */
+/* No field has come, and this line is none: the part has no header. The line is fed again. */
 static void
-header_is_over(struct mime *m, uint64_t line_at, size_t line_n)
+header_is_over(struct mime *m)
 {
     __attribute__((uninitialized)) char copy[MIME_HOLD];
+    size_t n = m->nhold;
 
-    memcpy(copy, m->hold, line_n);
-    m->header.n -= MIN(m->header.n, line_n);
-    m->at = line_at;
-    header_end(m);
-    body_bytes(m, copy, line_n);
+    memcpy(copy, m->hold, n);
+    m->header.n -= m->kept_n;
+    m->at -= n;
+    header_end(m, m->at);
+    mime_feed(m, copy, n);
 }
 
-/* m->hold has the line, or its beginning if it is long; all of it is in m->header. */
+/* A boundary within a header: the part has that header, and no body. */
 static void
-header_line(struct mime *m, uint64_t line_at, size_t line_n)
+header_cut_off(struct mime *m)
+{
+    __attribute__((uninitialized)) char copy[MIME_HOLD];
+    size_t n = m->nhold;
+    uint64_t line_at = m->at - m->line_n;
+
+    memcpy(copy, m->hold, n);
+    m->header.n -= m->kept_n;
+    header_end(m, line_at);
+    m->in_header = false; /* of a message that has not even begun */
+    mime_odd_told(m, m->leaf ? m->leaf : top(m)->part, MIME_ODD_HEADER_UNENDED, STR_NONE, STR_NONE);
+    boundary_line(m, str_of(copy, n), line_at);
+    m->skip_line = false; /* the line was read to its end here */
+}
+
+/* m->hold has the line, or its beginning if it is long. */
+static void
+header_line(struct mime *m)
 {
     struct str line = str_of(m->hold, m->nhold);
-
-    if (is_blank(line.p, line.n) && (line.p[0] == '\n' || line.p[0] == '\r')) {
-        header_end(m);
-        return;
-    }
+    bool whole = m->line_n == m->nhold;
     bool folded = m->field_seen && (line.p[0] == ' ' || line.p[0] == '\t');
     struct boundary b;
-    if (!folded && boundary_match(m, line, &b) && !m->stack[b.level].closed) {
-        m->header.n -= MIN(m->header.n, line_n);
-        __attribute__((uninitialized)) char copy[MIME_HOLD];
-        memcpy(copy, line.p, line.n);
-        uint64_t at = m->at;
-        m->at = line_at;
-        header_end(m);
-        if (m->leaf || top(m))
-            mime_odd_told(m, m->leaf ? m->leaf : top(m)->part, MIME_ODD_HEADER_UNENDED, STR_NONE,
-                          STR_NONE);
-        m->in_header = false;
-        m->at = at;
-        boundary_line(m, str_of(copy, line.n), line_at);
-        return;
-    }
-    if (folded || is_field(line)) {
+
+    if (whole && (line.p[0] == '\n' || line.p[0] == '\r') && is_blank(line.p, line.n)) {
+        header_end(m, m->at);
+    } else if (!folded && boundary_match(m, line, &b) && !m->stack[b.level].closed) {
+        header_cut_off(m);
+    } else if (folded || is_field(line)) {
         m->field_seen = true;
-        m->nhold = 0;
-        return;
-    }
-    mime_odd_told(m, NULL, MIME_ODD_NO_COLON, line, STR_NONE);
-    if (!m->field_seen && line_n <= sizeof(m->hold) && !str_starts(line, STR("From ")) &&
-        !str_starts(line, STR(">From "))) {
-        header_is_over(m, line_at, line_n);
-        return;
+    } else {
+        mime_odd_told(m, NULL, MIME_ODD_NO_COLON, line, STR_NONE);
+        if (!m->field_seen && whole && !str_starts(line, STR("From ")) &&
+            !str_starts(line, STR(">From ")))
+            header_is_over(m);
     }
     m->nhold = 0;
+    m->line_n = m->kept_n = 0;
 }
 
 static size_t
@@ -291,19 +292,17 @@ header_bytes(struct mime *m, const char *p, size_t n)
     const char *end = memchr(p, '\n', n);
     size_t take = end ? (size_t)(end - p) + 1 : n;
     size_t hold = MIN(take, sizeof(m->hold) - m->nhold);
-    size_t room = m->limits.header_bytes - m->header.n;
+    size_t keep = MIN(take, m->limits.header_bytes - m->header.n);
 
     memcpy(m->hold + m->nhold, p, hold);
     m->nhold += hold;
-    buf_add(&m->header, p, MIN(take, room));
-    m->header_cut |= take > room;
+    buf_add(&m->header, p, keep);
+    m->header_cut |= take > keep;
+    m->line_n += take;
+    m->kept_n += keep;
     m->at += take;
-    if (end) {
-        size_t line_n = m->header.n; /* counted back to the line's beginning */
-        const char *from = line_n > 1 ? memrchr(m->header.p, '\n', line_n - 1) : NULL;
-        size_t begin = from ? (size_t)(from - m->header.p) + 1 : 0;
-        header_line(m, m->at - (m->header.n - begin), m->header.n - begin);
-    }
+    if (end)
+        header_line(m);
     return take;
 }
 
@@ -318,13 +317,14 @@ flush_eol(struct mime *m)
     m->neol = 0;
 }
 
-/* Keeps the line end at the end of p back, hands the rest on. */
+/* Keeps the line end at the end of p back, or a CR that may begin one; hands the rest on. */
 static void
-content_line_end(struct mime *m, const char *p, size_t n)
+content_piece(struct mime *m, const char *p, size_t n)
 {
-    size_t neol = n && p[n - 1] == '\n' ? 1 + (n > 1 && p[n - 2] == '\r') : 0;
+    char last = p[n - 1];
+    size_t neol = last == '\n' ? 1 + (n > 1 && p[n - 2] == '\r') : last == '\r';
 
-    if (n == 1 && neol && m->neol == 1 && m->eol[0] == '\r') { /* CR came in the former piece */
+    if (n == 1 && last == '\n' && m->neol == 1 && m->eol[0] == '\r') {
         m->eol[1] = '\n';
         m->neol = 2;
         return;
@@ -354,10 +354,9 @@ hold_bytes(struct mime *m, const char *p, size_t n)
         return take;
     size_t held = m->nhold;
     m->nhold = 0;
-    if (whole && boundary_line(m, str_of(m->hold, held), m->at - held))
+    if (!other && boundary_line(m, str_of(m->hold, held), m->at - held))
         return take;
-    flush_eol(m);
-    content_line_end(m, m->hold, held);
+    content_piece(m, m->hold, held);
     m->line_start = whole;
     return take;
 }
@@ -377,44 +376,35 @@ bulk_bytes(struct mime *m, const char *p, size_t n)
         m->line_start = true;
     }
     m->at += take;
-    if (m->line_start) {
-        content_line_end(m, p, take);
-        return take;
-    }
-    size_t cr = p[take - 1] == '\r';
-    if (take > cr) {
-        flush_eol(m);
-        mime_content(m, p, take - cr);
-    } else if (m->neol == 1 && m->eol[0] == '\r') {
-        flush_eol(m);
-    }
-    if (cr) {
-        flush_eol(m);
-        m->eol[0] = '\r';
-        m->neol = 1;
-    }
+    content_piece(m, p, take);
     return take;
 }
 
-static void
+static size_t
 body_bytes(struct mime *m, const char *p, size_t n)
 {
     if (m->nboundaries == 0) {
         m->at += n;
         mime_content(m, p, n);
-        return;
+        return n;
     }
-    while (n && !m->in_header) {
-        size_t take;
-        if (m->nhold || (m->line_start && *p == '-'))
-            take = hold_bytes(m, p, n);
-        else
-            take = bulk_bytes(m, p, n);
-        p += take;
-        n -= take;
-    }
-    if (n)
-        mime_feed(m, p, n);
+    if (m->nhold || (m->line_start && *p == '-'))
+        return hold_bytes(m, p, n);
+    return bulk_bytes(m, p, n);
+}
+
+/* The rest of a boundary's line, which means nothing. */
+static size_t
+skip_bytes(struct mime *m, const char *p, size_t n)
+{
+    const char *end = memchr(p, '\n', n);
+    size_t take = end ? (size_t)(end - p) + 1 : n;
+
+    m->skip_line = !end;
+    m->at += take;
+    if (m->in_header)
+        m->header_at = m->at;
+    return take;
 }
 
 /* ---- from outside ------------------------------------------------------------------------------
@@ -444,13 +434,33 @@ mime_create(struct mime **ret, const struct mime_limits *limits, const struct mi
 void
 mime_feed(struct mime *m, const char *p, size_t n)
 {
-    while (n && m->in_header) {
-        size_t take = header_bytes(m, p, n);
+    while (n) {
+        size_t take = m->skip_line   ? skip_bytes(m, p, n)
+                      : m->in_header ? header_bytes(m, p, n)
+                                     : body_bytes(m, p, n);
         p += take;
         n -= take;
     }
-    if (n)
-        body_bytes(m, p, n);
+}
+
+/* A header that the end cut off. A boundary with nothing behind it makes no part. */
+static void
+header_unended(struct mime *m)
+{
+    struct boundary b;
+    bool between = m->nlevels && m->stack[m->nlevels - 1].boundary.n;
+
+    if (boundary_match(m, str_of(m->hold, m->nhold), &b))
+        m->header.n -= m->kept_n;
+    m->in_header = false;
+    if (between && !m->field_seen && !m->header.n)
+        return;
+    bool unended = m->nlevels > 0 || m->header.n > 0;
+    header_end(m, m->at);
+    m->in_header = false;
+    if (unended && (m->leaf || top(m)))
+        mime_odd_told(m, m->leaf ? m->leaf : top(m)->part, MIME_ODD_HEADER_UNENDED, STR_NONE,
+                      STR_NONE);
 }
 
 void
@@ -459,31 +469,16 @@ mime_end(struct mime *m)
     if (m->ended)
         return;
     m->ended = true;
-    /* A last line without its end may be a boundary, a blank line or a field. */
-    if (m->in_header && m->nhold && m->nhold < sizeof(m->hold)) {
-        struct boundary b;
-        if (boundary_match(m, str_of(m->hold, m->nhold), &b))
-            m->header.n -= MIN(m->header.n, m->nhold);
-    }
-    if (m->in_header && m->nlevels && m->stack[m->nlevels - 1].boundary.n && !m->field_seen) {
-        m->in_header = false; /* a boundary, and nothing behind it: no part */
-    } else if (m->in_header) {
-        bool unended = m->nlevels > 0 || m->header.n > 0;
-        header_end(m);
-        if (unended && (m->leaf || top(m)))
-            mime_odd_told(m, m->leaf ? m->leaf : top(m)->part, MIME_ODD_HEADER_UNENDED, STR_NONE,
-                          STR_NONE);
-        m->in_header = false;
-    } else if (m->nhold) {
+    if (!m->in_header && m->nhold) { /* a last line without its end may be a boundary */
         size_t held = m->nhold;
         m->nhold = 0;
         if (!boundary_line(m, str_of(m->hold, held), m->at - held)) {
             flush_eol(m);
             mime_content(m, m->hold, held);
         }
-        if (m->in_header)
-            header_end(m);
     }
+    if (m->in_header)
+        header_unended(m);
     flush_eol(m);
     leaf_end(m, m->at);
     while (m->nlevels)
@@ -491,9 +486,9 @@ mime_end(struct mime *m)
 }
 
 bool
-mime_out_of_memory(const struct mime *m)
+mime_is_whole(const struct mime *m)
 {
-    return m->out_of_memory;
+    return !m->incomplete;
 }
 
 void

@@ -16,7 +16,7 @@
 
 struct mime_limits {
     uint32_t depth;        /* parts within parts; deeper ones are leaves */
-    uint32_t parts;        /* of a message; what follows belongs to the last one */
+    uint32_t parts;        /* of a message; content of further ones is not handed on */
     uint32_t header_bytes; /* of one part's header; the rest is skipped */
     uint32_t memory;       /* bytes of the parser's arena: header texts that it keeps */
 };
@@ -44,6 +44,7 @@ enum mime_odd {
     MIME_ODD_NUL,       /* a zero byte in a header */
     MIME_ODD_BARE_CR,   /* CR without LF in a header: a line end to some readers */
     MIME_ODD_FILENAMES, /* name and filename differ */
+    MIME_ODD_TYPE,      /* no type and subtype: taken as text/plain */
     MIME_ODD_MAX_
 };
 const char *mime_odd_name(enum mime_odd); /* "boundary_like" */
@@ -83,8 +84,9 @@ struct mime; /* about 3 KB and what its arena takes */
 /* ERR_NOMEM. The sink is borrowed. */
 int mime_create(struct mime **ret, const struct mime_limits *, const struct mime_sink *, void *ctx);
 void mime_feed(struct mime *, const char *p, size_t n);
-void mime_end(struct mime *);                 /* all parts end */
-bool mime_out_of_memory(const struct mime *); /* what came behind was taken as content */
+void mime_end(struct mime *); /* all parts end */
+/* False: some content was not handed on (MIME_ODD_PARTS, or no memory): not all was seen. */
+bool mime_is_whole(const struct mime *);
 void mime_free(struct mime *);
 
 #endif

@@ -7,9 +7,9 @@
 #include "core/arena.h"
 #include "mail/mime.h"
 
-#define MIME_DEPTH_MAX 100u  /* of the limit */
-#define MIME_HOLD      8192u /* longest line that can be a boundary */
-#define MIME_PIECE     (16u << 10)
+#define MIME_DEPTH_MAX 100u       /* of the limit */
+#define MIME_HOLD      8192u      /* longest line that can be a boundary */
+#define MIME_PIECE     (8u << 10) /* decoded at a time */
 
 struct mime_level { /* a multipart or an embedded message around what comes */
     struct mime_part *part;
@@ -38,18 +38,20 @@ struct mime {
     struct transfer transfer;
     struct mime_uu uu;
     struct buf header;
-    bool in_header, header_cut, out_of_memory, ended;
+    bool in_header, header_cut, incomplete, ended;
     bool field_seen; /* in this header */
     uint32_t parent; /* of the part whose header is read */
     uint64_t header_at;
-    uint64_t at;     /* offset of the next byte */
-    bool line_start; /* in a body: the next byte begins a line */
-    char eol[2];     /* a line end that may belong to a boundary */
+    uint64_t line_n, kept_n; /* of the header line that is read: its bytes, those in `header` */
+    bool skip_line;          /* what comes up to the next LF belongs to a boundary */
+    uint64_t at;             /* offset of the next byte */
+    bool line_start;         /* in a body: the next byte begins a line */
+    char eol[2];             /* a line end that may belong to a boundary */
     uint8_t neol;
     size_t nhold;
     struct mime_level stack[MIME_DEPTH_MAX + 1];
     char hold[MIME_HOLD];
-    char out[MIME_PIECE + 2048];
+    char out[2 * MIME_PIECE + 256]; /* transfer_room(MIME_PIECE) at least */
 };
 
 void mime_odd_told(struct mime *, const struct mime_part *, enum mime_odd, struct str taken,

@@ -30,7 +30,7 @@ field_take(struct mime *m, struct str *slot, struct str value)
         trimmed = str_sub(trimmed, 1, trimmed.n);
     if (!slot->p)
         *slot = trimmed;
-    else if (!str_ieq(*slot, trimmed))
+    else if (!str_eq(*slot, trimmed)) /* a boundary's case counts */
         mime_odd_told(m, NULL, MIME_ODD_REPEATED_FIELD, *slot, trimmed);
 }
 
@@ -114,13 +114,13 @@ params_odd(struct mime *m, const struct mime_part *p, const struct params *param
         if (params->items[i].other.p)
             mime_odd_told(m, p, MIME_ODD_PARAM, params->items[i].value, params->items[i].other);
     }
-    if (params->odd & ~(unsigned)(PARAM_ODD_REPEATED | PARAM_ODD_BOTH | PARAM_ODD_WORDS))
+    if (params->odd & ~(unsigned)(PARAM_ODD_REPEATED | PARAM_ODD_BOTH | PARAM_ODD_WORDS | PARAM_ODD_BARE))
         mime_odd_told(m, p, MIME_ODD_PARAM, params->value, STR_NONE);
 }
 
 /* "text/html" in two; what is not of that form is text/plain (RFC 2045 5.2). */
 static void
-type_read(struct mime_part *p, const struct params *params, bool digest)
+type_read(struct mime *m, struct mime_part *p, const struct params *params, bool digest)
 {
     struct str v = params->value;
     const char *slash = v.n ? memchr(v.p, '/', v.n) : NULL;
@@ -128,8 +128,8 @@ type_read(struct mime_part *p, const struct params *params, bool digest)
     if (!slash || slash == v.p || slash == v.p + v.n - 1) {
         p->type = digest ? STR("message") : STR("text");
         p->subtype = digest ? STR("rfc822") : STR("plain");
-        if (v.n && str_eq(v, STR("text")))
-            p->type = STR("text");
+        if (v.n)
+            mime_odd_told(m, p, MIME_ODD_TYPE, v, STR_NONE);
         return;
     }
     p->type = str_of(v.p, (size_t)(slash - v.p));
@@ -217,6 +217,7 @@ mime_part_make(struct mime *m, bool digest)
         goto fail;
     if (root->nparts >= m->limits.parts) {
         mime_odd_told(m, NULL, MIME_ODD_PARTS, STR_NONE, STR_NONE);
+        m->incomplete = true;
         return NULL;
     }
     p->header = arena_str(&m->arena, buf_view(&m->header));
@@ -236,7 +237,7 @@ mime_part_make(struct mime *m, bool digest)
     p->disposition_params = disposition;
     p->disposition = disposition->value;
     p->content_id = f.id.p ? f.id : STR("");
-    type_read(p, type, digest);
+    type_read(m, p, type, digest);
     p->charset = params_find(type, STR("charset"));
     p->encoding = f.encoding.n ? transfer_kind_of(f.encoding) : TRANSFER_IDENTITY;
     if (p->encoding == TRANSFER_UNKNOWN)
@@ -251,7 +252,7 @@ mime_part_make(struct mime *m, bool digest)
         m->sink->begin(m->ctx, p);
     return p;
 fail:
-    m->out_of_memory = true;
+    m->incomplete = true;
     return NULL;
 }
 
@@ -273,7 +274,7 @@ inner_of(struct mime *m)
     if (m->inner || m->leaf->kind != MIME_MESSAGE)
         return m->inner;
     if (mime_create(&m->inner, &m->limits, m->sink, m->ctx) < 0) {
-        m->out_of_memory = true;
+        m->incomplete = true;
         return NULL;
     }
     m->inner->outer = m;
@@ -308,7 +309,7 @@ mime_content(struct mime *m, const char *p, size_t n)
         return;
     }
     while (n) {
-        size_t take = MIN(n, (size_t)MIME_PIECE - 64);
+        size_t take = MIN(n, (size_t)MIME_PIECE);
         hand_on(m, m->out, transfer_feed(&m->transfer, p, take, m->out));
         p += take;
         n -= take;
@@ -318,17 +319,15 @@ mime_content(struct mime *m, const char *p, size_t n)
 void
 mime_content_end(struct mime *m)
 {
-    struct transfer was = m->transfer;
-
     hand_on(m, m->out, transfer_end(&m->transfer, m->out));
-    if (was.odd || was.cut)
+    if (m->transfer.odd || m->transfer.cut)
         mime_odd_told(m, m->leaf, MIME_ODD_ENCODED_DATA, STR_NONE, STR_NONE);
-    if (was.after_pad)
+    if (m->transfer.after_pad)
         mime_odd_told(m, m->leaf, MIME_ODD_BASE64_AFTER_PAD, STR_NONE, STR_NONE);
     mime_uu_finish(m);
     if (m->inner) {
         mime_end(m->inner);
-        m->out_of_memory |= m->inner->out_of_memory;
+        m->incomplete |= m->inner->incomplete;
         mime_free(m->inner);
         m->inner = NULL;
     }

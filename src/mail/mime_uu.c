@@ -34,8 +34,11 @@ uu_begin(struct mime *m, struct str name)
 
     while (root->outer)
         root = root->outer;
-    if (!p || !none || root->nparts >= m->limits.parts)
+    if (!p || !none || root->nparts >= m->limits.parts) {
+        mime_odd_told(m, m->leaf, MIME_ODD_PARTS, STR_NONE, STR_NONE);
+        m->incomplete = true;
         return;
+    }
     *p = (struct mime_part){.number = root->nparts++,
                             .parent = m->leaf->number,
                             .depth = m->leaf->depth + 1,

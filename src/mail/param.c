@@ -21,6 +21,7 @@ struct piece {
     bool coded;      /* name*: %XX, and a charset in the first one */
     bool quoted;
     struct str text; /* quotes taken off */
+    struct str alt;  /* what a stricter reader takes of a value without quotes; .p NULL: the same */
 };
 struct reader {
     struct str s;
@@ -59,9 +60,11 @@ skip(struct reader *r)
 static struct str
 quoted(struct reader *r)
 {
-    char *copy = arena_alloc(r->arena, r->s.n - r->at + 1);
-    size_t n = 0;
+    size_t n = 0, end = r->at + 1;
 
+    while (end < r->s.n && r->s.p[end] != '"')
+        end += r->s.p[end] == '\\' ? 2 : 1;
+    char *copy = arena_alloc(r->arena, end - r->at + 1);
     if (!copy)
         return STR_NONE;
     for (r->at++; r->at < r->s.n && r->s.p[r->at] != '"'; r->at++) {
@@ -79,22 +82,32 @@ quoted(struct reader *r)
     return str_of(copy, n);
 }
 
-/* Up to ; or the end: clients leave spaces unquoted. White space and comments behind it go. */
+/* A value without quotes, up to ; or the end. By the RFC white space, a comment or a folded line
+ * ends it; clients write names like `a (1).txt` and readers take them whole, so both are kept. */
 static struct str
-bare(struct reader *r)
+bare(struct reader *r, struct str *ret_alt)
 {
-    size_t from = r->at, end;
+    size_t from = r->at, strict;
+    char *copy;
+    size_t n = 0;
 
     while (r->at < r->s.n && r->s.p[r->at] != ';')
         r->at++;
-    end = r->at;
-    for (size_t i = from; i < end; i++) { /* a comment behind the value, or a folded line */
-        if ((r->s.p[i] == '(' && i > from && is_space(r->s.p[i - 1])) || r->s.p[i] == '\n')
-            end = i;
+    struct str raw = str_sub(r->s, from, r->at - from);
+    while (raw.n && is_space(raw.p[raw.n - 1]))
+        raw.n--;
+    for (strict = 0; strict < raw.n && !is_space(raw.p[strict]) && raw.p[strict] != '('; strict++)
+        ;
+    if (strict == raw.n)
+        return raw;
+    *ret_alt = str_sub(raw, 0, strict);
+    r->out->odd |= PARAM_ODD_BARE;
+    copy = arena_alloc(r->arena, raw.n);
+    for (size_t i = 0; copy && i < raw.n; i++) {
+        if (raw.p[i] != '\r' && raw.p[i] != '\n')
+            copy[n++] = raw.p[i];
     }
-    while (end > from && is_space(r->s.p[end - 1]))
-        end--;
-    return str_sub(r->s, from, end - from);
+    return str_of(copy, n);
 }
 
 /* name, name*, name*N, name*N* */
@@ -158,7 +171,7 @@ next_piece(struct reader *r)
     r->at++;
     skip(r);
     p.quoted = r->at < r->s.n && r->s.p[r->at] == '"';
-    p.text = p.quoted ? quoted(r) : bare(r);
+    p.text = p.quoted ? quoted(r) : bare(r, &p.alt);
     while (r->at < r->s.n && r->s.p[r->at] != ';') { /* behind a quoted value */
         if (!is_space(r->s.p[r->at]) && r->s.p[r->at] != '(')
             r->out->odd |= PARAM_ODD_SYNTAX;
@@ -202,119 +215,151 @@ take_charset(struct str *text)
     return charset;
 }
 
-/* All pieces with that name and numbers 0, 1, ...; or the one without a number. */
+/* The three ways to write one parameter. */
+enum form { FORM_PLAIN, FORM_CODED, FORM_NUMBERED, FORM_MAX_ };
+
+static enum form
+form_of(const struct piece *p)
+{
+    return p->number != NO_NUMBER ? FORM_NUMBERED : p->coded ? FORM_CODED : FORM_PLAIN;
+}
+
+/* The piece of that name and form, and of that number if it is a numbered one. */
+static const struct piece *
+piece_find(const struct reader *r, struct str name, enum form form, uint32_t number)
+{
+    for (unsigned i = 0; i < r->n; i++) {
+        const struct piece *p = &r->pieces[i];
+        if (str_eq(p->name, name) && form_of(p) == form &&
+            (form != FORM_NUMBERED || p->number == number))
+            return p;
+    }
+    return NULL;
+}
+
+static void
+to_utf8(struct reader *r, struct str charset, bool coded, struct str bytes, struct buf *text)
+{
+    struct charset c;
+
+    if (coded) {
+        if (charset_begin(&c, charset) < 0)
+            r->out->odd |= PARAM_ODD_CHARSET;
+        charset_feed(&c, bytes.p, bytes.n, text);
+        charset_end(&c, text);
+        r->out->odd |= c.bad ? PARAM_ODD_CHARSET : 0;
+    } else if (word_present(bytes)) {
+        r->out->odd |= PARAM_ODD_WORDS;
+        word_decode(bytes, text);
+    } else if (charset_put_utf8(text, bytes)) {
+        r->out->odd |= PARAM_ODD_CHARSET;
+    }
+}
+
+/* The value in that form: one piece, or the numbered ones from 0 on. */
 static struct str
-join(struct reader *r, struct str name, bool numbered, bool coded)
+join(struct reader *r, struct str name, enum form form)
 {
     CLEANUP(buf_done) struct buf bytes, text;
     struct str charset = STR_NONE;
-    bool any_coded = false;
-    uint32_t want = 0;
+    const struct piece *p;
+    bool coded = false;
 
     buf_init(&bytes, PARAM_TEXT_MAX);
     buf_init(&text, 4 * PARAM_TEXT_MAX);
-    for (unsigned i = 0; i < r->n; i++) {
-        const struct piece *p = &r->pieces[i];
-        if (!str_eq(p->name, name) || (p->number == NO_NUMBER) == numbered ||
-            (numbered ? p->number != want : p->coded != coded))
-            continue;
+    for (uint32_t number = 0; (p = piece_find(r, name, form, number)); number++) {
         struct str part = p->text;
-        if (p->coded && want == 0)
+        if (p->coded && number == 0)
             charset = take_charset(&part);
-        any_coded |= p->coded;
+        coded |= p->coded;
         if (p->coded)
             put_coded(&bytes, part);
         else
             buf_str(&bytes, part);
-        want++;
-        if (!numbered)
+        if (form != FORM_NUMBERED)
             break;
-        i = UINT32_MAX; /* from the front: pieces come in any order */
     }
-    if (any_coded) {
-        struct charset c;
-        if (charset_begin(&c, charset) < 0)
-            r->out->odd |= PARAM_ODD_CHARSET;
-        charset_feed(&c, bytes.p, bytes.n, &text);
-        charset_end(&c, &text);
-        r->out->odd |= c.bad ? PARAM_ODD_CHARSET : 0;
-    } else if (word_present(buf_view(&bytes))) {
-        r->out->odd |= PARAM_ODD_WORDS;
-        word_decode(buf_view(&bytes), &text);
-    } else if (charset_put_utf8(&text, buf_view(&bytes))) {
-        r->out->odd |= PARAM_ODD_CHARSET;
-    }
+    to_utf8(r, charset, coded, buf_view(&bytes), &text);
     return arena_str(r->arena, text.n ? buf_view(&text) : STR(""));
 }
 
-static void
-look_at(struct reader *r, struct str name, bool *plain, bool *coded, bool *numbered)
+/* Forms that the name comes in, as bits; a numbered one with a gap is told. */
+static unsigned
+forms_of(struct reader *r, struct str name)
 {
-    uint32_t highest = 0, count = 0;
+    unsigned forms = 0;
+    uint32_t highest = 0, have = 0;
 
-    *plain = *coded = *numbered = false;
+    for (unsigned i = 0; i < r->n; i++) {
+        if (!str_eq(r->pieces[i].name, name))
+            continue;
+        forms |= 1u << form_of(&r->pieces[i]);
+        if (r->pieces[i].number != NO_NUMBER)
+            highest = MAX(highest, r->pieces[i].number + 1);
+    }
+    while (have < highest && piece_find(r, name, FORM_NUMBERED, have))
+        have++;
+    if (have < highest)
+        r->out->odd |= PARAM_ODD_GAP;
+    return forms;
+}
+
+/* The same piece once more with another text, or what a stricter reader takes. */
+static struct str
+second_text(struct reader *r, struct str name)
+{
     for (unsigned i = 0; i < r->n; i++) {
         const struct piece *p = &r->pieces[i];
         if (!str_eq(p->name, name))
             continue;
-        *plain |= p->number == NO_NUMBER && !p->coded;
-        *coded |= p->number == NO_NUMBER && p->coded;
-        if (p->number != NO_NUMBER) {
-            *numbered = true;
-            highest = MAX(highest, p->number + 1);
-            count++;
-        }
-    }
-    if (*numbered && count < highest)
-        r->out->odd |= PARAM_ODD_GAP;
-}
-
-/* The second plain value of a name, if it says something else. */
-static struct str
-repeated(struct reader *r, struct str name)
-{
-    const struct piece *first = NULL;
-
-    for (unsigned i = 0; i < r->n; i++) {
-        const struct piece *p = &r->pieces[i];
-        if (!str_eq(p->name, name) || p->number != NO_NUMBER || p->coded)
-            continue;
-        if (first && !str_eq(first->text, p->text)) {
+        const struct piece *first = piece_find(r, name, form_of(p), p->number);
+        if (first != p && !str_eq(first->text, p->text)) {
             r->out->odd |= PARAM_ODD_REPEATED;
             return p->text;
         }
-        first = first ? first : p;
+        if (p->alt.p)
+            return p->alt;
     }
     return STR_NONE;
+}
+
+/* RFC 2231 readers take the coded or numbered form; old ones know the plain one alone. */
+static void
+gather_one(struct reader *r, struct param *q)
+{
+    static const enum form order[] = {FORM_CODED, FORM_NUMBERED, FORM_PLAIN};
+    unsigned forms = forms_of(r, q->name);
+    bool taken = false;
+
+    q->other = second_text(r, q->name);
+    for (unsigned i = 0; i < ARRAY_LEN(order); i++) {
+        if (!(forms & 1u << order[i]))
+            continue;
+        struct str value = join(r, q->name, order[i]);
+        if (!taken) {
+            q->value = value;
+            taken = true;
+            continue;
+        }
+        r->out->odd |= PARAM_ODD_BOTH;
+        if (!str_eq(value, q->value))
+            q->other = value;
+    }
 }
 
 static void
 gather(struct reader *r)
 {
     for (unsigned i = 0; i < r->n; i++) {
-        struct str name = r->pieces[i].name;
-        bool plain, coded, numbered;
-        if (params_get(r->out, name))
+        if (params_get(r->out, r->pieces[i].name))
             continue;
         if (r->out->n == PARAMS_MAX) {
             r->out->odd |= PARAM_ODD_MANY;
             return;
         }
-        look_at(r, name, &plain, &coded, &numbered);
         struct param *q = &r->out->items[r->out->n++];
-        *q = (struct param){.name = name};
-        /* RFC 2231 readers take the coded form; old ones know the plain one alone. */
-        if (coded || numbered)
-            q->value = join(r, name, !coded, coded);
-        else
-            q->value = join(r, name, false, false);
-        q->other = repeated(r, name);
-        if (plain && (coded || numbered)) {
-            struct str old = join(r, name, false, false);
-            r->out->odd |= PARAM_ODD_BOTH;
-            if (!str_eq(old, q->value))
-                q->other = old;
-        }
+        *q = (struct param){.name = r->pieces[i].name};
+        gather_one(r, q);
     }
 }
 

@@ -11,13 +11,14 @@
 #define PARAMS_MAX     32u
 #define PARAM_TEXT_MAX (8u << 10)
 
-#define PARAM_ODD_REPEATED 1u  /* one name with two different values: readers differ */
-#define PARAM_ODD_BOTH     2u  /* name and name* beside each other */
-#define PARAM_ODD_GAP      4u  /* a continuation is missing */
-#define PARAM_ODD_SYNTAX   8u  /* no name, no =, an open quote */
-#define PARAM_ODD_MANY     16u /* more than PARAMS_MAX: the rest is not read */
-#define PARAM_ODD_WORDS    32u /* encoded words inside a value, which RFC 2047 5 forbids */
-#define PARAM_ODD_CHARSET  64u /* a charset that nobody knows, or bytes that are not of it */
+#define PARAM_ODD_REPEATED 1u   /* one name with two different values: readers differ */
+#define PARAM_ODD_BOTH     2u   /* name and name* beside each other */
+#define PARAM_ODD_GAP      4u   /* a continuation is missing */
+#define PARAM_ODD_SYNTAX   8u   /* no name, no =, an open quote */
+#define PARAM_ODD_MANY     16u  /* more than PARAMS_MAX: the rest is not read */
+#define PARAM_ODD_WORDS    32u  /* encoded words inside a value, which RFC 2047 5 forbids */
+#define PARAM_ODD_BARE     128u /* white space or a comment in a value without quotes */
+#define PARAM_ODD_CHARSET  64u  /* a charset that nobody knows, or bytes that are not of it */
 
 struct param {
     struct str name;  /* lower case, without * and number */

@@ -71,7 +71,7 @@ transfer_init(struct transfer *t, enum transfer_kind kind)
 size_t
 transfer_room(size_t n)
 {
-    return n + ROOM_SPARE;
+    return 2 * n + ROOM_SPARE; /* LF alone becomes CRLF */
 }
 
 /* ---- base64 ------------------------------------------------------------------------------------
@@ -189,28 +189,28 @@ qp_held(struct transfer *t, char c, char *dst)
         t->nheld = 0;
         return 0;
     }
+    int low = transfer_hex(c);
     if (t->nheld == 1) {
-        if (transfer_hex(c) < 0) {
-            t->odd++;
-            t->nheld = 0;
-            dst[0] = '=';
-            dst[1] = c;
-            return 2;
-        }
+        t->nheld = low < 0 ? 0 : 2;
         t->held[1] = c;
-        t->nheld = 2;
-        return 0;
-    }
-    t->nheld = 0;
-    if (transfer_hex(c) < 0) {
+        if (low >= 0)
+            return 0;
         t->odd++;
         dst[0] = '=';
-        dst[1] = t->held[1];
-        dst[2] = c;
-        return 3;
+        dst[1] = c;
+        return 2;
     }
-    dst[0] = (char)(transfer_hex(t->held[1]) << 4 | transfer_hex(c));
-    return 1;
+    int high = transfer_hex(t->held[1]);
+    t->nheld = 0;
+    if (high >= 0 && low >= 0) {
+        dst[0] = (char)(high << 4 | low);
+        return 1;
+    }
+    t->odd++;
+    dst[0] = '=';
+    dst[1] = t->held[1];
+    dst[2] = c;
+    return 3;
 }
 
 /* Bytes that are neither = nor part of a line end. */
@@ -377,6 +377,5 @@ transfer_end(struct transfer *t, char *dst)
             }
         }
     }
-    transfer_init(t, t->kind);
     return n;
 }

@@ -46,7 +46,8 @@ void transfer_init_uu_line(struct transfer *);
 size_t transfer_room(size_t n);
 /* Decodes a piece to dst (transfer_room(n) bytes); bytes written. */
 size_t transfer_feed(struct transfer *, const char *p, size_t n, char *dst);
-/* The end: what was held back. At most transfer_room(0) bytes. */
+/* The end: what was held back. At most transfer_room(0) bytes. The counters stay to be read; the
+ * next content needs transfer_init(). */
 size_t transfer_end(struct transfer *, char *dst);
 
 #endif

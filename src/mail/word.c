@@ -11,6 +11,8 @@
 #include "mail/transfer.h"
 
 #define JOINED_MOST (64u << 10)
+#define WORD_MOST   2048u /* bytes of one; RFC 2047 2 knows 75 */
+#define RUNS_MOST   500u  /* of one value: each opens a converter; further ones stay as they are */
 
 struct word {
     struct str charset, text;
@@ -46,7 +48,7 @@ word_parse(struct str s, struct word *ret)
         return false;
     ret->base64 = encoding == 'B' || encoding == 'b';
     from = at + 3;
-    for (at = from; at + 1 < s.n; at++) {
+    for (at = from; at + 1 < s.n && at < from + WORD_MOST; at++) {
         if (s.p[at] == '\n' && !is_space(s.p[at + 1]))
             return false;
         if (s.p[at] == '?' && s.p[at + 1] == '=') {
@@ -174,6 +176,7 @@ word_decode(struct str value, struct buf *out)
 {
     unsigned odd = 0;
     size_t at = 0, raw;
+    unsigned runs = 0;
     bool behind_word = false;
 
     while (value.n && is_space(value.p[0]))
@@ -182,7 +185,8 @@ word_decode(struct str value, struct buf *out)
         value.n--;
     for (raw = 0; at < value.n;) {
         struct word w;
-        if (value.p[at] != '=' || !word_parse(str_sub(value, at, value.n - at), &w)) {
+        if (value.p[at] != '=' || runs == RUNS_MOST ||
+            !word_parse(str_sub(value, at, value.n - at), &w)) {
             at++;
             continue;
         }
@@ -194,6 +198,7 @@ word_decode(struct str value, struct buf *out)
             put_raw(between, out, &odd);
         at += put_words(str_sub(value, at, value.n - at), &w, out, &odd);
         raw = at;
+        runs++;
         behind_word = true;
     }
     put_raw(str_sub(value, raw, value.n - raw), out, &odd);

@@ -161,6 +161,17 @@ test_names(void)
     t = parse(NAMED("filename=old.txt; filename*=utf-8''new.exe"));
     OK(t.odd == ODD(PARAM) && !strcmp(t.taken, "new.exe") && !strcmp(t.other, "old.txt"),
        "old and new form: both readings");
+    t = parse(NAMED("filename=invoice (1).exe"));
+    OK(t.odd == ODD(PARAM) && !strcmp(t.taken, "invoice (1).exe") && !strcmp(t.other, "invoice"),
+       "no quotes: both readings");
+    t = parse(NAMED("filename*0=a.txt; filename*0=b.exe"));
+    OK(t.odd == ODD(PARAM) && !strcmp(t.taken, "a.txt") && !strcmp(t.other, "b.exe"),
+       "a number twice");
+    t = parse(NAMED("filename*=utf-8''a.txt; filename*=utf-8''b.exe"));
+    OK(t.odd == ODD(PARAM) && strstr(t.other, "b.exe"), "a coded name twice");
+    t = parse(NAMED("filename*=utf-8''a.txt; filename*0=b.exe"));
+    OK(t.odd == ODD(PARAM) && !strcmp(t.taken, "a.txt") && !strcmp(t.other, "b.exe"),
+       "coded and numbered");
     t = parse("Content-Type: text/plain; name=a.exe\r\n" NAMED("filename=a.txt"));
     OK(t.odd == ODD(FILENAMES) && !strcmp(t.taken, "a.txt") && !strcmp(t.other, "a.exe"),
        "name and filename");
@@ -192,6 +203,44 @@ test_odd(void)
        "no header at all");
     is("Subject: x\r\nrubbish\r\nContent-Type: text/y\r\n\r\nz", "<text/y>z</>", ODD(NO_COLON),
        "a line that is no field");
+}
+
+/* What a review found: each of these was wrong once. */
+static void
+test_review(void)
+{
+    static char text[80000], line[20000];
+    size_t n =
+        (size_t)snprintf(text, sizeof(text), "Content-Transfer-Encoding: quoted-printable\r\n\r\n");
+    memset(text + n, '\n', 70000);
+    text[n + 70000] = '\0';
+    struct trace t = parse_limits(text, 16320, &mime_limits_default);
+    OK(t.odd == 0, "a line end of LF grows when it is decoded, and has the room for it");
+    t = parse("Content-Type: multipart/mixed; boundary=A\r\n"
+              "Content-Type: multipart/mixed; boundary=a\r\n\r\n");
+    OK(t.odd & ODD(REPEATED_FIELD), "boundaries that differ in case are two readings");
+    memset(line, ' ', sizeof(line) - 1);
+    snprintf(text, sizeof(text), MIXED "--b%s\r\n\r\nx\r\n--b--\r\n", line);
+    for (size_t step = 1000; step < 60000; step *= 7) {
+        t = parse_limits(text, step, &mime_limits_default);
+        OK(!strcmp(t.text, "<multipart/mixed><text/plain>x</></>"), "a very long boundary line");
+    }
+    t = parse("Content-Transfer-Encoding: base64\r\n\r\naGVsbG8");
+    OK(t.odd == ODD(ENCODED_DATA), "a group that is cut off is told");
+    t = parse("Content-Type: multipart; boundary=x\r\n\r\ny");
+    OK(t.odd & ODD(TYPE), "a type without a subtype is told");
+    struct mime_limits few = {.depth = 4, .parts = 2, .header_bytes = 200, .memory = 1u << 20};
+    t = parse_limits("A: b\r\n\r\nbegin 644 a\r\n`\r\nend\r\nbegin 644 b\r\n`\r\nend\r\n", 10,
+                     &few);
+    OK(t.odd & ODD(PARTS), "uuencoded files over the limit are told");
+    n = 0; /* quadratic once: a long first line, then many short ones */
+    memset(line, 'x', 150);
+    line[150] = '\0';
+    n = (size_t)snprintf(text, sizeof(text), "A: %s%s%s\r\n", line, line, line);
+    while (n + 5 < sizeof(text))
+        n += (size_t)snprintf(text + n, sizeof(text) - n, " \r\n");
+    t = parse_limits(text, 4096, &few);
+    OK(t.odd & ODD(HEADER_CUT), "a header without an end");
 }
 
 static void
@@ -235,7 +284,8 @@ test_words(void)
     word("=?utf-8?Q?a=20b_c?=", "a b c", 0);
     word("=?iso-8859-1?B?5Q==?= =?iso-8859-1?q?=e4?= x", "\xc3\xa5\xc3\xa4 x", 0);
     word("=?utf-8?B?4oI=?= =?utf-8?B?rA==?=", "\xe2\x82\xac", 0);
-    word("=?iso-2022-jp?B?GyRCRnxLXBsoQg==?=", "\xe6\x97\xa5\xe6\x9c\xac", 0);
+    if (!getenv("GAPURA_VALGRIND")) /* which finds fault with the dynamic loader */
+        word("=?iso-2022-jp?B?GyRCRnxLXBsoQg==?=", "\xe6\x97\xa5\xe6\x9c\xac", 0);
     word("=?nonesuch?Q?x?=", "x", WORD_ODD_CHARSET);
     word("=?utf-8?Q?x=0D=0ABcc:_y?=", "x  Bcc: y", WORD_ODD_CONTROL);
     word("caf\xe9", "caf\xef\xbf\xbd", WORD_ODD_RAW);
@@ -252,6 +302,7 @@ main(void)
     test_names();
     test_odd();
     test_limits();
+    test_review();
     test_words();
     return tap_done();
 }
