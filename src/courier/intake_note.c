@@ -4,6 +4,7 @@
  * Called by intake during recovery, and for tails whose messages come after what was said of them.
  */
 #include "courier/intake_inner.h"
+#include "courier/outcome.h"
 
 /* What an outcome makes of one row. */
 static void
@@ -17,36 +18,14 @@ row_apply(struct courier *c, uint32_t row, const struct early_note *n)
             index_set(&c->index, row, ROW_ACTIVE); /* it was out of its list then */
         return;
     }
-    if (n->flags & EARLY_F_CLOSES)
-        r->flags &= ~ROW_INTENT & 15u;
     r->attempts = n->attempts;
-    if (n->result == SPOOL_RETRY)
-        r->flags &= ~ROW_CRASHED & 15u;
     if (n->flags & EARLY_F_CRASH)
         r->flags |= ROW_CRASHED;
-    switch (n->result) {
-    case SPOOL_RETRY:
-    case SPOOL_UNKNOWN:
-        index_wait(&c->index, row, n->due);
-        courier_wheel_soon(c);
-        break;
-    case SPOOL_HELD:
-        index_set(&c->index, row, ROW_HELD);
-        r->due = n->due;
-        break;
-    case SPOOL_RELEASED:
-        r->flags &= ~ROW_CRASHED & 15u;
-        index_set(&c->index, row, ROW_ACTIVE);
-        break;
-    case SPOOL_ASIDE:
-        r->flags |= ROW_ASIDE;
-        index_wait(&c->index, row, n->due);
-        courier_wheel_soon(c);
-        break;
-    default: /* settled */
-        index_row_free(&c->index, row);
-        break;
-    }
+    outcome_row(c, row,
+                &(struct row_change){.result = n->result,
+                                     .closes = n->flags & EARLY_F_CLOSES,
+                                     .due = n->due,
+                                     .read_back = true});
 }
 
 void

@@ -197,33 +197,62 @@ outcome_tell(struct courier *c, uint32_t message, const uint32_t *rows, uint32_t
     r->due = courier_wall(c) + c->delivery->expire;
 }
 
+void
+outcome_row(struct courier *c, uint32_t row, const struct row_change *ch)
+{
+    struct index_row *r = index_row(&c->index, row);
+
+    if (ch->closes)
+        r->flags &= ~ROW_INTENT & 15u;
+    switch (ch->result) {
+    case SPOOL_RETRY: /* a clear answer: a later crash is the first again */
+        r->flags &= ~ROW_CRASHED & 15u;
+        index_wait(&c->index, row, ch->due);
+        courier_wheel_soon(c);
+        break;
+    case SPOOL_UNKNOWN:
+        index_wait(&c->index, row, ch->due);
+        courier_wheel_soon(c);
+        break;
+    case SPOOL_HELD:
+        index_set(&c->index, row, ROW_HELD);
+        r->due = ch->due;
+        break;
+    case SPOOL_RELEASED:
+        r->flags &= ~(ROW_CRASHED | ROW_ASIDE) & 15u;
+        if (ch->read_back)
+            index_set(&c->index, row, ROW_ACTIVE);
+        else
+            index_ready(&c->index, row);
+        break;
+    case SPOOL_ASIDE:
+        r->flags |= ROW_ASIDE;
+        index_wait(&c->index, row, ch->due);
+        courier_wheel_soon(c);
+        break;
+    default: /* settled */
+        if (ch->read_back)
+            index_row_free(&c->index, row);
+        else
+            index_set(&c->index, row, ROW_SETTLING);
+        break;
+    }
+}
+
 static void
 rows_change(struct courier *c, const uint32_t *rows, uint32_t n, const struct attempt *a,
             const struct result *r)
 {
-    uint32_t due = courier_tick_of(c, r->due);
+    struct row_change ch = {.result = r->result, .closes = true};
+    bool waits = r->result == SPOOL_RETRY || r->result == SPOOL_UNKNOWN || r->result == SPOOL_ASIDE;
 
+    ch.due =
+        r->result == SPOOL_HELD ? reasons_number(&c->reasons, r->text) : courier_tick_of(c, r->due);
     for (uint32_t i = 0; i < n; i++) {
-        struct index_row *row = index_row(&c->index, rows[i]);
-        row->flags &= ~ROW_INTENT & 15u;
-        if (r->result == SPOOL_RETRY) /* a clear answer: a later crash is the first again */
-            row->flags &= ~ROW_CRASHED & 15u;
-        if (spool_result_settles(r->result)) {
-            index_set(&c->index, rows[i], ROW_SETTLING);
-        } else if (r->result == SPOOL_HELD) {
-            index_set(&c->index, rows[i], ROW_HELD);
-            row->due = reasons_number(&c->reasons, r->text);
-        } else if (r->result == SPOOL_RELEASED) {
-            row->flags &= ~(ROW_CRASHED | ROW_ASIDE) & 15u;
-            index_ready(&c->index, rows[i]);
-        } else {
-            if (r->result == SPOOL_ASIDE)
-                row->flags |= ROW_ASIDE;
-            row->source =
+        if (waits)
+            index_row(&c->index, rows[i])->source =
                 r->sticky && a->source ? (uint32_t)(a->source - c->sources.items + 1) & 0xffff : 0;
-            index_wait(&c->index, rows[i], due);
-            courier_wheel_soon(c);
-        }
+        outcome_row(c, rows[i], &ch);
     }
 }
 
