@@ -7,6 +7,7 @@
 #include "import/import.h"
 #include "lab/lab.h"
 #include "lab/settings.h"
+#include "lab/wind_main.h"
 #include "roles/loader.h"
 #include "roles/role.h"
 #include "roles/sandbox.h"
@@ -134,6 +135,8 @@ main(int argc, char **argv)
         return supervisor_main(file_argument(argc, argv, "run"));
     if (argc >= 2 && !strcmp(argv[1], "check"))
         return check_main(file_argument(argc, argv, "check"));
+    if (argc >= 3 && !strcmp(argv[1], "lab") && !strcmp(argv[2], "wind"))
+        return wind_main(argc, argv);
     if (argc >= 2 && !strcmp(argv[1], "lab"))
         return lab_main(argc, argv, &(struct lab_links){lab_paths_of});
     return ctl_main(argc, argv);
