@@ -24,8 +24,13 @@ size_t header_unfold(struct str value, char *dst, size_t cap);
 /* Mailboxes of a From-like field: calls fn for each addr-spec found (bounded: 100), white space and
  * comments taken out, the view valid during the call; fn may end it with another value than 0,
  * which is returned if negative. Returns how many, ERR_SYNTAX, or ERR_LIMIT. Display names, groups,
- * comments (nesting bounded) and quoted strings are understood. */
+ * comments (nesting bounded) and quoted strings are understood; what two readers could take for
+ * different addresses is refused. */
 int header_mailboxes(struct str value, int (*fn)(void *ctx, struct str mailbox), void *ctx);
+/* The same, but "addr <addr>" is understood: the first, shown in place of a name, goes to shown().
+ */
+int header_mailboxes_shown(struct str value, int (*fn)(void *ctx, struct str mailbox),
+                           int (*shown)(void *ctx, struct str mailbox), void *ctx);
 
 struct header_scan {
     uint64_t bytes;    /* of the block so far, blank line included */

@@ -30,10 +30,12 @@ struct mailboxes {
     bool after_word; /* the last token was a word */
     bool gap;        /* two words stand side by side: no addr-spec */
     bool over;       /* longer than any address */
+    bool routed;     /* a source route was read in the present angle brackets */
     bool closed;     /* an angle address was read for this mailbox */
     bool group;
     int count;
     int (*fn)(void *ctx, struct str mailbox);
+    int (*shown)(void *ctx, struct str mailbox); /* or NULL: addr <addr> is an error */
     void *ctx;
 };
 
@@ -146,41 +148,113 @@ append(struct mailboxes *m)
     m->spec_n += m->text.n;
 }
 
+/* Bytes of the local part, its words atoms and quoted strings; -1 if it is none. Dots may stand in
+ * excess: such addresses are in use, and nobody reads another domain in them. */
+static ssize_t
+local_part(struct str spec)
+{
+    for (size_t i = 0; i < spec.n; i++) {
+        unsigned char c = (unsigned char)spec.p[i];
+
+        if (c == '"') {
+            for (i++; i < spec.n && spec.p[i] != '"'; i++)
+                i += spec.p[i] == '\\';
+        } else if (c == '@') {
+            return i ? (ssize_t)i : -1;
+        } else if (c <= ' ' || c == 127 || strchr("()<>[]:;\\,", c)) {
+            return -1;
+        }
+    }
+    return -1;
+}
+
+/* 0 if what was gathered is one addr-spec. */
+static int
+spec_error(const struct mailboxes *m)
+{
+    ssize_t at;
+
+    if (m->over)
+        return ERR_LIMIT;
+    if (!m->at_sign || m->gap)
+        return ERR_SYNTAX;
+    at = local_part(str_of(m->spec, m->spec_n));
+    return at < 0 || (size_t)at + 1 == m->spec_n ? ERR_SYNTAX : 0;
+}
+
 static int
 emit(struct mailboxes *m)
 {
-    if (m->over)
-        return ERR_LIMIT;
-    if (!m->at_sign || m->gap || m->spec[0] == '@' || m->spec[m->spec_n - 1] == '@')
-        return ERR_SYNTAX;
+    int rc = spec_error(m);
+
+    if (rc < 0)
+        return rc;
     if ((unsigned)++m->count > MAILBOXES_MAX)
         return ERR_LIMIT;
     return m->fn(m->ctx, str_of(m->spec, m->spec_n));
 }
 
-/* "<" was read: takes all up to ">", routes dropped. */
+/* A sign between "<" and ">". A "," and a ":" stand only in a source route, which is obsolete,
+ * begins with "@", and is there once; a second "@" stands nowhere: readers would differ in which
+ * domain is the author's. */
+static int
+angle_sign(struct mailboxes *m, char c, bool *route)
+{
+    if (c == '@' && !m->spec_n && !*route && !m->routed) {
+        *route = m->routed = true;
+        return 0;
+    }
+    if (*route) {
+        if (c == ':') {
+            *route = false;
+            restart_spec(m);
+        }
+        return strchr("@,:", c) ? 0 : ERR_SYNTAX;
+    }
+    if (c != '@' || m->at_sign)
+        return ERR_SYNTAX;
+    m->at_sign = true;
+    append(m);
+    return 0;
+}
+
+/* "<" was read: takes all up to ">", a route dropped. */
 static int
 angle(struct mailboxes *m)
 {
+    bool route = false;
+    int rc = 0;
+
     restart_spec(m);
-    for (;;) {
+    m->routed = false;
+    while (rc == 0) {
         m->token = take(m);
         if (m->token == TOKEN_END || m->token == TOKEN_BROKEN)
             return ERR_SYNTAX;
-        if (m->token == TOKEN_SIGN && m->text.p[0] == '>')
+        if (m->token == TOKEN_WORD) {
+            if (!route)
+                append(m);
+        } else if (m->text.p[0] == '>') {
             break;
-        if (m->token == TOKEN_SIGN && m->text.p[0] == ':') {
-            restart_spec(m); /* the obsolete source route ends */
-            continue;
+        } else {
+            rc = angle_sign(m, m->text.p[0], &route);
         }
-        if (m->token == TOKEN_SIGN && strchr("<;", m->text.p[0]))
-            return ERR_SYNTAX;
-        if (m->token == TOKEN_SIGN && m->text.p[0] == '@')
-            m->at_sign = true;
-        append(m);
     }
+    if (rc < 0 || route)
+        return ERR_SYNTAX;
     m->closed = true;
     return emit(m);
+}
+
+/* "<" was read behind an address where a display name belongs: "addr <addr>". */
+static int
+angle_behind_address(struct mailboxes *m)
+{
+    int rc = m->shown ? spec_error(m) : ERR_SYNTAX;
+
+    if (rc == 0)
+        rc = m->shown(m->ctx, str_of(m->spec, m->spec_n));
+    return rc ? rc : angle(m);
 }
 
 /* A separator or the end: a bare addr-spec is whole. A display name alone is an error. */
@@ -200,7 +274,9 @@ sign(struct mailboxes *m, char c)
 {
     switch (c) {
     case '<':
-        return m->closed || m->at_sign ? ERR_SYNTAX : angle(m);
+        if (m->closed)
+            return ERR_SYNTAX;
+        return m->at_sign ? angle_behind_address(m) : angle(m);
     case ',':
         return finish(m);
     case ':':
@@ -226,9 +302,10 @@ sign(struct mailboxes *m, char c)
 }
 
 int
-header_mailboxes(struct str value, int (*fn)(void *ctx, struct str mailbox), void *ctx)
+header_mailboxes_shown(struct str value, int (*fn)(void *ctx, struct str mailbox),
+                       int (*shown)(void *ctx, struct str mailbox), void *ctx)
 {
-    struct mailboxes m = {.in = value, .fn = fn, .ctx = ctx};
+    struct mailboxes m = {.in = value, .fn = fn, .shown = shown, .ctx = ctx};
     int rc;
 
     while ((m.token = take(&m)) != TOKEN_END) {
@@ -248,4 +325,10 @@ header_mailboxes(struct str value, int (*fn)(void *ctx, struct str mailbox), voi
     if (rc)
         return rc < 0 ? rc : m.count;
     return m.group ? ERR_SYNTAX : m.count;
+}
+
+int
+header_mailboxes(struct str value, int (*fn)(void *ctx, struct str mailbox), void *ctx)
+{
+    return header_mailboxes_shown(value, fn, NULL, ctx);
 }

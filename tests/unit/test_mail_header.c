@@ -179,6 +179,24 @@ static const struct {
     {"Team: a@b.example", ERR_SYNTAX, NULL},
     {"@b.example", ERR_SYNTAX, ""},
     {"a@", ERR_SYNTAX, ""},
+    /* Two readers see two domains. */
+    {"<ceo@bank.example@evil.example>", ERR_SYNTAX, ""},
+    {"<ceo@bank.example,x@evil.example>", ERR_SYNTAX, ""},
+    {"<ceo@bank.example:x@evil.example>", ERR_SYNTAX, ""},
+    {"<ceo,x@evil.example>", ERR_SYNTAX, ""},
+    {"<ceo:x@evil.example>", ERR_SYNTAX, ""},
+    {"<@r.example:@s.example:a@b.example>", ERR_SYNTAX, ""},
+    {"<@r.example:a@b.example@c.example>", ERR_SYNTAX, ""},
+    {"<@r.example>", ERR_SYNTAX, ""},
+    {"<@r.example:>", ERR_SYNTAX, ""},
+    {"<[ceo@bank.example]@evil.example>", ERR_SYNTAX, ""},
+    {"[ceo]@evil.example", ERR_SYNTAX, ""},
+    {"<a\\b@evil.example>", ERR_SYNTAX, ""},
+    {"<a\x01@evil.example>", ERR_SYNTAX, ""},
+    {"<\"ceo@bank.example\"x@evil.example>", ERR_SYNTAX, ""},
+    {"<a.\"b c\"@b.example>", 1, "a.\"b c\"@b.example"},
+    {"<a..b.@b.example>", 1, "a..b.@b.example"},
+    {"<\"a\\\"@\"@b.example>", 1, "\"a\\\"@\"@b.example"},
 };
 
 static void
@@ -207,6 +225,42 @@ test_mailboxes(void)
     IS(header_mailboxes(str_of(many, 1014), note, NULL), 1, "a long display name is fine");
 }
 
+static int
+note_shown(void *ctx, struct str mailbox)
+{
+    size_t n = strlen(found);
+
+    (void)ctx;
+    str_fmt(found + n, sizeof(found) - n, "%s(%.*s)", n ? "|" : "", STR_ARG(mailbox));
+    return 0;
+}
+
+static void
+test_address_in_place_of_a_name(void)
+{
+    static const struct {
+        const char *value;
+        int rc;
+        const char *want;
+    } rows[] = {
+        {"a@b.example <c@d.example>", 1, "(a@b.example)|c@d.example"},
+        {"a@b.example <c@d.example>, e@f.example", 2, "(a@b.example)|c@d.example|e@f.example"},
+        {"Ceo a@b.example <c@d.example>", ERR_SYNTAX, ""},
+        {"a@b@c.example <c@d.example>", ERR_SYNTAX, ""},
+        {"a@b.example <c@d.example> <e@f.example>", ERR_SYNTAX, NULL},
+        {"a@b.example <c@d.example@e.example>", ERR_SYNTAX, NULL},
+        {"a@ <c@d.example>", ERR_SYNTAX, ""},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        found[0] = '\0';
+        IS(header_mailboxes_shown(str_c(rows[i].value), note, note_shown, NULL), rows[i].rc,
+           "shown: %s", rows[i].value);
+        if (rows[i].want)
+            TEXT(str_c(found), rows[i].want, "its mailboxes");
+    }
+}
+
 int
 main(void)
 {
@@ -214,5 +268,6 @@ main(void)
     test_scan();
     test_scan_long_id();
     test_mailboxes();
+    test_address_in_place_of_a_name();
     return tap_done();
 }
