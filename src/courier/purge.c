@@ -7,6 +7,7 @@
 #include "courier/purge.h"
 
 #include "core/event.h"
+#include "courier/intake.h"
 #include "courier/outs.h"
 #include "courier/own.h"
 
@@ -185,8 +186,12 @@ purge_record(struct courier *c, uint32_t slot, const struct spool_scope *rec)
     purge_settle(c, p, slot);
     for (uint32_t i = 0; i < c->index.messages.next; i++) { /* copies that were read before it */
         struct letter none = {0};
-        if (index_message(&c->index, i)->open > 0 && index_message(&c->index, i)->epoch == p->epoch)
-            purge_rows(c, i, &none);
+        const struct index_message *m = index_message(&c->index, i);
+        if (m->open == 0 || m->epoch != p->epoch)
+            continue;
+        purge_rows(c, i, &none);
+        if (m->open == 0)
+            intake_message_over(c, i);
     }
 }
 
@@ -276,7 +281,7 @@ purge_rows(struct courier *c, uint32_t message, const struct letter *l)
 static bool
 purge_is_over(const struct courier *c, const struct purge *p)
 {
-    if (!c->recovered)
+    if (!c->recovered || c->unread > 0)
         return false;
     for (unsigned i = 0; i < COURIER_TAILS; i++) {
         if (c->tails[i].tail && c->tails[i].epoch == p->epoch && !c->tails[i].caught_up)

@@ -147,6 +147,7 @@ epoch_keep(struct recover *r, int err)
             segments_pin(segments, slot);
     }
     r->failed++;
+    r->c->unread++;
     event_alarm("epoch %u of the log cannot be read to its end: %s; what was not read is kept on "
                 "disk and is not delivered, all other mail is: mend the disk, then restart. The "
                 "first of its files is seg/%08llu.seg",

@@ -325,10 +325,12 @@ tail_finish(struct courier_tail *t)
     uint32_t epoch = t->epoch;
     int err = spool_tail_finish(t->tail);
 
-    if (err < 0)
+    if (err < 0) {
+        c->unread++;
         event_alarm("the end of epoch %u cannot be read: %s; its mail is safe on disk and is "
                     "delivered after the courier's next start",
                     epoch, err_text(err));
+    }
     tail_close(t);
     if (err == 0)
         intake_epoch_over(c, epoch);

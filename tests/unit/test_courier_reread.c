@@ -70,6 +70,15 @@ next_courier(void)
     OK(rig_courier(&rig, true), "the next courier");
 }
 
+static void
+all_die(void)
+{
+    rig_crash(&rig);
+    rig_stream_close(&rig.gate);
+    OK(rig_stream_open(&rig, &rig.gate, SPOOL_STREAM_GATE * 256), "a new gate");
+    OK(rig_stream_open(&rig, &rig.own, SPOOL_STREAM_COURIER * 256), "a new stream of ours");
+}
+
 /* Mail that was set aside and released is mail again, also for the courier that reads of it. */
 static void
 test_aside_released(void)
@@ -97,6 +106,102 @@ test_aside_released(void)
     clock_release();
 }
 
+static char *
+big_body(void)
+{
+    char *big = malloc(200001);
+
+    memset(big, 'y', 200000);
+    big[200000] = '\0';
+    for (size_t i = 998; i < 200000; i += 1000)
+        memcpy(big + i, "\r\n", 2);
+    return big;
+}
+
+/* A copy is read before the removal that took its rows: nothing of the message stays. */
+static void
+test_purge_after_copy(void)
+{
+    char *big = big_body();
+
+    own_clock();
+    rig_init(&rig, ROUTE SOON "}\n");
+    rig_post(&rig, "a@test.example", "later@far.example", NULL, BODY);
+    for (int i = 0; i < 60; i++)
+        rig_post(&rig, "a@test.example", "b@far.example", NULL, big);
+    RIG_FOR(&rig, waiting() == 1);
+    for (int i = 0; i < 50 && rig.freed < 2; i++)
+        pass(1);
+    OK(rig.freed >= 2, "the slow one was copied");
+    verb("queue.remove", "{\"all\":true,\"reason\":\"x\"}");
+    RIG_FOR(&rig, waiting() == 0);
+    rig_settle(&rig, 20);
+    all_die();
+    OK(rig_courier(&rig, true), "a new courier");
+    RIG_FOR(&rig, rig.courier->recovered);
+    IS(waiting(), 0, "no row");
+    IS(rig.courier->index.messages.count, 0, "and no message that holds its segment");
+    free(big);
+    rig_done(&rig);
+    clock_release();
+}
+
+/* The file of the gate's epoch that begins with segment 0. */
+static uint64_t
+first_file(uint32_t epoch)
+{
+    struct spool_listing all;
+    uint64_t number = 0;
+
+    IS(spool_list(rig.dir, NULL, &all, NULL), 0, "listed");
+    for (size_t i = 0; i < all.n; i++)
+        if (all.items[i].epoch == epoch && all.items[i].seq == 0)
+            number = all.items[i].number;
+    spool_listing_done(&all);
+    return number;
+}
+
+/* Removed mail stays removed, also if its epoch could not be read for one whole life. */
+static void
+test_purge_unreadable(void)
+{
+    char path[128], away[140];
+    uint64_t number;
+
+    own_clock();
+    rig_init(&rig, ROUTE "delivery {\n hold = yes\n}\n");
+    rig_post(&rig, "a@test.example", "gone@far.example", NULL, BODY);
+    RIG_FOR(&rig, waiting() == 1);
+    number = first_file(rig.gate.epoch);
+    rig.no_free = true;
+    verb("queue.remove", "{\"all\":true,\"reason\":\"x\"}");
+    RIG_FOR(&rig, waiting() == 0);
+    rig_settle(&rig, 20);
+    rig_crash(&rig);
+    rig_stream_close(&rig.gate);
+    OK(rig_stream_open(&rig, &rig.gate, SPOOL_STREAM_GATE * 256), "a new gate");
+    OK(rig_stream_open(&rig, &rig.own, SPOOL_STREAM_COURIER * 256), "a new stream of ours");
+    rig.no_free = false;
+    rig.attach_first = true;
+    OK(rig_courier(&rig, true), "a courier that has listed the spool");
+    str_fmt(path, sizeof path, "%s/seg/%08llu.seg", rig.dir, (unsigned long long)number);
+    str_fmt(away, sizeof away, "%s.away", path);
+    OK(rename(path, away) == 0 && mkdir(path, 0700) == 0, "%s cannot be read", path);
+    RIG_FOR(&rig, rig.courier->recovered);
+    for (int i = 0; i < 30; i++) /* our old segments are given back, if nothing holds them */
+        pass(1);
+    rmdir(path);
+    OK(rename(away, path) == 0, "the disk is mended");
+    rig.attach_first = false;
+    all_die();
+    OK(rig_courier(&rig, true), "the next start");
+    RIG_FOR(&rig, rig.courier->recovered);
+    rig_settle(&rig, 20);
+    IS(waiting(), 0, "what was removed is not there again");
+    rig_done(&rig);
+    clock_release();
+}
+
 int
 main(int argc, char **argv)
 {
@@ -105,6 +210,8 @@ main(int argc, char **argv)
         void (*fn)(void);
     } tests[] = {
         {"aside", test_aside_released},
+        {"copied", test_purge_after_copy},
+        {"unread", test_purge_unreadable},
     };
 
     for (size_t i = 0; i < ARRAY_LEN(tests); i++) {
