@@ -18,14 +18,23 @@
 #define DMARC_FROM_MALFORMED 4u  /* a From field that is no list of mailboxes */
 #define DMARC_FROM_NO_DOMAIN 8u  /* a mailbox whose domain is none that DNS could know */
 #define DMARC_FROM_SEVERAL   16u /* several mailboxes, all of one domain */
-#define DMARC_FROM_DOMAINS   32u /* mailboxes of different domains: exempt from DMARC */
+#define DMARC_FROM_DOMAINS   32u /* mailboxes of different domains */
+#define DMARC_FROM_SHOWN     64u /* an address stands where a name belongs: addr <addr> */
 const char *dmarc_from_name(unsigned bit); /* "from-repeated" */
 const char *dmarc_from_text(unsigned bit); /* a sentence for people */
 
+#define DMARC_AUTHORS_MAX 8u
+struct dmarc_author_domain {
+    char text[256]; /* A-labels, lower case */
+    size_t n;
+};
 struct dmarc_author {
-    char domain[256]; /* A-labels, lower case; empty if DMARC cannot be applied */
+    char domain[256]; /* the only one that any reader could show; empty if there is no such */
     size_t n;
     unsigned oddities;
+    /* All that some reader could show, also out of fields that cannot be read; at most so many. */
+    struct dmarc_author_domain domains[DMARC_AUTHORS_MAX];
+    unsigned ndomains;
 };
 void dmarc_author(struct str header_block, struct dmarc_author *ret);
 
@@ -93,7 +102,9 @@ struct dmarc_verdict {
     const char *why;
     uint32_t ttl;
 };
-/* AUTH_NEED: needs holds questions, ret is untouched. */
+/* Several domains: each is evaluated, and the strictest verdict is the message's. An author that
+ * two readers could read differently never passes unseen: HOLD at least. AUTH_NEED: needs holds
+ * questions, ret is untouched. */
 enum auth_state dmarc_run(const struct dmarc_input *, const struct auth_answers *,
                           struct auth_needs *, struct arena *, struct dmarc_verdict *ret);
 

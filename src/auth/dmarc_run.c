@@ -2,7 +2,8 @@
  * auth/dmarc_run.c - policy discovery, tree walk, alignment and verdict of DMARC (RFC 9989 4.10).
  *
  * Called by the gate, by `gapura auth` and by tests. Never asks anybody; each walk is at most eight
- * names, and walks are made only where they could change something.
+ * names, and walks are made only where they could change something. Authors of several domains are
+ * evaluated one by one.
  */
 #include "auth/dmarc.h"
 
@@ -340,15 +341,13 @@ ends(struct run *r, enum dmarc_result result, enum dmarc_advice advice, const ch
 }
 
 static enum state
-run(struct run *r)
+evaluate(struct run *r)
 {
     static const enum dmarc_advice advice[] = {DMARC_ACCEPT, DMARC_HOLD, DMARC_REFUSE};
     bool applies, maybe;
     struct node node;
     enum state state;
 
-    if (!r->author.n)
-        return ends(r, DMARC_RESULT_NONE, DMARC_ACCEPT, "no author's domain could be read");
     state = discover(r, &node);
     if (state == WAIT)
         return WAIT;
@@ -375,21 +374,79 @@ run(struct run *r)
     return KNOWN;
 }
 
+/* How much a verdict speaks against the message: its advice, then its result. */
+static unsigned
+weight(const struct dmarc_verdict *v)
+{
+    static const unsigned char results[] = {
+        [DMARC_RESULT_PASS] = 0,      [DMARC_RESULT_NONE] = 1, [DMARC_RESULT_PERMERROR] = 2,
+        [DMARC_RESULT_TEMPERROR] = 3, [DMARC_RESULT_FAIL] = 4,
+    };
+
+    return (unsigned)v->advice * ARRAY_LEN(results) + results[v->result];
+}
+
+/* Nobody can say whose the message is: whatever the policies of those named, people look first. */
+static void
+judge_author(struct dmarc_verdict *v, unsigned oddities)
+{
+    static const struct {
+        unsigned bit;
+        const char *why;
+    } rows[] = {
+        {DMARC_FROM_MISSING, "there is no From field: no author's policy can be asked for"},
+        {DMARC_FROM_MALFORMED, "the From field cannot be read in one way only"},
+        {DMARC_FROM_DOMAINS, "the From field names authors of different domains"},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        if (!(oddities & rows[i].bit) || v->advice >= DMARC_HOLD)
+            continue;
+        v->advice = DMARC_HOLD;
+        if (v->result == DMARC_RESULT_PASS && rows[i].bit == DMARC_FROM_MALFORMED)
+            v->result = DMARC_RESULT_PERMERROR;
+        v->why = rows[i].why;
+    }
+}
+
+static enum state
+run(const struct dmarc_input *in, const struct auth_answers *answers, struct auth_needs *needs,
+    struct arena *arena, struct dmarc_verdict *ret)
+{
+    struct run r = {.in = in, .answers = answers, .needs = needs};
+    enum state state = KNOWN;
+    uint32_t ttl = 86400;
+
+    *ret = (struct dmarc_verdict){.why = "no author's domain could be read"};
+    for (unsigned i = 0; i < in->author->ndomains; i++) {
+        const struct dmarc_author_domain *d = &in->author->domains[i];
+
+        r.v = (struct dmarc_verdict){.ttl = ttl, .why = ""};
+        r.author = r.v.domain = arena_str(arena, str_of(d->text, d->n));
+        if (!r.author.p)
+            ends(&r, DMARC_RESULT_TEMPERROR, DMARC_DEFER, "no room for this evaluation");
+        else if (evaluate(&r) == WAIT)
+            state = WAIT;
+        ttl = MIN(ttl, r.v.ttl);
+        if (!i || weight(&r.v) > weight(ret))
+            *ret = r.v;
+    }
+    ret->ttl = ttl;
+    judge_author(ret, in->author->oddities);
+    return state;
+}
+
 enum auth_state
 dmarc_run(const struct dmarc_input *in, const struct auth_answers *answers,
           struct auth_needs *needs, struct arena *arena, struct dmarc_verdict *ret)
 {
-    struct run r = {.in = in, .answers = answers, .needs = needs, .v.ttl = 86400};
+    struct dmarc_verdict v;
 
     needs->n = 0;
     needs->full = false;
-    r.author = r.v.domain = arena_str(arena, str_of(in->author->domain, in->author->n));
-    r.v.why = "";
-    if (!r.author.p)
-        ends(&r, DMARC_RESULT_TEMPERROR, DMARC_DEFER, "no room for this evaluation");
-    else if (run(&r) == WAIT)
+    if (run(in, answers, needs, arena, &v) == WAIT)
         return AUTH_NEED;
     needs->n = 0;
-    *ret = r.v;
+    *ret = v;
     return AUTH_DONE;
 }
