@@ -202,6 +202,7 @@ copy_add(struct courier *c, uint32_t message, const struct letter *l, struct str
     o->seq = m->seq;
     o->number = o->payload.n + o->body.n;
     o->durable = copy_durable;
+    o->can_wait = false; /* what is said of the message meanwhile must stand behind it */
     c->compaction->flight += o->number;
     c->compaction->copied += o->number;
     if (out_add(o) < 0) {
@@ -230,6 +231,20 @@ chunk_free(struct chunk_move *mv)
 }
 
 static void
+chunk_unpin(struct chunk_move *mv)
+{
+    struct spool_envelope list = {.nchunks = mv->n, .chunks_wire = buf_view(&mv->list)};
+    struct spool_chunk chunk;
+    size_t at = 0;
+
+    while (spool_chunk_next(&list, &at, &chunk) == 1) {
+        uint32_t slot = segments_find(&mv->c->segments, chunk.loc.segment, chunk.generation);
+        if (slot != SEGMENT_NONE)
+            segments_unpin(&mv->c->segments, slot);
+    }
+}
+
+static void
 chunk_durable(struct out *o, int status)
 {
     struct chunk_move *mv = o->ctx;
@@ -244,6 +259,7 @@ chunk_durable(struct out *o, int status)
     flight_over(c, o, status);
     out_give(o);
     if (own == SEGMENT_NONE) {
+        chunk_unpin(mv);
         chunk_free(mv);
         return;
     }
@@ -252,20 +268,6 @@ chunk_durable(struct out *o, int status)
     spool_chunk_put(&mv->list, &chunk);
     mv->n++;
     chunk_next(mv);
-}
-
-static void
-chunk_unpin(struct chunk_move *mv)
-{
-    struct spool_envelope list = {.nchunks = mv->n, .chunks_wire = buf_view(&mv->list)};
-    struct spool_chunk chunk;
-    size_t at = 0;
-
-    while (spool_chunk_next(&list, &at, &chunk) == 1) {
-        uint32_t slot = segments_find(&mv->c->segments, chunk.loc.segment, chunk.generation);
-        if (slot != SEGMENT_NONE)
-            segments_unpin(&mv->c->segments, slot);
-    }
 }
 
 /* The record that names the moved pieces: when it is durable they are held by it. */
@@ -299,6 +301,7 @@ chunk_commit(struct chunk_move *mv)
     o->number = 0;
     o->ctx = mv;
     o->durable = chunk_commit_durable;
+    o->can_wait = false; /* as in copy_add() */
     if (out_add(o) < 0) {
         out_give(o);
         chunk_unpin(mv);
@@ -343,6 +346,7 @@ chunk_next(struct chunk_move *mv)
     o->number = chunk.length;
     o->ctx = mv;
     o->durable = chunk_durable;
+    o->can_wait = false;
     c->compaction->flight += o->number;
     c->compaction->copied += o->number;
     if (out_add(o) < 0) {
@@ -432,7 +436,7 @@ compaction_turn(void *ctx)
     while (k->cursor < c->index.messages.next && looked++ < TURN_ROWS && k->copied < limit) {
         uint32_t message = k->cursor++;
         const struct index_message *m = index_message(&c->index, message);
-        if (m->open == 0 || m->pins > 0 || !message_is_in(c, m, k->victim))
+        if (m->open == 0 || m->pins > 0 || m->partial || !message_is_in(c, m, k->victim))
             continue;
         if (m->chunked)
             chunks_move(c, message);
@@ -460,8 +464,8 @@ gain_of(const struct compaction *k, const struct segment *g)
     uint64_t size = segment_size(g);
     unsigned share = k->tight ? SHARE_TIGHT : SHARE_LOW;
 
-    if (!g->used || !g->left || g->live == 0 || g->told || g->compacting || size == 0 ||
-        g->live_bytes * 100 >= size * share)
+    if (!g->used || !g->left || g->live == 0 || g->told || g->compacting || g->pins > 0 ||
+        size == 0 || g->live_bytes * 100 >= size * share)
         return 0;
     /* It empties by itself: wait until that has come to rest. */
     return g->live < g->seen_live && !k->tight ? 0 : size - g->live_bytes;

@@ -53,10 +53,10 @@ struct index_message {
     uint32_t received, expires;  /* wall seconds; expires 0: by settings */
     uint16_t tenant;             /* number in courier/source.h's table */
     uint16_t flags;              /* SPOOL_MAIL_* */
-    uint8_t class;
-    uint8_t pins;    /* sessions that read it */
-    uint8_t chunked; /* segments of its chunks are counted in a side table */
-    uint8_t unused;
+    uint16_t pins;               /* sessions that read it */
+    uint8_t class;               /* enum spool_class */
+    uint8_t chunked : 1;         /* segments of its chunks are counted in a side table */
+    uint8_t partial : 1; /* recipients of it are not in the index: never moved, see intake.c */
 };
 
 enum dest_state { DEST_NEW, DEST_ASKING, DEST_ROUTED, DEST_FAILED };

@@ -106,10 +106,10 @@ struct courier {
     struct recover *recover;                             /* until all is read */
     uint64_t read_messages, read_rcpts; /* out of records, from dead epochs or tails */
     unsigned recover_steps;             /* of a slice, for tests; 0: by time alone */
-    unsigned unread;                    /* epochs that stay unread until the next start */
-    bool recovering;                    /* our own dead epochs are being read: no row is opened */
-    bool opened;                        /* they are read: delivery is open */
-    bool recovered;                     /* everything is: the index is whole */
+    unsigned unread; /* epochs and messages that stay unread until the next start */
+    bool recovering; /* our own dead epochs are being read: no row is opened */
+    bool opened;     /* they are read: delivery is open */
+    bool recovered;  /* everything is: the index is whole */
     bool stopping, freeing;
     void (*opened_fn)(void *ctx, int status, const struct why *why);
     void *opened_ctx;

@@ -153,16 +153,35 @@ rows_open(struct courier *c, uint32_t message)
     }
 }
 
-/* The index is full: the message stays on disk, is not delivered, and the operator is told. */
+/* The index is full: the message stays on disk, what is missing of it is not delivered, and the
+ * operator is told. Its pieces stay as well, and what was said of its like. */
 static void
 intake_overflow(struct courier *c, const struct spool_envelope *env, uint32_t slot)
 {
     char text[SPOOL_ID_TEXT];
+    struct spool_chunk chunk;
+    size_t at = 0;
 
     segments_pin(&c->segments, slot);
+    c->unread++;
+    while (spool_chunk_next(env, &at, &chunk) == 1) {
+        uint32_t piece = segments_find(&c->segments, chunk.loc.segment, chunk.generation);
+        if (piece != SEGMENT_NONE)
+            segments_pin(&c->segments, piece);
+    }
     event_alarm("message %s cannot be indexed (no memory, or over the limit of recipients); it "
                 "stays on disk and is read again at the next start",
                 spool_id_show(&env->id, text));
+}
+
+/* Compaction must not copy what is there as if it were all. */
+static void
+rows_all(struct courier *c, uint32_t message, const struct letter *l, uint32_t slot)
+{
+    if (rows_make(c, message, l))
+        return;
+    index_message(&c->index, message)->partial = 1;
+    intake_overflow(c, &l->env, slot);
 }
 
 /* What our own log said of it before; false: it was copied elsewhere since. */
@@ -199,8 +218,7 @@ intake_message(struct courier *c, uint32_t slot, const struct letter *l, uint64_
     message_place(c, message, slot, record, l->record.length, body, l->record.body_len);
     if (env->nchunks > 0)
         intake_chunks_set(c, message, env);
-    if (!rows_make(c, message, l))
-        intake_overflow(c, env, slot);
+    rows_all(c, message, l, slot);
     c->load.taken++;
     for (size_t i = 0; i < n; i++)
         intake_note_apply(c, message, &notes[i]);
@@ -241,8 +259,7 @@ intake_copy(struct courier *c, uint32_t slot, const struct letter *l, uint64_t r
     message_place(c, message, slot, record, l->record.length, body, l->record.body_len);
     if (l->env.nchunks > 0)
         intake_chunks_set(c, message, &l->env);
-    if (!rows_make(c, message, l))
-        intake_overflow(c, &l->env, slot);
+    rows_all(c, message, l, slot);
     purge_rows(c, message, l); /* it may be the copy of what went meanwhile */
     if (index_message(&c->index, message)->open == 0)
         intake_message_over(c, message);
