@@ -42,7 +42,7 @@ run(struct str record, struct str text, size_t step, enum dkim_status got[DKIM_S
         items[known.n++] = &answers[i];
     }
     dkim_verify_run(&v, 1763890000, keys, &known, &(struct auth_needs){.n = 0});
-    arc_run(&chain, NULL, 0, keys, &known, &(struct auth_needs){.n = 0}, &arc);
+    arc_run(&chain, 0, NULL, 0, keys, &known, &(struct auth_needs){.n = 0}, &arc);
     for (unsigned i = 0; i < v.n; i++)
         got[i] = v.results[i].status;
     dkim_message_free(m);

@@ -217,15 +217,19 @@ verify(const struct dkim_sig *s, struct dkim_keys *keys, const struct auth_answe
 }
 
 static enum dkim_reason
-check_message(struct arc_validator *v, struct dkim_keys *keys, const struct auth_answers *answers)
+check_message(struct arc_validator *v, uint64_t now, struct dkim_keys *keys,
+              const struct auth_answers *answers, bool *ret_repeated)
 {
     const struct dkim_sig *s = &v->newest;
     const struct dkim_body *body = &v->message->body;
     struct str bh = dkim_body_digest(body, v->body);
     uint64_t total = dkim_body_total(body, s->body_canon);
     uint8_t digest[DKIM_HASH_MAX];
+    enum dkim_reason why;
     struct dkim_hash *h;
 
+    if (s->expires && now > s->expires && now - s->expires > v->limits.skew)
+        return DKIM_EXPIRED;
     if (!bh.n)
         return DKIM_INTERNAL;
     if (s->has_length && s->length > total)
@@ -239,7 +243,8 @@ check_message(struct arc_validator *v, struct dkim_keys *keys, const struct auth
         return DKIM_INTERNAL;
     dkim_message_hash_list(v->message, s->headers, s->header_canon);
     dkim_hash_own(h, &s->field, s->b, s->header_canon);
-    return verify(s, keys, answers, digest, dkim_message_digest(v->message, digest));
+    why = verify(s, keys, answers, digest, dkim_message_digest(v->message, digest));
+    return why == DKIM_OK ? dkim_verify_scope(&v->message->headers, s, ret_repeated) : why;
 }
 
 /* One seal: the sets before it are in `chain` already; it is left as the next one needs it. */
@@ -299,6 +304,9 @@ trusted_from(const struct arc_validator *v, const struct str *trusted, size_t n)
     struct dkim_sig seal;
     unsigned from = 0;
 
+    /* Whose results they are is said by From: not signed, anybody could have changed it. */
+    if (!v->newest.from_signed)
+        return 0;
     for (unsigned i = v->n; i >= 1; i--) {
         if (!arc_sealer(v, i, &seal) || !is_trusted(seal.domain, trusted, n))
             break;
@@ -308,8 +316,9 @@ trusted_from(const struct arc_validator *v, const struct str *trusted, size_t n)
 }
 
 enum auth_state
-arc_run(struct arc_validator *v, const struct str *trusted, size_t ntrusted, struct dkim_keys *keys,
-        const struct auth_answers *answers, struct auth_needs *needs, struct arc_result *ret)
+arc_run(struct arc_validator *v, uint64_t now, const struct str *trusted, size_t ntrusted,
+        struct dkim_keys *keys, const struct auth_answers *answers, struct auth_needs *needs,
+        struct arc_result *ret)
 {
     enum dkim_reason why;
 
@@ -324,7 +333,7 @@ arc_run(struct arc_validator *v, const struct str *trusted, size_t ntrusted, str
         return AUTH_NEED;
     ret->cv = ARC_PASS;
     ret->text = "every seal and the newest message signature hold";
-    why = check_message(v, keys, answers);
+    why = check_message(v, now, keys, answers, &ret->repeated);
     if (why != DKIM_OK)
         verdict(ret, why, v->n, "the newest message signature does not hold");
     else

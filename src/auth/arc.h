@@ -25,8 +25,10 @@ struct arc_result {
     const char *text;        /* for people */
     unsigned n;              /* instances */
     /* All sealers from this instance to the newest are trusted: its results may be believed. 0: the
-     * newest is not trusted, or the chain does not pass. */
+     * newest is not trusted, or the chain does not pass, or its message signature leaves out From.
+     */
     unsigned trusted_from;
+    bool repeated; /* a field that may stand once stands more often than it was signed */
 };
 struct arc_validator {
     struct dkim_limits limits;
@@ -42,10 +44,11 @@ struct arc_validator {
 };
 const char *arc_cv_name(enum arc_cv);
 void arc_prepare(struct arc_validator *, struct dkim_message *, const struct dkim_limits *);
-/* trusted: domains in A-labels, lower case; one that begins with a dot means all below it. */
-enum auth_state arc_run(struct arc_validator *, const struct str *trusted, size_t ntrusted,
-                        struct dkim_keys *, const struct auth_answers *, struct auth_needs *,
-                        struct arc_result *ret);
+/* now: seconds of Unix time; trusted: domains in A-labels, lower case; one that begins with a dot
+ * means all below it. */
+enum auth_state arc_run(struct arc_validator *, uint64_t now, const struct str *trusted,
+                        size_t ntrusted, struct dkim_keys *, const struct auth_answers *,
+                        struct auth_needs *, struct arc_result *ret);
 /* The seal of an instance (1..n), parsed; false if it is malformed. */
 bool arc_sealer(const struct arc_validator *, unsigned instance, struct dkim_sig *ret);
 

@@ -94,6 +94,7 @@ static const struct {
     [DKIM_WEAK_KEY] = {DKIM_POLICY, "the key is too short"},
     [DKIM_BODY_UNSIGNED] = {DKIM_POLICY, "a part of the body is not signed (l=)"},
     [DKIM_SECOND_FROM] = {DKIM_POLICY, "there is a From field that is not signed"},
+    [DKIM_SECOND_TYPE] = {DKIM_POLICY, "there is a Content-Type field that is not signed"},
     [DKIM_INTERNAL] = {DKIM_TEMPERROR, "out of memory or refused by the crypto library"},
 };
 

@@ -73,6 +73,7 @@ enum dkim_reason {
     DKIM_WEAK_KEY,
     DKIM_BODY_UNSIGNED,
     DKIM_SECOND_FROM,
+    DKIM_SECOND_TYPE,
     DKIM_INTERNAL,
     DKIM_REASONS
 };

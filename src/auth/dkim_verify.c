@@ -184,23 +184,36 @@ static const struct str singles[] = {
     STR("references"), STR("in-reply-to"), STR("mime-version"),
 };
 
+/* Some of the fields of that name are signed, and not all. */
+static bool
+is_repeated(const struct dkim_headers *h, const struct dkim_sig *s, struct str name)
+{
+    unsigned n = dkim_headers_count(h, name);
+    unsigned covered = n > 1 ? times_signed(s, name) : n;
+
+    return covered > 0 && covered < n;
+}
+
+enum dkim_reason
+dkim_verify_scope(const struct dkim_headers *h, const struct dkim_sig *s, bool *ret_repeated)
+{
+    *ret_repeated = false;
+    if (!h->repeats)
+        return DKIM_OK;
+    for (unsigned i = 0; i < ARRAY_LEN(singles) && !*ret_repeated; i++)
+        *ret_repeated = is_repeated(h, s, singles[i]);
+    if (is_repeated(h, s, STR("from")))
+        return DKIM_SECOND_FROM;
+    return is_repeated(h, s, STR("content-type")) ? DKIM_SECOND_TYPE : DKIM_OK;
+}
+
 /* It verified: is all that readers look at under the signature? */
 static enum dkim_reason
 check_scope(const struct dkim_verifier *v, const struct dkim_sig *s, struct dkim_result *r)
 {
-    const struct dkim_headers *h = &v->message->headers;
-    unsigned from = h->repeats ? dkim_headers_count(h, STR("from")) : 1;
+    enum dkim_reason why = dkim_verify_scope(&v->message->headers, s, &r->repeated);
 
-    for (unsigned i = 0; h->repeats && i < ARRAY_LEN(singles) && !r->repeated; i++) {
-        unsigned n = dkim_headers_count(h, singles[i]);
-        unsigned covered = n > 1 ? times_signed(s, singles[i]) : n;
-        r->repeated = covered && covered < n;
-    }
-    if (from > 1 && from > times_signed(s, STR("from")))
-        return DKIM_SECOND_FROM;
-    if (r->body_unsigned && !v->limits.partial)
-        return DKIM_BODY_UNSIGNED;
-    return DKIM_OK;
+    return why == DKIM_OK && r->body_unsigned && !v->limits.partial ? DKIM_BODY_UNSIGNED : why;
 }
 
 static enum dkim_reason

@@ -51,4 +51,9 @@ enum dkim_reason dkim_verify_key(const struct dkim_sig *, struct dkim_keys *,
                                  const struct auth_answers *, struct auth_needs *,
                                  const struct dkim_key **ret, bool *ret_need);
 
+/* Are the fields under a signature that holds all that readers could take for them? For ARC too.
+ * *ret_repeated: some field of which there is one stands more often than it was signed. */
+enum dkim_reason dkim_verify_scope(const struct dkim_headers *, const struct dkim_sig *,
+                                   bool *ret_repeated);
+
 #endif

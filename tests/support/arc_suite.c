@@ -65,7 +65,7 @@ subject_validate(struct subject *s, struct document *d)
     struct auth_needs needs = {.n = 0};
     struct arc_result r;
 
-    while (arc_run(&s->chain, NULL, 0, d->keys, &d->dns.table, &needs, &r) == AUTH_NEED)
+    while (arc_run(&s->chain, 0, NULL, 0, d->keys, &d->dns.table, &needs, &r) == AUTH_NEED)
         rig_dns_answer(&d->dns, &needs);
     return r;
 }

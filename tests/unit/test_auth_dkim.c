@@ -343,6 +343,13 @@ test_attack_second_from(void)
     buf_fmt(&all, "Subject: urgent\r\n%.*s", STR_ARG(buf_view(&out)));
     check(buf_view(&all), 0);
     OK(v.results[0].repeated, "another Subject is told");
+    p.headers = STR("from:content-type");
+    buf_done(&out);
+    sign(&p, STR("Content-Type: text/plain\r\nFrom: a@example.com\r\n\r\n"), STR("x\r\n"), &out);
+    buf_clear(&all);
+    buf_fmt(&all, "Content-Type: text/html\r\n%.*s", STR_ARG(buf_view(&out)));
+    IS(check(buf_view(&all), 0), DKIM_SECOND_TYPE, "another Content-Type is no pass");
+    OK(v.results[0].verified && v.results[0].status == DKIM_POLICY, "though it verifies");
 }
 
 static void
