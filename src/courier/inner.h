@@ -48,6 +48,7 @@ struct courier_tail { /* one live stream of another role */
     uint32_t epoch;
     uint16_t stream;
     bool caught_up; /* once: early outcomes of this epoch may go */
+    bool failed;    /* not read on in this life: it would begin anew, or behind a gap */
     bool ended;     /* its writer was followed by another one before delivery opened */
 };
 

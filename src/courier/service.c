@@ -287,19 +287,38 @@ courier_set_gate(struct courier *c, struct chan *gate)
 
 /* --- tails --- */
 
+/* What is behind the failure is read by the next start: until then nothing of that epoch goes back
+ * to the spooler, nor what was said of its messages. */
+static void
+tail_failed(struct courier_tail *t)
+{
+    struct courier *c = t->c;
+
+    t->failed = true;
+    loop_io_free(t->wake);
+    t->wake = NULL;
+    c->unread++;
+    for (uint32_t i = 0; i < c->segments.n; i++) {
+        const struct segment *g = segments_at(&c->segments, i);
+        if (g->used && !g->own && g->s.epoch == t->epoch)
+            segments_pin(&c->segments, i);
+    }
+}
+
 static void
 tail_run(void *ctx)
 {
     struct courier_tail *t = ctx;
     int got;
 
-    if (!t->c->opened) /* what was said of its messages comes first */
+    if (!t->c->opened || t->failed) /* what was said of its messages comes first */
         return;
     got = spool_tail_run(t->tail, TAIL_BATCHES);
     if (got < 0) {
         event_alarm("the log of epoch %u cannot be followed: %s; its mail is safe on disk and is "
                     "delivered after the courier's next start",
                     t->epoch, err_text(got));
+        tail_failed(t);
         return;
     }
     if (!t->caught_up && spool_tail_lag(t->tail) == 0) {
@@ -323,13 +342,13 @@ tail_finish(struct courier_tail *t)
 {
     struct courier *c = t->c;
     uint32_t epoch = t->epoch;
-    int err = spool_tail_finish(t->tail);
+    int err = t->failed ? ERR_STATE : spool_tail_finish(t->tail);
 
-    if (err < 0) {
-        c->unread++;
+    if (err < 0 && !t->failed) {
         event_alarm("the end of epoch %u cannot be read: %s; its mail is safe on disk and is "
                     "delivered after the courier's next start",
                     epoch, err_text(err));
+        tail_failed(t);
     }
     tail_close(t);
     if (err == 0)

@@ -76,7 +76,8 @@ struct spool_tail;
 int spool_tail_create(struct spool_tail **ret, const char *dir, struct spool_share share,
                       const struct spool_io *io, const struct spool_reader_ops *, void *ctx);
 void spool_tail_free(struct spool_tail *);
-/* Reads all that is durable and unread, at most max_batches; returns batches read or an error. */
+/* Reads all that is durable and unread, at most max_batches; returns batches read or an error.
+ * After an error the tail is only freed: it would tell records again, or leave some out. */
 int spool_tail_run(struct spool_tail *, unsigned max_batches);
 /* Says that the reader goes to sleep; false if there is more to read (do not sleep then). */
 bool spool_tail_sleep(struct spool_tail *);

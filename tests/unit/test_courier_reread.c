@@ -146,6 +146,79 @@ test_purge_after_copy(void)
     clock_release();
 }
 
+/* A message with more recipients than the index takes: what is missing is there after a start. */
+static void
+test_partial(void)
+{
+    char *big = big_body();
+
+    own_clock();
+    rig_init(&rig, ROUTE SOON "}\n");
+    rig.courier->index.rows.max = 2;
+    rig_post(&rig, "a@test.example", "later@far.example later@near.example later@else.example",
+             NULL, BODY);
+    RIG_FOR(&rig, in_state(ROW_WAITING) == 2);
+    IS(rig.alarms, 1, "an alarm tells that not all of it is indexed");
+    rig.courier->index.rows.max = COURIER_MAX_ROWS;
+    for (int i = 0; i < 60; i++)
+        rig_post(&rig, "a@test.example", "b@far.example", NULL, big);
+    RIG_FOR(&rig, waiting() == 2);
+    for (int i = 0; i < 50; i++)
+        pass(1);
+    all_die();
+    OK(rig_courier(&rig, true), "a new courier");
+    RIG_FOR(&rig, rig.courier->recovered);
+    IS(waiting(), 3, "all three recipients wait");
+    free(big);
+    rig_done(&rig);
+    clock_release();
+}
+
+/* A record that this version refuses: nothing behind it is read, nothing before it goes twice, and
+ * the next gate's mail is delivered. */
+static void
+test_tail_fails(void)
+{
+    struct rig_stream second = {0};
+    struct spool_share *share;
+    struct rig_mail odd = {.out = {.type = 0x42, .done = mail_done}};
+
+    rig_init(&rig, ROUTE);
+    rig_post(&rig, "a@test.example", "one@far.example", NULL, BODY);
+    RIG_FOR(&rig, rig.messages == 1 && waiting() == 0);
+    rig_crash(&rig);
+    rig_post(&rig, "a@test.example", "two@far.example", NULL, BODY);
+    odd.out.payload = STR("12345678");
+    IS(spool_writer_add(rig.gate.writer, &odd.out), 0, "a record of another time");
+    RIG_FOR(&rig, odd.done);
+    IS(odd.status, 0, "is on disk");
+    OK(rig_stream_open(&rig, &rig.own, SPOOL_STREAM_COURIER * 256), "a new stream of ours");
+    OK(rig_courier(&rig, true), "a courier that catches up");
+    RIG_FOR(&rig, rig.alarms == 1);
+    for (int i = 0; i < 3; i++) {
+        rig_post(&rig, "a@test.example", "three@far.example", NULL, BODY);
+        rig_settle(&rig, 30);
+    }
+    OK(rig.messages <= 2, "nothing goes twice: %u", rig.messages);
+    IS(rig.alarms, 1, "one alarm");
+    OK(rig_stream_open(&rig, &second, SPOOL_STREAM_GATE * 256), "a second gate");
+    share = spool_writer_share(second.writer);
+    IS(courier_attach(rig.courier, second.stream, second.epoch,
+                      fcntl(share->fd, F_DUPFD_CLOEXEC, 0),
+                      fcntl(share->wake_fd, F_DUPFD_CLOEXEC, 0)),
+       0, "is followed");
+    rig_stream_close(&rig.gate);
+    rig.gate = second;
+    rig.messages = 0;
+    rig_post(&rig, "a@test.example", "four@far.example", NULL, BODY);
+    RIG_FOR(&rig, rig.messages == 1);
+    OK(strstr(rig.last_rcpt, "four@") != NULL, "its mail goes");
+    rig.gate = (struct rig_stream){0};
+    rig_crash(&rig);
+    rig_stream_close(&second);
+    rig_done(&rig);
+}
+
 /* The file of the gate's epoch that begins with segment 0. */
 static uint64_t
 first_file(uint32_t epoch)
@@ -209,9 +282,9 @@ main(int argc, char **argv)
         const char *name;
         void (*fn)(void);
     } tests[] = {
-        {"aside", test_aside_released},
-        {"copied", test_purge_after_copy},
-        {"unread", test_purge_unreadable},
+        {"aside", test_aside_released},    {"copied", test_purge_after_copy},
+        {"unread", test_purge_unreadable}, {"partial", test_partial},
+        {"tail", test_tail_fails},
     };
 
     for (size_t i = 0; i < ARRAY_LEN(tests); i++) {
