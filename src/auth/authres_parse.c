@@ -150,8 +150,11 @@ property(struct lexer *l, struct str name, struct authres_result *r)
         l->error = ERR_SYNTAX;
     p.value = l->error ? STR_NONE : word(l, "@/:[]=<>?,");
     if (!l->error && l->at < l->in.n && l->in.p[l->at] == '@') {
+        struct str domain;
+
         l->at++; /* "quoted local"@domain */
-        p.value = arena_fmt(l->arena, "%.*s@%.*s", STR_ARG(p.value), STR_ARG(word(l, "[]:")));
+        domain = word(l, "[]:");
+        p.value = arena_fmt(l->arena, "%.*s@%.*s", STR_ARG(p.value), STR_ARG(domain));
     }
     if (!l->error)
         r->props[r->nprops++] = p;

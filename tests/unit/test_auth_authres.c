@@ -39,6 +39,17 @@ test_rfc_examples(void)
 }
 
 static void
+test_quoted_local_part(void)
+{
+    IS(parse("example.com; spf=pass smtp.mailfrom=\"jo hn\"@example.net header.from=x"), 0,
+       "a quoted local part");
+    TEXT(a.results[0].props[0].value, "jo hn@example.net", "the address");
+    TEXT(a.results[0].props[1].value, "x", "what follows");
+    IS(parse("example.com; spf=pass smtp.mailfrom=\"jo hn\"@\"example\".net"), ERR_SYNTAX,
+       "the domain is read once");
+}
+
+static void
 test_refused(void)
 {
     static const char *const bad[] = {
@@ -136,6 +147,7 @@ main(void)
 {
     arena_init(&arena, 1u << 20);
     test_rfc_examples();
+    test_quoted_local_part();
     test_refused();
     test_forged_results();
     test_written_is_read();
