@@ -5,38 +5,67 @@
  */
 #include "auth/authres.h"
 #include "core/err.h"
+#include "mail/address.h"
 #include "mail/header.h"
 
 #define LINE_GOAL  76u
 #define PARSE_MAX  65536u
 #define VALUE_SHOW 320u /* of a stranger's text in our field */
 
+static struct str
+plain_id(struct str id, char room[256])
+{
+    ssize_t n;
+
+    while (id.n && id.p[id.n - 1] == '.')
+        id.n--;
+    n = address_domain_ascii(id, room, 256);
+    return n > 0 ? str_of(room, (size_t)n) : id;
+}
+
+bool
+authres_same_id(struct str a, struct str b)
+{
+    char x[256], y[256];
+
+    return str_ieq(plain_id(a, x), plain_id(b, y));
+}
+
 static bool
 is_ours(struct str value, const struct str *ids, size_t nids)
 {
-    struct authres *a;
     struct arena arena;
-    bool ours = true; /* what cannot be read could be read by somebody as ours */
+    bool ours; /* what cannot be read could be read by somebody as ours */
+    struct str id;
 
-    arena_init(&arena, PARSE_MAX + sizeof(*a));
-    a = ARENA_NEW(&arena, struct authres);
-    if (a) {
-        (void)authres_parse(value, &arena, a);
-        ours = !a->id.n;
-        for (size_t i = 0; i < nids && !ours; i++)
-            ours = str_ieq(a->id, ids[i]);
-    }
+    arena_init(&arena, PARSE_MAX);
+    ours = authres_id(value, &arena, &id) < 0;
+    for (size_t i = 0; i < nids && !ours; i++)
+        ours = authres_same_id(id, ids[i]);
     arena_done(&arena);
     return ours;
+}
+
+/* Bytes of the lines at the beginning that start with white space. */
+static size_t
+leading_folds(struct str block)
+{
+    size_t at = 0;
+
+    while (at < block.n && (block.p[at] == ' ' || block.p[at] == '\t')) {
+        const char *nl = memchr(block.p + at, '\n', block.n - at);
+        at = nl ? (size_t)(nl - block.p) + 1 : block.n;
+    }
+    return at;
 }
 
 int
 authres_filter(struct str block, const struct str *our_ids, size_t nids, struct buf *out,
                unsigned *ret_removed)
 {
-    unsigned removed = 0;
+    size_t at = leading_folds(block), from = at;
+    unsigned removed = at > 0;
     struct header_field f;
-    size_t at = 0, from = 0;
     int rc;
 
     while ((rc = header_next(block, &at, &f)) != 0) {
@@ -130,7 +159,13 @@ put_value(struct buf *out, struct str s)
 {
     bool bare = s.n > 0;
 
-    s = str_sub(s, 0, VALUE_SHOW);
+    if (s.n > VALUE_SHOW) {
+        size_t n = VALUE_SHOW;
+
+        while (n > VALUE_SHOW - 4 && ((unsigned char)s.p[n] & 0xc0) == 0x80)
+            n--; /* no sequence of UTF-8 is cut */
+        s = str_sub(s, 0, n);
+    }
     for (size_t i = 0; i < s.n; i++) {
         char c = s.p[i];
         bare = bare && (((c | 32) >= 'a' && (c | 32) <= 'z') || (c >= '0' && c <= '9') ||

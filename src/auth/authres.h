@@ -36,9 +36,16 @@ struct authres {
  */
 int authres_parse(struct str value, struct arena *, struct authres *ret);
 
+/* Its authserv-id alone, whatever follows: ERR_SYNTAX if what stands before the first ";" is not an
+ * id and perhaps a version. */
+int authres_id(struct str value, struct arena *, struct str *ret);
+/* The same id for all who read leniently: a final dot, case and U-labels do not count. */
+bool authres_same_id(struct str a, struct str b);
+
 /* Copies a header block without what only we may say: Authentication-Results under one of our ids
- * (and those whose id cannot be read), X-Gapura-*, X-Spam-*, Return-Path. All else keeps its bytes.
- * *ret_removed counts fields. 0, or ERR_LIMIT if out is full. */
+ * (and those whose id cannot be read), X-Gapura-*, X-Spam-*, Return-Path; and without lines at its
+ * beginning that would continue a field put in front. All else keeps its bytes. *ret_removed counts
+ * fields (such lines are one). 0, or ERR_LIMIT if out is full. */
 int authres_filter(struct str block, const struct str *our_ids, size_t nids, struct buf *out,
                    unsigned *ret_removed);
 

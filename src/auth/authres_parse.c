@@ -216,3 +216,30 @@ authres_parse(struct str value, struct arena *arena, struct authres *ret)
         l.error = ERR_SYNTAX;
     return l.error;
 }
+
+int
+authres_id(struct str value, struct arena *arena, struct str *ret)
+{
+    struct lexer l = {.in = value, .arena = arena};
+    uint64_t version;
+    size_t start;
+
+    *ret = STR_NONE;
+    if (value.n > VALUE_MAX)
+        return ERR_LIMIT;
+    skip_space(&l);
+    if (!l.error && l.at < value.n && value.p[l.at] == '"') {
+        *ret = quoted(&l);
+    } else {
+        start = l.at;
+        while (l.at < value.n && value.p[l.at] &&
+               ((unsigned char)value.p[l.at] >= 128 || is_token(value.p[l.at], "@:[]")))
+            l.at++;
+        *ret = str_sub(value, start, l.at - start);
+    }
+    if (!at_end(&l) && value.p[l.at] != ';' && str_u64(word(&l, ""), &version) < 0)
+        l.error = ERR_SYNTAX;
+    if (!at_end(&l) && value.p[l.at] != ';')
+        l.error = ERR_SYNTAX;
+    return l.error || !ret->n ? ERR_SYNTAX : 0;
+}

@@ -4,6 +4,7 @@
  */
 #include "auth/authres.h"
 #include "core/err.h"
+#include "mail/header.h"
 #include "tap.h"
 
 static struct arena arena;
@@ -70,12 +71,14 @@ test_refused(void)
 static void
 filter(const char *in, const char *want, unsigned gone, const char *what)
 {
-    static const struct str ids[] = {{"mx.gapura.test", 14}, {"gapura.test", 11}};
+    static const struct str ids[] = {STR("mx.gapura.test"), STR("gapura.test"),
+                                     STR("b\xc3\xbc"
+                                         "cher.test")};
     CLEANUP(buf_done) struct buf out;
     unsigned removed = 0;
 
     buf_init(&out, 65536);
-    IS(authres_filter(str_c(in), ids, 2, &out, &removed), 0, "%s", what);
+    IS(authres_filter(str_c(in), ids, ARRAY_LEN(ids), &out, &removed), 0, "%s", what);
     TEXT(buf_view(&out), want, "%s: what stays", what);
     IS(removed, gone, "%s: how many went", what);
 }
@@ -102,6 +105,27 @@ test_forged_results(void)
            "X-Spammer: 1\r\nbroken line\r\n\r\n",
            "X-Spammer: 1\r\nbroken line\r\n\r\n", 4, "scores and return path");
     filter("", "", 0, "nothing");
+    filter("Authentication-Results: mx(a).gapura.test; dkim=pass\r\nS: x\r\n", "S: x\r\n", 1,
+           "a comment within our id");
+    filter("Authentication-Results: mx.\r\n gapura.test; dkim=pass\r\nS: x\r\n", "S: x\r\n", 1,
+           "a fold within our id");
+    filter("Authentication-Results: mx.gapura.test.; dkim=pass\r\nS: x\r\n", "S: x\r\n", 1,
+           "a final dot");
+    filter("Authentication-Results: mx.gapura.test/1; dkim=pass\r\nS: x\r\n", "S: x\r\n", 1,
+           "a version behind a slash");
+    filter("Authentication-Results: B\xc3\x9c"
+           "CHER.test; dkim=pass\r\nS: x\r\n",
+           "S: x\r\n", 1, "our id in U-labels");
+    filter("Authentication-Results: \"xn--BCHER-kva.test.\" 1; dkim=pass\r\nS: x\r\n", "S: x\r\n",
+           1, "our id in A-labels, quoted");
+    filter("Authentication-Results: =?utf-8?q?mx.gapura.test?=; dkim=pass\r\nS: x\r\n", "S: x\r\n",
+           1, "our id in an encoded word");
+    filter("Authentication-Results: mx.gapura.test\r\nS: x\r\n", "S: x\r\n", 1, "our id alone");
+    filter("Authentication-Results: b\xc3\xb6"
+           "cher.test; dkim=pass\r\n",
+           "Authentication-Results: b\xc3\xb6"
+           "cher.test; dkim=pass\r\n",
+           0, "another id in U-labels stays");
     filter("X-Spam-A: 1\r\n folded\r\n\tmore\r\nS: x", "S: x", 1, "folded, block without end");
 }
 
@@ -142,6 +166,56 @@ test_written_is_read(void)
     free(w);
 }
 
+/* What stands first in a stranger's message must not continue what we put in front of it. */
+static void
+test_leading_folds(void)
+{
+    CLEANUP(buf_done) struct buf out, kept;
+    struct authres *w = calloc(1, sizeof(*w));
+    struct header_field f;
+    unsigned removed;
+    size_t at = 0;
+
+    filter(" ; dkim=pass\r\n\t; dmarc=pass\r\nS: x\r\n\r\n", "S: x\r\n\r\n", 1, "folds first");
+    filter(" \r\n\r\n", "\r\n", 1, "a fold of white space, then the blank line");
+    filter("\t; dkim=pass", "", 1, "a fold without end");
+    buf_init(&out, 65536);
+    buf_init(&kept, 65536);
+    w->id = STR("mx.gapura.test");
+    authres_prop(authres_add(w, STR("dkim"), STR("fail")), STR("header"), STR("d"), STR("a.test"));
+    authres_filter(STR(" ; dkim=pass header.d=bank.test\r\nS: x\r\n\r\n"), NULL, 0, &kept,
+                   &removed);
+    authres_write(&out, w);
+    buf_str(&out, buf_view(&kept));
+    arena_reset(&arena);
+    IS(header_next(buf_view(&out), &at, &f), 1, "our field first");
+    IS(authres_parse(f.value, &arena, &a), 0, "read again");
+    IS(a.n, 1, "it says what we wrote and nothing else");
+    free(w);
+}
+
+static void
+test_clipped_value(void)
+{
+    struct authres *w = calloc(1, sizeof(*w));
+    char long_text[400];
+
+    for (size_t lead = 0; lead < 4; lead++) {
+        CLEANUP(buf_done) struct buf out;
+
+        memset(long_text, 'a', sizeof(long_text));
+        for (size_t i = lead; i + 4 <= sizeof(long_text); i += 4)
+            memcpy(long_text + i, "\xf0\x9f\x98\x80", 4);
+        buf_init(&out, 65536);
+        memset(w, 0, sizeof(*w));
+        w->id = STR("mx.gapura.test");
+        authres_add(w, STR("spf"), STR("fail"))->reason = str_of(long_text, 396);
+        authres_write(&out, w);
+        OK(str_is_utf8(buf_view(&out)), "a clipped text is whole characters, %zu", lead);
+    }
+    free(w);
+}
+
 int
 main(void)
 {
@@ -151,6 +225,8 @@ main(void)
     test_refused();
     test_forged_results();
     test_written_is_read();
+    test_leading_folds();
+    test_clipped_value();
     arena_done(&arena);
     return tap_done();
 }
