@@ -194,6 +194,7 @@ bounce_write(struct courier *c, struct bounce *b, const struct letter *l)
         out_give(o);
         return false;
     }
+    c->report = o;
     return true;
 }
 
@@ -293,6 +294,7 @@ bounce_end(struct courier *c)
     if (!b)
         return;
     c->bounce = NULL;
+    c->report = NULL;
     outs_open_first(c);
     if (b->nrcpt > 0) {
         original_read(c, b, BOUNCE_FAILED, b->message, b->letter);
@@ -301,7 +303,7 @@ bounce_end(struct courier *c)
                         "and in the events");
         buf_done(&b->original);
     }
-    outs_release(c);
+    outs_release(c, c->report);
     arena_done(&b->arena);
     free(b);
 }

@@ -84,6 +84,7 @@ struct courier {
     struct sessions *sessions;
     struct outs *outs;
     struct bounce *bounce; /* being gathered, see bounce_begin() */
+    struct out *report;    /* just written: outcomes that it tells of stand behind it */
     struct scopes *scopes;
     struct purge *purges; /* courier/purge.h */
     size_t npurges;

@@ -96,8 +96,11 @@ outcome_record(struct courier *c, uint32_t message, const uint32_t *rows, uint32
     o->seq = m->seq;
     o->message = message;
     o->durable = outcome_durable;
+    o->reported = r->result == SPOOL_FAILED || r->result == SPOOL_EXPIRED;
     spool_outcome_encode(&o->payload, &rec, ordinals);
-    if (out_add(o) < 0)
+    if (o->reported && c->report)
+        out_add_after(o, c->report);
+    else if (out_add(o) < 0)
         out_give(o);
 }
 
@@ -308,6 +311,7 @@ outcome_slice(struct courier *c, uint32_t message, const uint32_t *rows, uint32_
         dest_said(c, rows[0], &r);
     }
     report_event(c, outcome_count(c, &r, n), message, rows, n, a, &r);
+    c->report = NULL;
     if (r.result == SPOOL_RETRY || r.result == SPOOL_UNKNOWN)
         outcome_warn(c, message, rows, n, a, &r);
     else

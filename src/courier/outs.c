@@ -51,7 +51,15 @@ outs_orphan(struct courier *c)
     struct outs *q = c->outs;
     struct out *o, *next;
 
-    outs_release(c);
+    outs_release(c, NULL);
+    for (o = q->all; o; o = o->all_next) {
+        while (o->after) { /* never given to the writer, as those that wait: found again */
+            next = o->after;
+            o->after = next->next;
+            next->next = q->stuck;
+            q->stuck = next;
+        }
+    }
     /* Those that wait here were never given to the writer; the next start does without them. */
     for (o = q->stuck; o; o = next) {
         next = o->next;
@@ -100,6 +108,8 @@ out_take(struct courier *c, uint8_t type)
     o->next = NULL;
     o->durable = NULL;
     o->can_wait = true;
+    o->reported = false;
+    o->after = NULL;
     o->message = INDEX_NONE;
     o->nrows = 0;
     o->session = NULL;
@@ -186,10 +196,34 @@ out_wait(struct out *o)
     q->told = true;
 }
 
+void
+out_add_after(struct out *o, struct out *first)
+{
+    struct out **at = &first->after;
+
+    while (*at)
+        at = &(*at)->next;
+    o->next = NULL;
+    *at = o;
+}
+
+/* What waited for a record is added behind it, or without it if it was given up. */
+static void
+after_add(struct out *o)
+{
+    struct out *next;
+
+    for (; o; o = next) {
+        next = o->next;
+        if (out_add(o) < 0)
+            out_give(o);
+    }
+}
+
 static void
 out_done(struct spool_out *so, int status)
 {
-    struct out *o = CONTAINER_OF(so, struct out, o);
+    struct out *o = CONTAINER_OF(so, struct out, o), *after = o->after;
 
     if (!o->c) {
         out_give(o);
@@ -201,7 +235,9 @@ out_done(struct spool_out *so, int status)
         out_wait(o);
         return;
     }
+    o->after = NULL;
     o->durable(o, status);
+    after_add(after);
 }
 
 static int
@@ -256,7 +292,7 @@ outs_open_first(struct courier *c)
 }
 
 void
-outs_release(struct courier *c)
+outs_release(struct courier *c, struct out *report)
 {
     struct outs *q = c->outs;
     struct out *o = q->held, *next;
@@ -266,7 +302,9 @@ outs_release(struct courier *c)
     q->held_tail = &q->held;
     for (; o; o = next) {
         next = o->next;
-        if (out_add(o) < 0)
+        if (report && o->reported)
+            out_add_after(o, report);
+        else if (out_add(o) < 0)
             out_give(o);
     }
 }

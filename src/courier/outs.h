@@ -19,12 +19,13 @@ struct out {
     struct spool_out o;
     struct courier *c;
     struct out *next, *all_next, *all_prev;
+    struct out *after; /* added when this one is durable, see out_add_after() */
     struct buf payload, body;
     struct iovec body_piece;
     /* The record is durable (0), or was given up (only when the writer ends). */
     void (*durable)(struct out *, int status);
-    bool can_wait; /* waits for the writer instead of being refused */
-    bool adding;
+    bool can_wait;  /* waits for the writer instead of being refused */
+    bool reported;  /* an outcome whose report must be durable first */
     uint32_t epoch; /* of the message it speaks of */
     uint64_t seq;
     uint32_t message;
@@ -43,14 +44,17 @@ void out_give(struct out *);
 bool out_rows(struct out *, const uint32_t *rows, uint32_t n);
 /* The payload is encoded. 0, or negative if it cannot wait: the caller has it back. */
 int out_add(struct out *);
+/* As out_add(), but not before `first`, which was added in this turn of the loop, is durable: after
+ * a crash the outcome must not stand there without what it brought about. */
+void out_add_after(struct out *, struct out *first);
 /* The message is still the one that the record speaks of. */
 bool out_message_is(const struct out *);
 /* Records that can wait are kept back until the release, in their order: what must stand before
  * them in the log is added in between (a report before the outcomes that it tells of). */
 void outs_hold(struct courier *);
 void outs_open_first(struct courier *); /* the next out_add() goes before what is held */
-void outs_release(struct courier *);
-void outs_again(struct courier *);  /* adds what waits */
+void outs_release(struct courier *, struct out *report); /* NULL: none was written */
+void outs_again(struct courier *);                       /* adds what waits */
 void outs_orphan(struct courier *); /* the courier goes, records may still be under way */
 size_t outs_waiting(const struct courier *);
 size_t outs_open(const struct courier *); /* taken and not given back */
