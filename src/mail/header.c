@@ -153,12 +153,14 @@ scan_field(struct header_scan *h)
     }
 }
 
-/* A line that is no field: the header ended before it. */
+/* A line that is no field: skipped with what continues it, as header_next does. */
 static void
-scan_not_a_field(struct header_scan *h)
+scan_not_a_field(struct header_scan *h, char c)
 {
-    h->bytes -= h->line_bytes;
-    h->done = true;
+    h->stray = true;
+    h->in_field = true;
+    h->in_message_id = false;
+    h->at = c == '\n' ? AT_BOL : AT_VALUE;
 }
 
 /* One byte at the beginning of a line, in a name or before the colon. */
@@ -178,14 +180,14 @@ scan_byte(struct header_scan *h, char c)
             h->at = AT_NAME;
             h->name[h->name_n++] = (char)(c >= 'A' && c <= 'Z' ? c + 32 : c);
         } else {
-            scan_not_a_field(h);
+            scan_not_a_field(h, c);
         }
         break;
     case AT_CR:
         if (c == '\n')
             h->done = true;
         else
-            scan_not_a_field(h);
+            scan_not_a_field(h, c);
         break;
     case AT_NAME:
     case AT_SPACE:
@@ -198,7 +200,7 @@ scan_byte(struct header_scan *h, char c)
             if (h->name_n < sizeof(h->name))
                 h->name[h->name_n++] = (char)(c >= 'A' && c <= 'Z' ? c + 32 : c);
         } else {
-            scan_not_a_field(h);
+            scan_not_a_field(h, c);
         }
         break;
     case AT_VALUE:
@@ -232,7 +234,6 @@ header_scan_feed(struct header_scan *h, const char *p, size_t n)
 
         if (h->at != AT_VALUE) {
             h->bytes++;
-            h->line_bytes++;
             scan_byte(h, *p);
         } else {
             nl = memchr(p, '\n', n);
@@ -240,7 +241,6 @@ header_scan_feed(struct header_scan *h, const char *p, size_t n)
             if (h->in_message_id)
                 scan_message_id(h, p, len);
             h->bytes += len;
-            h->line_bytes = nl ? 0 : h->line_bytes + len;
             if (nl)
                 h->at = AT_BOL;
         }

@@ -1,6 +1,9 @@
 /*
  * mail/header.h - a header block as an index over raw bytes (RFC 5322 2.2), pure.
  *
+ * One law for all who read a header: only the blank line ends it, and a line that is no field is
+ * skipped together with the lines that continue it.
+ *
  * header_scan is incremental: the smtp server feeds body pieces, and knows at any time whether the
  * blank line was seen, how many Received fields there are, and where named fields begin.
  */
@@ -35,7 +38,8 @@ int header_mailboxes_shown(struct str value, int (*fn)(void *ctx, struct str mai
 struct header_scan {
     uint64_t bytes;    /* of the block so far, blank line included */
     unsigned received; /* Received fields */
-    bool done;         /* blank line seen (or a line that cannot be a header) */
+    bool done;         /* blank line seen */
+    bool stray;        /* a line that is no field was skipped */
     bool has_date, has_message_id, has_from;
     bool eight_bit; /* a byte over 127 in what was fed, body too */
     /* private */
@@ -44,7 +48,6 @@ struct header_scan {
     bool in_field;      /* a field has begun: a line that starts with white space continues it */
     bool in_message_id; /* the present field is the first Message-ID */
     uint16_t message_id_n;
-    uint64_t line_bytes;  /* of the present line: taken back if it turns out to be no field */
     char name[24];        /* lower case */
     char message_id[256]; /* value without line ends; over 255 bytes: counts as none */
 };

@@ -62,7 +62,13 @@ struct scan_row {
 };
 
 static const struct scan_row scans[] = {
-    {block, {.bytes = 59, .received = 2, .done = true}, ""},
+    {block,
+     {.bytes = sizeof(block) - 1 - 14,
+      .received = 2,
+      .done = true,
+      .stray = true,
+      .has_message_id = true},
+     "<id@x.example>"},
     {"Date: x\r\nFrom: y\r\nMessage-Id: <a@b>\r\n\r\nReceived: no\r\n\xff",
      {.bytes = 39,
       .done = true,
@@ -75,11 +81,22 @@ static const struct scan_row scans[] = {
      {.bytes = 51, .done = true, .has_message_id = true},
      "<ab@c>"},
     {"\r\nbody", {.bytes = 2, .done = true}, ""},
-    {"body at once\r\n", {.done = true}, ""},
-    {"X: y\r\nbody, no field\r\n", {.bytes = 6, .done = true}, ""},
-    {"X: y\r\n\rz\r\n", {.bytes = 6, .done = true}, ""},
-    {" fold first: x\r\n", {.done = true}, ""},
-    {"From user@x Mon\r\nX: y\r\n", {.done = true}, ""},
+    {"no field\r\nFrom: x\r\n\r\nDate: y\r\n",
+     {.bytes = 21, .done = true, .stray = true, .has_from = true},
+     ""},
+    {"body at once\r\n", {.bytes = 14, .stray = true}, ""},
+    {"X: y\r\nno field\r\nReceived: z\r\n", {.bytes = 29, .received = 1, .stray = true}, ""},
+    {"Message-ID: <a@b>\r\nno field\r\n more\r\n\r\n",
+     {.bytes = 38, .done = true, .stray = true, .has_message_id = true},
+     "<a@b>"},
+    {"X: y\r\n\rz\r\nDate: x\r\n", {.bytes = 19, .stray = true, .has_date = true}, ""},
+    {" fold first: x\r\n\tmore\r\nDate: x\r\n\r\n",
+     {.bytes = 34, .done = true, .stray = true, .has_date = true},
+     ""},
+    {"From user@x Mon\r\nX: y\r\n", {.bytes = 23, .stray = true}, ""},
+    {"no field\nReceived: x\n\nReceived: y\n",
+     {.bytes = 22, .received = 1, .done = true, .stray = true},
+     ""},
     {"From\t: x\r\nDate: y\n\nz",
      {.bytes = 19, .done = true, .has_from = true, .has_date = true},
      ""},
@@ -93,7 +110,7 @@ scan_same(const struct header_scan *a, const struct header_scan *b)
 {
     return a->bytes == b->bytes && a->received == b->received && a->done == b->done &&
            a->has_date == b->has_date && a->has_message_id == b->has_message_id &&
-           a->has_from == b->has_from && a->eight_bit == b->eight_bit;
+           a->has_from == b->has_from && a->stray == b->stray && a->eight_bit == b->eight_bit;
 }
 
 static void
@@ -118,6 +135,27 @@ test_scan(void)
                    !str_eq(header_scan_message_id(&cut), header_scan_message_id(&h));
         }
         IS(bad, 0, "scan %zu cut at every byte", i);
+    }
+}
+
+/* The scan and the walk over the whole block see the same fields. */
+static void
+test_one_law(void)
+{
+    for (size_t i = 0; i < ARRAY_LEN(scans); i++) {
+        struct str text = str_c(scans[i].text);
+        unsigned received = 0, stray = 0;
+        struct header_field f;
+        size_t at = 0;
+        int rc;
+
+        while ((rc = header_next(text, &at, &f)) != 0) {
+            stray += rc < 0;
+            received += rc > 0 && str_ieq(f.name, STR("received"));
+        }
+        IS(received, scans[i].want.received, "scan %zu: as many Received fields", i);
+        IS(stray > 0, scans[i].want.stray, "lines that are no fields");
+        IS(header_find(text, STR("from"), &f), scans[i].want.has_from, "From or none");
     }
 }
 
@@ -266,6 +304,7 @@ main(void)
 {
     test_next();
     test_scan();
+    test_one_law();
     test_scan_long_id();
     test_mailboxes();
     test_address_in_place_of_a_name();
