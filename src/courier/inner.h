@@ -45,7 +45,7 @@ struct courier_tail { /* one live stream of another role */
     bool has_share;
     struct loop_io *wake;
     struct loop_call again;
-    uint32_t epoch;
+    uint32_t epoch, before; /* epochs of the stream between the two were followed by nobody */
     uint16_t stream;
     bool caught_up; /* once: early outcomes of this epoch may go */
     bool failed;    /* not read on in this life: it would begin anew, or behind a gap */

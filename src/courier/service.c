@@ -355,15 +355,49 @@ tail_finish(struct courier_tail *t)
         intake_epoch_over(c, epoch);
 }
 
+/* Word of a gate may be lost with its channel: when the next one is followed, what the former left
+ * is read as dead. It is younger than our own epoch, so that our dead ones said nothing of it. */
+static void
+missed_read(struct courier *c, const struct courier_tail *t)
+{
+    struct spool_listing all = {0};
+    int err;
+
+    if (t->epoch <= t->before + 1)
+        return;
+    err = spool_list(c->links.spool_dir, NULL, &all, NULL);
+    for (size_t i = 0, n; err == 0 && i < all.n; i += n) {
+        const struct spool_segment *s = &all.items[i];
+        for (n = 1; i + n < all.n && all.items[i + n].epoch == s->epoch; n++)
+            ;
+        if (s->stream != t->stream || s->epoch <= t->before || s->epoch >= t->epoch)
+            continue;
+        err = spool_epoch_read(c->links.spool_dir, s, n, NULL, &intake_ops, c);
+        if (err == 0)
+            intake_epoch_over(c, s->epoch);
+    }
+    spool_listing_done(&all);
+    if (err == 0)
+        return;
+    c->unread++;
+    event_alarm("the end of epoch %u cannot be read: %s; its mail is safe on disk and is "
+                "delivered after the courier's next start",
+                t->epoch - 1, err_text(err));
+}
+
 int
 courier_attach(struct courier *c, uint16_t stream, uint32_t epoch, int share_fd, int wake_fd)
 {
     struct courier_tail *t = NULL;
     struct spool_share share;
+    uint32_t before = c->own_epoch;
     int err;
 
     for (unsigned i = 0; i < COURIER_TAILS; i++) {
-        if (!c->tails[i].tail || c->tails[i].stream != stream || c->tails[i].ended)
+        if (!c->tails[i].tail || c->tails[i].stream != stream)
+            continue;
+        before = MAX(before, c->tails[i].epoch);
+        if (c->tails[i].ended)
             continue;
         if (c->opened)
             tail_finish(&c->tails[i]);
@@ -379,13 +413,16 @@ courier_attach(struct courier *c, uint16_t stream, uint32_t epoch, int share_fd,
         spool_share_done(&share);
         return ERR_LIMIT;
     }
-    *t = (struct courier_tail){.c = c, .epoch = epoch, .stream = stream, .share = share};
+    *t = (struct courier_tail){
+        .c = c, .epoch = epoch, .before = before, .stream = stream, .share = share};
     err = spool_tail_create(&t->tail, c->links.spool_dir, share, NULL, &intake_ops, c);
     if (err < 0) {
         *t = (struct courier_tail){0};
         return err;
     }
     t->has_share = true;
+    if (c->opened)
+        missed_read(c, t);
     t->again = (struct loop_call){.fn = tail_run, .ctx = t};
     t->wake = loop_io_add(c->loop, spool_tail_wake_fd(t->tail), LOOP_READ, tail_woken, t);
     if (!t->wake) {
@@ -405,6 +442,8 @@ delivery_opened(void *ctx, int status, const struct why *why)
 
     c->opened = status == 0;
     for (unsigned i = 0; i < COURIER_TAILS && c->opened; i++) {
+        if (c->tails[i].tail)
+            missed_read(c, &c->tails[i]);
         if (c->tails[i].tail && c->tails[i].ended)
             tail_finish(&c->tails[i]);
         else if (c->tails[i].tail)

@@ -219,6 +219,96 @@ test_tail_fails(void)
     rig_done(&rig);
 }
 
+static uint64_t report_at, outcome_at;
+
+static int
+note_place(void *ctx, const struct spool_place *place, const struct spool_record *r)
+{
+    struct spool_outcome o;
+
+    (void)ctx;
+    if (r->type == SPOOL_MESSAGE)
+        report_at = place->position;
+    if (r->type == SPOOL_OUTCOME && spool_outcome_decode(r, &o) == 0 && o.result == SPOOL_FAILED)
+        outcome_at = place->position;
+    return 0;
+}
+
+/* The outcome of a refused recipient comes to rest behind the report of it, never before. */
+static void
+test_report_first(void)
+{
+    static const struct spool_reader_ops ops = {.record = note_place};
+    static const char *const rcpts[] = {"bad@far.example", "bad@far.example bad2@far.example"};
+    struct spool_listing all;
+
+    for (size_t i = 0; i < ARRAY_LEN(rcpts); i++) {
+        size_t first = 0, n = 0;
+        rig_init(&rig, ROUTE);
+        rig_post(&rig, "a@test.example", rcpts[i], NULL, BODY);
+        RIG_FOR(&rig, rig.messages == 1 && waiting() == 0);
+        rig_crash(&rig);
+        IS(spool_list(rig.dir, NULL, &all, NULL), 0, "listed");
+        while (first < all.n && all.items[first].epoch != rig.own.epoch)
+            first++;
+        while (first + n < all.n && all.items[first + n].epoch == rig.own.epoch)
+            n++;
+        report_at = outcome_at = UINT64_MAX;
+        IS(spool_epoch_read(rig.dir, all.items + first, n, NULL, &ops, NULL), 0, "read");
+        spool_listing_done(&all);
+        OK(outcome_at != UINT64_MAX && report_at < outcome_at,
+           "the report's batch is before the outcome's: %llu, %llu", (unsigned long long)report_at,
+           (unsigned long long)outcome_at);
+        rig_done(&rig);
+    }
+}
+
+static void
+gate_opens(bool told)
+{
+    struct spool_share *share;
+
+    rig_stream_close(&rig.gate);
+    OK(rig_stream_open(&rig, &rig.gate, SPOOL_STREAM_GATE * 256), "another gate");
+    share = spool_writer_share(rig.gate.writer);
+    if (told)
+        IS(courier_attach(rig.courier, rig.gate.stream, rig.gate.epoch,
+                          fcntl(share->fd, F_DUPFD_CLOEXEC, 0),
+                          fcntl(share->wake_fd, F_DUPFD_CLOEXEC, 0)),
+           0, "is followed");
+}
+
+/* A gate came and went while its word did not reach us: its mail is read with the next one's. */
+static void
+test_gate_missed(void)
+{
+    rig_init(&rig, ROUTE);
+    rig_post(&rig, "a@test.example", "one@far.example", NULL, BODY);
+    RIG_FOR(&rig, rig.messages == 1 && waiting() == 0);
+    gate_opens(false);
+    rig_post(&rig, "a@test.example", "two@far.example", NULL, BODY);
+    rig_settle(&rig, 20);
+    IS(rig.messages, 1, "nobody knows of it");
+    gate_opens(true);
+    RIG_FOR(&rig, rig.messages == 2 && waiting() == 0);
+    OK(strstr(rig.last_rcpt, "two@") != NULL, "%s", rig.last_rcpt);
+    gate_opens(true);
+    rig_settle(&rig, 20);
+    IS(rig.messages, 2, "once");
+    rig_crash(&rig); /* the same before delivery is open */
+    OK(rig_stream_open(&rig, &rig.own, SPOOL_STREAM_COURIER * 256), "a new stream of ours");
+    rig.attach_first = true;
+    rig.recover_steps = 1;
+    OK(rig_courier(&rig, true), "a courier");
+    gate_opens(false);
+    rig_post(&rig, "a@test.example", "three@far.example", NULL, BODY);
+    gate_opens(true);
+    RIG_FOR(&rig, rig.courier->recovered);
+    RIG_FOR(&rig, rig.messages == 3 && waiting() == 0);
+    IS(rig.alarms, 0, "no alarm");
+    rig_done(&rig);
+}
+
 /* The file of the gate's epoch that begins with segment 0. */
 static uint64_t
 first_file(uint32_t epoch)
@@ -284,7 +374,8 @@ main(int argc, char **argv)
     } tests[] = {
         {"aside", test_aside_released},    {"copied", test_purge_after_copy},
         {"unread", test_purge_unreadable}, {"partial", test_partial},
-        {"tail", test_tail_fails},
+        {"tail", test_tail_fails},         {"report", test_report_first},
+        {"missed", test_gate_missed},
     };
 
     for (size_t i = 0; i < ARRAY_LEN(tests); i++) {
