@@ -37,6 +37,7 @@ struct control_call {
     void *own;                           /* of the verb */
     bool waits;                          /* for the disk: whoever knows of it defers `turn` */
     bool finishes;                       /* goes on when its client has left */
+    bool whole;                          /* is about all that waits: half of it is a failure */
     struct control_walk walk;
     struct loop_call turn;
     struct loop_timer pause;
