@@ -80,6 +80,33 @@ accept_wants_header(const struct tx *tx)
     return tx->session->facts.user.n || plan->first[STAGE_HEADER] != plan->first[STAGE_MAX_];
 }
 
+/* Takes away the lines at the top that begin with white space: they would continue our own field,
+ * and say in it what we did not. True if all that is held went: more may follow, so a blank line
+ * must end our header. */
+static bool
+accept_unfold(struct body *b)
+{
+    bool inside = false;
+
+    for (struct block *k = b->first; k; k = k->next) {
+        uint32_t at = 0;
+
+        while (at < k->n && (inside || k->bytes[at] == ' ' || k->bytes[at] == '\t')) {
+            const char *nl = memchr(k->bytes + at, '\n', k->n - at);
+
+            inside = !nl;
+            at = nl ? (uint32_t)(nl - k->bytes) + 1 : k->n;
+        }
+        k->n -= at;
+        memmove(k->bytes, k->bytes + at, k->n);
+        b->held -= at;
+        b->size -= at;
+        if (k->n)
+            return false;
+    }
+    return b->first;
+}
+
 void
 accept_front(struct tx *tx)
 {
@@ -97,9 +124,11 @@ accept_front(struct tx *tx)
         .utf8 = tx->utf8,
         .auth = facts->user.n > 0,
     };
+    bool emptied;
 
     if (tx->body.fronted || tx->body.chunked)
         return;
+    emptied = accept_unfold(&tx->body);
     if (facts->tls)
         accept_tls(tx);
     r.id = str_c(spool_id_show(&tx->variants[0].id, id));
@@ -110,6 +139,8 @@ accept_front(struct tx *tx)
         tx->header = body_header(&tx->body, &tx->arena, s->setup->smtp->max_header);
     received_write(&tx->body.front, &r);
     accept_missing(tx, r.id);
+    if (emptied)
+        buf_c(&tx->body.front, "\r\n");
     if (tx->body.front.failed) {
         tx->status = ERR_NOMEM;
         return;

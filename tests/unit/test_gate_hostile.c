@@ -201,6 +201,44 @@ test_bare_lines(void)
     rig_end();
 }
 
+/* What a stranger's message begins with must not continue our Received field. */
+static void
+test_leading_folds(void)
+{
+    static const char small[] = "hostname = mx.gate.test\n"
+                                "listen smtp { address = 127.0.0.1:25 }\n"
+                                "domain any.test { inside = smtp://127.0.0.1:1\n }\n"
+                                "smtp { max_header = 128K\n }\n";
+    static const struct {
+        const char *body, *want;
+    } rows[] = {
+        {" for <ceo@bank.test>\r\n\tmore\r\nSubject: x\r\n\r\nHello\r\n",
+         "\r\nSubject: x\r\n\r\nHello\r\n"},
+        {" for <ceo@bank.test>\r\n\r\nHello\r\n", "\r\n\r\nHello\r\n"},
+        {" for <ceo@bank.test>\r\n", "\r\n\r\n"},
+        {"\r\n indented\r\n", "\r\n\r\n indented\r\n"},
+    };
+    struct client c;
+
+    if (!start(small))
+        return;
+    greet(&c, "127.0.0.1");
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+        send_mail(&c, "a@far.test", "b@any.test", rows[i].body, "250 2.0.0");
+    talk(&c, "QUIT", "221");
+    client_shut(&c);
+    rig_stop();
+    IS(rig.nmessages, ARRAY_LEN(rows), "all were taken");
+    for (size_t i = 0; i < MIN(rig.nmessages, ARRAY_LEN(rows)); i++) {
+        const struct rig_message *m = &rig.messages[i];
+
+        OK(str_ends(str_c(m->body), str_c(rows[i].want)) && !strstr(m->body, "bank.test"),
+           "leading folds %zu: %s", i, m->body);
+        IS(m->size, strlen(m->body), "size is that of the bytes");
+    }
+    rig_end();
+}
+
 /* Content that is refused is thrown away, but not without end. */
 static void
 test_endless(void)
@@ -404,6 +442,7 @@ main(void)
     test_ehlo_again();
     test_drip();
     test_bare_lines();
+    test_leading_folds();
     test_endless();
     test_denied_stays();
     test_descriptors();

@@ -297,6 +297,7 @@ test_abandoned(void)
     talk(&c, "MAIL FROM:<a@far.test>", "250");
     talk(&c, "RCPT TO:<a@any.test>", "250");
     talk(&c, "DATA", "354");
+    client_say(&c, "Subject: big\r\n\r\n");
     client_say(&c, big);
     UNTIL((spool_writer_stats(rig.writer, &stats), stats.records > 0));
     OK(stats.records > 0, "a chunk is on disk before the message is whole");
@@ -330,6 +331,7 @@ test_full(void)
     talk(&c, "MAIL FROM:<a@far.test>", "250");
     talk(&c, "RCPT TO:<a@any.test>", "250");
     talk(&c, "DATA", "354");
+    client_say(&c, "Subject: big\r\n\r\n");
     client_say(&c, big);
     client_say(&c, ".\r\n");
     client_expect(&c, "452 4.3.1", "the log is full");
