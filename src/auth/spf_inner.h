@@ -59,9 +59,10 @@ struct spf_run {
     struct arena *arena;
     struct str sender_local, sender_domain; /* identity under check */
     struct spf_verdict v;
-    bool need;     /* an answer is missing: unwind */
-    bool no_room;  /* arena at its ceiling */
-    bool void_now; /* the term at hand has had a void look-up */
+    struct spf_step beyond; /* written, never read: steps that the trace has no room for */
+    bool need;              /* an answer is missing: unwind */
+    bool no_room;           /* arena at its ceiling */
+    bool void_now;          /* the term at hand has had a void look-up */
 };
 /* NULL: not known (run->need is set). Counts queries, ttl. */
 const struct dns_answer *spf_ask(struct spf_run *, struct str name, enum dns_type);

@@ -163,7 +163,7 @@ static bool
 better_name(void *ctx, struct str name)
 {
     struct best_name *b = ctx;
-    unsigned rank = str_eq(name, b->domain) ? 3 : spf_is_below(name, b->domain) ? 2 : 1;
+    unsigned rank = str_ieq(name, b->domain) ? 3 : spf_is_below(name, b->domain) ? 2 : 1;
 
     if (rank > b->rank && str_copy(name, b->text, sizeof(b->text))) {
         b->rank = rank;

@@ -12,7 +12,7 @@ const struct spf_limits spf_limits_default = {
     .terms = 10,
     .voids = 2,
     .names = 10,
-    .queries = 64,
+    .queries = 120, /* RFC 7208 4.6.4 allows ten mx of ten hosts each: 110 and the records */
     .steps = 128,
     .time_ns = UINT64_C(20000000000),
 };
@@ -82,17 +82,15 @@ is_failure(const struct dns_answer *a)
 static struct spf_step *
 step_add(struct spf_run *r, struct str record, struct str term, unsigned depth)
 {
-    static struct spf_step beyond; /* written, never read */
-
     if (r->v.nsteps == r->limits->steps) {
         r->v.steps_lost++;
-        return &beyond;
+        return &r->beyond;
     }
     if (!r->v.steps)
         r->v.steps = ARENA_ARRAY(r->arena, struct spf_step, r->limits->steps);
     if (!r->v.steps) {
         r->no_room = true;
-        return &beyond;
+        return &r->beyond;
     }
     struct spf_step *s = &r->v.steps[r->v.nsteps++];
     *s = (struct spf_step){
