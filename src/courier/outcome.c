@@ -324,7 +324,7 @@ outcome_slice(struct courier *c, uint32_t message, const uint32_t *rows, uint32_
     if (r.result == SPOOL_UNKNOWN)
         event_flush();
     outcome_record(c, message, rows, n, a, &r, attempts);
-    if (c->purges && (r.result == SPOOL_RETRY || r.result == SPOOL_UNKNOWN))
+    if (c->purges && !spool_result_settles(r.result) && !a->by_operator)
         rows_returned(c, message, rows, n, a);
 }
 
@@ -386,7 +386,7 @@ void
 outcome_operator(struct courier *c, uint32_t message, const uint32_t *rows, uint32_t n,
                  uint8_t result, struct str reason)
 {
-    struct attempt a = {0};
+    struct attempt a = {.by_operator = true};
     struct result r = {.result = result, .text = reason, .due = courier_wall(c)};
 
     outcome_rows(c, message, rows, n, &a, &r);

@@ -24,6 +24,7 @@ struct attempt {                 /* facts of a try, for record, event and report
     uint64_t route_expire;
     bool intent;       /* an intent is open for these rows */
     bool tried;        /* counts as an attempt */
+    bool by_operator;  /* somebody's own word, which a removal of many does not undo */
     bool no_domain;    /* DNS trouble: the shorter expiry */
     bool next_has_dsn; /* the next hop took over the duty to report */
     bool final;        /* the next hop is the mailbox itself (LMTP, Maildir) */

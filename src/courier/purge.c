@@ -8,6 +8,7 @@
 
 #include "core/event.h"
 #include "courier/intake.h"
+#include "courier/outcome.h"
 #include "courier/outs.h"
 #include "courier/own.h"
 
@@ -203,6 +204,18 @@ ends_or_is(const char *want, struct str have, char ending)
     return want[0] == ending && want[1] ? str_iends(have, str_c(want)) : str_ieq(str_c(want), have);
 }
 
+/* Without its record in the log nothing would keep what it takes away from coming back. */
+static bool
+purge_is_kept(const struct courier *c, const struct purge *p)
+{
+    const struct segment *g;
+
+    if (!p->durable)
+        return false;
+    g = segments_at(&c->segments, p->slot);
+    return g->used && g->s.generation == p->generation && !g->told;
+}
+
 /* The sender is looked at by the caller: it may have to be read. */
 static bool
 purge_acts(const struct courier *c, const struct purge *p, const struct index_row *r)
@@ -210,7 +223,7 @@ purge_acts(const struct courier *c, const struct purge *p, const struct index_ro
     const struct index_message *m = index_message(&c->index, r->message);
     const char *tenant = c->sources.tenants[m->tenant].name;
 
-    return m->epoch == p->epoch && m->seq < p->below && p->durable &&
+    return m->epoch == p->epoch && m->seq < p->below && purge_is_kept(c, p) &&
            (!p->domain[0] ||
             ends_or_is(p->domain, index_dest_domain(index_dest(&c->index, r->dest)), '.')) &&
            (!p->tenant[0] || (tenant && str_eq(str_c(p->tenant), str_c(tenant))));
@@ -268,6 +281,9 @@ purge_rows(struct courier *c, uint32_t message, const struct letter *l)
         next = index_row(&c->index, row)->sibling;
         if (!p)
             continue;
+        /* Of what is read at a start the former courier told, but for what a connection had. */
+        if (c->recovered || (index_row(&c->index, row)->flags & ROW_INTENT))
+            outcome_purged(c, message, &row, 1, str_c(p->reason));
         purge_row(c, p, row);
         n++;
     }
