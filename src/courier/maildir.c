@@ -1,10 +1,11 @@
 /*
- * courier/maildir.c - delivery into a Maildir: tmp, fsync, link into new, fsync of the directory.
+ * courier/maildir.c - delivery into a Maildir: tmp, fsync, rename into new, fsync of the directory.
  *
  * Called by plan for hosts of that kind. A message is taken and its outcome told in the loop; files
  * are read and written by a few threads, each with descriptors of its own. Names come from id and
  * ordinal, so that a delivery repeated after a crash finds its own file and is no second copy.
  */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -31,6 +32,7 @@ struct maildir_job { /* one message; the thread's alone while it runs */
     struct letter letter;
     struct maildir_part *parts;
     size_t nparts;
+    bool again; /* it may have been written before: by an attempt, or a former life */
     uint32_t source, message, n;
     uint32_t rows[ROWS_MAX], ordinals[ROWS_MAX];
     int errs[ROWS_MAX];
@@ -38,17 +40,52 @@ struct maildir_job { /* one message; the thread's alone while it runs */
 
 /* --- in a thread --- */
 
+/* A directory that was just made outlasts a power loss when the one above it is synced. */
+static int
+sync_above(const char *path)
+{
+    char above[4096];
+    const char *slash = strrchr(path, '/');
+    size_t n = slash ? (size_t)(slash - path) : 0;
+    int fd, err;
+
+    str_copy(slash ? str_of(path, MAX(n, 1u)) : STR("."), above, sizeof above);
+    fd = open(above, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) /* one that may be written and not read: cannot be synced by us */
+        return errno == EACCES ? 0 : -errno;
+    err = fsync(fd) < 0 ? -errno : 0;
+    fd_close(&fd);
+    return err;
+}
+
+/* Makes the directory if it is missing; one that could not be synced is removed again. */
+static int
+make_dir(const char *path)
+{
+    int err;
+
+    if (mkdir(path, 0700) < 0)
+        return errno == EEXIST ? 0 : -errno;
+    err = sync_above(path);
+    if (err < 0)
+        rmdir(path);
+    return err;
+}
+
 /* Opens dir/sub, making both if they are missing. */
 static int
 open_sub(const char *dir, const char *sub)
 {
     char path[4096];
-    int fd;
+    int fd, err;
 
     if (str_fmt(path, sizeof path, "%s/%s", dir, sub) + 1 >= sizeof path)
         return -ENAMETOOLONG;
-    if ((mkdir(dir, 0700) < 0 && errno != EEXIST) || (mkdir(path, 0700) < 0 && errno != EEXIST))
-        return -errno;
+    err = make_dir(dir);
+    if (err == 0)
+        err = make_dir(path);
+    if (err < 0)
+        return err;
     fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     return fd < 0 ? -errno : fd;
 }
@@ -120,6 +157,25 @@ write_mail(int fd, struct spool_files *files, const struct maildir_job *j,
     return err;
 }
 
+/* Did its reader move it on? There it has flags behind the name. */
+static bool
+was_read(int cur, const char *name)
+{
+    size_t n = strlen(name);
+    struct dirent *e;
+    bool found = false;
+    int fd = openat(cur, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *d = fd < 0 ? NULL : fdopendir(fd);
+
+    if (!d)
+        fd_close(&fd);
+    while (d && !found && (e = readdir(d)) != NULL)
+        found = strncmp(e->d_name, name, n) == 0 && (e->d_name[n] == '\0' || e->d_name[n] == ':');
+    if (d)
+        closedir(d);
+    return found;
+}
+
 /* One recipient's copy. 0 also when it is there from before. */
 static int
 deliver(const struct maildir_job *j, struct spool_files *files, uint32_t ordinal)
@@ -132,7 +188,7 @@ deliver(const struct maildir_job *j, struct spool_files *files, uint32_t ordinal
     if (err == 0)
         err = letter_rcpt(&j->letter, ordinal, &r);
     str_fmt(name, sizeof name, "%s.%u.gapura", spool_id_show(&j->letter.env.id, id), ordinal);
-    if (err == 0 && faccessat(new, name, F_OK, 0) < 0) {
+    if (err == 0 && faccessat(new, name, F_OK, 0) < 0 && !(j->again && was_read(cur, name))) {
         unlinkat(tmp, name, 0);
         fd = openat(tmp, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
         err = fd < 0 ? -errno : write_mail(fd, files, j, &r);
@@ -195,6 +251,11 @@ job_outcomes(struct maildir_job *j)
                            .enhanced = {2, 0, 0},
                            .text = STR("written to the Maildir")};
         char text[200];
+        if (j->errs[i] == ERR_STALE) { /* compaction moved it meanwhile: nothing was tried */
+            index_wait(&c->index, j->rows[i], courier_tick_of(c, courier_wall(c) + NS_PER_S));
+            courier_wheel_soon(c);
+            continue;
+        }
         if (j->errs[i] < 0) {
             r = (struct result){.result = SPOOL_RETRY, .class = REPLY_HOST, .enhanced = {4, 3, 0}};
             r.text = str_of(text, str_fmt(text, sizeof text,
@@ -270,6 +331,17 @@ job_parts(struct maildir_job *j)
     return err;
 }
 
+static void
+job_row(struct maildir_job *j, uint32_t i)
+{
+    const struct courier *c = j->c;
+    const struct index_row *r = index_row(&c->index, j->rows[i]);
+
+    j->ordinals[i] = r->ordinal;
+    j->again = j->again || r->attempts > 0 ||
+               index_message(&c->index, r->message)->received <= c->wall0 / NS_PER_S;
+}
+
 /* Takes the site's next message: false if there is none, or no memory for it. */
 static bool
 job_start(struct site *s, uint32_t source, const char *dir)
@@ -293,7 +365,7 @@ job_start(struct site *s, uint32_t source, const char *dir)
         return false;
     }
     for (uint32_t i = 0; i < j->n; i++)
-        j->ordinals[i] = index_row(&c->index, j->rows[i])->ordinal;
+        job_row(j, i);
     err = letter_load(c, j->message, &j->letter);
     if (err == 0)
         err = job_parts(j);

@@ -309,6 +309,85 @@ test_gate_missed(void)
     rig_done(&rig);
 }
 
+/* What a connection had while a removal took its like away goes when it comes back, also when it
+ * would be set aside. */
+static void
+test_purge_returned(void)
+{
+    struct spool_envelope stranger = {.flags = SPOOL_MAIL_INBOUND, .class = SPOOL_CLASS_INSIDE};
+
+    rig_init(&rig, ROUTE);
+    rig.ehlo = "250 sink\r\n";
+    rig.mail = NULL; /* no answer yet */
+    rig_post(&rig, "x@stranger.example", "b@far.example", &stranger, BODY);
+    RIG_FOR(&rig, rig.last_mail[0] != '\0');
+    verb("queue.remove", "{\"all\":true,\"reason\":\"x\"}");
+    IS(waiting(), 1, "a connection has it");
+    sink_say(rig.conns, "550 5.7.1 not you\r\n");
+    RIG_FOR(&rig, waiting() == 0);
+    IS(rig.removed, 1, "and an event tells");
+    rig_done(&rig);
+}
+
+static void
+touch(const char *dir, const char *sub, const char *name)
+{
+    char path[400];
+    int fd;
+
+    str_fmt(path, sizeof path, "%s/%s", dir, sub);
+    mkdir(dir, 0700);
+    mkdir(path, 0700);
+    str_fmt(path, sizeof path, "%s/%s/%s", dir, sub, name);
+    fd = open(path, O_WRONLY | O_CREAT, 0600);
+    OK(fd >= 0, "%s", path);
+    fd_close(&fd);
+}
+
+static unsigned
+files_in(const char *dir, const char *sub)
+{
+    char path[400];
+    struct dirent *e;
+    unsigned n = 0;
+    DIR *d;
+
+    str_fmt(path, sizeof path, "%s/%s", dir, sub);
+    d = opendir(path);
+    while (d && (e = readdir(d)) != NULL)
+        n += e->d_name[0] != '.';
+    if (d)
+        closedir(d);
+    return n;
+}
+
+/* A delivery from before the crash that its reader moved on meanwhile is no second copy. */
+static void
+test_maildir_read(void)
+{
+    char conf[300], dir[100], name[100], id[SPOOL_ID_TEXT];
+    struct rig_mail *m;
+
+    str_fmt(dir, sizeof dir, "/tmp/gapura-maildir-%d", (int)getpid());
+    str_fmt(conf, sizeof conf, "domain in.example {\n inside = maildir:%s\n recipients = any\n}\n",
+            dir);
+    rig_init(&rig, conf);
+    rig_crash(&rig);
+    m = rig_mail(&rig, "x@far.example", "a@in.example b@in.example", NULL, BODY);
+    RIG_FOR(&rig, m->done);
+    spool_id_show(&(struct spool_id){spool_pool_node(rig.pool), rig.gate.epoch, m->seq}, id);
+    mail_free(m);
+    str_fmt(name, sizeof name, "%s.1.gapura:2,S", id);
+    touch(dir, "cur", name);
+    OK(rig_stream_open(&rig, &rig.own, SPOOL_STREAM_COURIER * 256), "a new stream of ours");
+    OK(rig_courier(&rig, true), "the next courier");
+    RIG_FOR(&rig, rig.deliveries == 2 && waiting() == 0);
+    IS(files_in(dir, "new"), 1, "the one that was not there");
+    IS(files_in(dir, "cur"), 1, "and the one that was read");
+    rig_remove_dir(dir);
+    rig_done(&rig);
+}
+
 /* The file of the gate's epoch that begins with segment 0. */
 static uint64_t
 first_file(uint32_t epoch)
@@ -375,7 +454,8 @@ main(int argc, char **argv)
         {"aside", test_aside_released},    {"copied", test_purge_after_copy},
         {"unread", test_purge_unreadable}, {"partial", test_partial},
         {"tail", test_tail_fails},         {"report", test_report_first},
-        {"missed", test_gate_missed},
+        {"missed", test_gate_missed},      {"returned", test_purge_returned},
+        {"maildir", test_maildir_read},
     };
 
     for (size_t i = 0; i < ARRAY_LEN(tests); i++) {
