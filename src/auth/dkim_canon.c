@@ -126,10 +126,10 @@ push_simple(struct dkim_body *b, const char *p, size_t n)
 {
     struct dkim_filter *f = &b->filters[DKIM_SIMPLE];
     uint64_t ends = 0;
-    bool cr = false;
 
-    if (f->held_cr && n) {
-        f->held_cr = false;
+    if (!n)
+        return;
+    if (f->held_cr) {
         if (*p == '\n') {
             f->crlfs++;
             p++;
@@ -139,10 +139,8 @@ push_simple(struct dkim_body *b, const char *p, size_t n)
             out(b, DKIM_SIMPLE, "\r", 1);
         }
     }
-    if (n && p[n - 1] == '\r') {
-        cr = true;
-        n--;
-    }
+    f->held_cr = n && p[n - 1] == '\r'; /* the end of a line, perhaps: the next piece tells */
+    n -= f->held_cr;
     for (; n >= 2 && p[n - 1] == '\n' && p[n - 2] == '\r'; n -= 2)
         ends++;
     if (n) {
@@ -150,7 +148,6 @@ push_simple(struct dkim_body *b, const char *p, size_t n)
         out(b, DKIM_SIMPLE, p, n);
     }
     f->crlfs += ends;
-    f->held_cr = f->held_cr || cr;
 }
 
 /* --- relaxed --- */

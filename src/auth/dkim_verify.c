@@ -11,13 +11,30 @@
 #include "mail/address.h"
 
 #define RECORDS_MAX 4u /* key records looked at under one name */
+#define PARTIAL_MAX 2u /* different l= of one message; whole bodies have two forms at most */
+
+/* Asks for the hash of the body. Every other l= is another pass over it, and who signs
+ * chooses how many: whole bodies have few forms, so only parts are counted. */
+static enum dkim_reason
+want_body(struct dkim_verifier *v, const struct dkim_sig *s, unsigned *partial, int *ret)
+{
+    struct dkim_body *b = &v->message->body;
+    unsigned before = b->n;
+
+    if (s->has_length && *partial == PARTIAL_MAX)
+        return DKIM_TOO_MANY;
+    *ret = dkim_body_want(b, s->body_canon, s->alg == DKIM_RSA_SHA1,
+                          s->has_length ? s->length : UINT64_MAX);
+    *partial += s->has_length && b->n > before;
+    return DKIM_OK;
+}
 
 void
 dkim_verify_prepare(struct dkim_verifier *v, struct dkim_message *m,
                     const struct dkim_limits *limits)
 {
     struct str name = dkim_kind_name(DKIM_KIND_SIGNATURE);
-    unsigned max = MIN(limits->signatures, DKIM_SIGS_MAX);
+    unsigned max = MIN(limits->signatures, DKIM_SIGS_MAX), partial = 0;
 
     v->limits = *limits;
     v->message = m;
@@ -40,8 +57,7 @@ dkim_verify_prepare(struct dkim_verifier *v, struct dkim_message *m,
         if (v->parsed[v->n] == DKIM_OK && s->alg == DKIM_RSA_SHA1 && !limits->legacy)
             v->parsed[v->n] = DKIM_WEAK_HASH;
         if (v->parsed[v->n] == DKIM_OK)
-            *body = dkim_body_want(&m->body, s->body_canon, s->alg == DKIM_RSA_SHA1,
-                                   s->has_length ? s->length : UINT64_MAX);
+            v->parsed[v->n] = want_body(v, s, &partial, body);
         v->n++;
     }
 }
@@ -57,11 +73,15 @@ key_of_answer(const struct dns_answer *a, struct dkim_keys *keys, const struct d
         return DKIM_DNS;
     *ret = NULL;
     for (size_t i = 0; a->status == DNS_OK && i < a->n && looked < RECORDS_MAX; i++) {
+        bool is_key;
+
         if (a->records[i].type != DNS_TXT)
             continue;
-        looked++;
-        /* Several records are undefined (RFC 6376 3.6.2.2): the first that is a key counts. */
-        if (*ret && !dkim_key_is_record(a->records[i].data))
+        /* Several records are undefined (RFC 6376 3.6.2.2): the first that is a key counts. Other
+         * text beside it takes nobody's place; alone, its fault is told. */
+        is_key = dkim_key_is_record(a->records[i].data);
+        looked += is_key;
+        if (*ret && !is_key)
             continue;
         *ret = dkim_keys_get(keys, a->records[i].data);
         if (!*ret)

@@ -226,6 +226,56 @@ test_attack_sixteen_thousand_bit_key(void)
     IS(k.bits, 512, "with the size");
 }
 
+/* Each signature with another l= would hash the body once more. */
+static void
+test_attack_many_lengths(void)
+{
+    struct buf CLEANUP(buf_done) all = {0};
+    unsigned many = 0;
+
+    buf_init(&all, 65536);
+    for (unsigned i = 0; i < 10; i++)
+        buf_fmt(&all,
+                "DKIM-Signature: v=1; a=ed25519-sha256; d=example.com; s=sel; h=from; l=%u; "
+                "b=AAAA; bh=47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=\r\n",
+                i);
+    buf_c(&all, "DKIM-Signature: v=1; a=ed25519-sha256; d=example.com; s=sel; h=from; b=AAAA; "
+                "bh=47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=\r\n");
+    buf_c(&all, "From: a@example.com\r\n\r\n0123456789abcdef\r\n");
+    check(buf_view(&all), 0);
+    for (unsigned i = 0; i < v.n; i++)
+        many += v.results[i].reason == DKIM_TOO_MANY;
+    IS(v.n, 10, "ten are looked at");
+    IS(many, 8, "two different l= are hashed");
+    OK(m->body.n <= 4, "passes over the body: %u", m->body.n);
+}
+
+/* Other TXT records under the name of the key, more than are looked at. */
+static void
+test_key_among_other_text(void)
+{
+    struct buf CLEANUP(buf_done) out = {0};
+    struct dkim_sign_params p = params();
+    struct dns_record records[12];
+    struct dns_answer answer = {.name = STR("sel._domainkey.example.com"),
+                                .type = DNS_TXT,
+                                .status = DNS_OK,
+                                .ttl = 300,
+                                .records = records,
+                                .n = ARRAY_LEN(records)};
+    const struct dns_answer *items[] = {&answer};
+    struct auth_answers table = {.items = items, .n = 1};
+    struct auth_needs needs = {.n = 0};
+
+    for (unsigned i = 0; i < ARRAY_LEN(records); i++)
+        records[i] = (struct dns_record){.type = DNS_TXT, .data = STR("v=spf1 -all")};
+    records[11].data = dns.records[0].data;
+    sign(&p, STR(head), STR("x\r\n"), &out);
+    check(buf_view(&out), 0);
+    IS(dkim_verify_run(&v, NOW, keys, &table, &needs), AUTH_DONE, "twelve records");
+    IS(v.results[0].reason, DKIM_OK, "the key behind eleven others is found");
+}
+
 static void
 test_attack_hundred_thousand_names(void)
 {
@@ -451,6 +501,8 @@ main(void)
     test_list_fields();
     test_attack_thousand_signatures();
     test_attack_sixteen_thousand_bit_key();
+    test_attack_many_lengths();
+    test_key_among_other_text();
     test_attack_hundred_thousand_names();
     test_attack_many_header_fields();
     test_attack_appended_body();
