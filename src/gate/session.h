@@ -61,7 +61,8 @@ struct session {
     bool local;                   /* a user of this machine, by a Unix socket */
     char uid[16];                 /* who that is: "uid 1000"; empty if not local */
     bool xclient, moved, crowded; /* may say XCLIENT; did; and that client is over a limit */
-    bool auth_external;           /* the exchange is EXTERNAL, which is ours to decide */
+    bool unnamed;       /* behind a proxy that did not say who: its own trust is not the client's */
+    bool auth_external; /* the exchange is EXTERNAL, which is ours to decide */
 };
 
 /* session_open.c */

@@ -195,7 +195,7 @@ auth_certificate(const struct session *s)
 {
     struct tls_info tls;
 
-    if (!session_tls(s, &tls))
+    if (s->moved || !session_tls(s, &tls)) /* a proxy's certificate is not its client's */
         return STR_NONE;
     return setup_certificate_login(s->listen, &tls);
 }

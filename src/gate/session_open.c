@@ -45,6 +45,7 @@ on_proxy_data(struct session *s, const char *p, size_t n)
         stream_set_peer(s->stream, &peer);
         break;
     case PROXY_LOCAL:
+        s->unnamed = true;
         break;
     }
     free(s->proxy);
@@ -280,7 +281,7 @@ session_place(struct session *s, const struct endpoint *client)
 {
     session_uncounted(s);
     s->facts.client = *client;
-    s->facts.trusted = s->local || setup_trusts(s->setup, &client->addr);
+    s->facts.trusted = s->local || (!s->unnamed && setup_trusts(s->setup, &client->addr));
     s->trusted = s->facts.trusted && s->listen->conf->kind != LISTEN_INBOUND;
     /* A proxy has many clients: each is counted when it is named. */
     return s->facts.trusted || (s->xclient && !s->moved) || session_counted(s);

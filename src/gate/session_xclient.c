@@ -60,24 +60,47 @@ xclient_read(const struct session *s, const struct smtp_xclient *x, struct xclie
            (!v[SMTP_XCLIENT_DESTPORT].n || read_port(v[SMTP_XCLIENT_DESTPORT], &ret->own.port));
 }
 
-/* Replaces *text by a copy if the attribute was given; false: no memory. */
-static bool
-take_text(const struct smtp_xclient *x, enum smtp_xclient_attr attr, struct str value, char **text)
-{
-    char *copy;
+/* What the session owns of the values; nothing of it counts before all of it is there. */
+struct xclient_texts {
+    char *name, *helo, *login;
+};
 
-    if (!(x->given >> attr & 1))
+/* A copy, or NULL if it is empty; false: no memory. */
+static bool
+copy_text(struct str value, char **ret)
+{
+    *ret = NULL;
+    if (!value.n)
         return true;
-    copy = value.n ? malloc(value.n + 1) : NULL;
-    if (value.n && !copy)
+    *ret = malloc(value.n + 1);
+    if (!*ret)
         return false;
-    if (copy) {
-        memcpy(copy, value.p, value.n);
-        copy[value.n] = '\0';
-    }
-    free(*text);
-    *text = copy;
+    memcpy(*ret, value.p, value.n);
+    (*ret)[value.n] = '\0';
     return true;
+}
+
+static bool
+copy_texts(const struct smtp_xclient *x, struct str login, struct xclient_texts *ret)
+{
+    *ret = (struct xclient_texts){0};
+    if (copy_text(x->value[SMTP_XCLIENT_NAME], &ret->name) &&
+        copy_text(x->value[SMTP_XCLIENT_HELO], &ret->helo) && copy_text(login, &ret->login))
+        return true;
+    free(ret->name);
+    free(ret->helo);
+    free(ret->login);
+    return false;
+}
+
+/* Takes the text over if the attribute was given. */
+static void
+take_text(const struct smtp_xclient *x, enum smtp_xclient_attr attr, char *text, char **place)
+{
+    if (!(x->given >> attr & 1))
+        return;
+    free(*place);
+    *place = text;
 }
 
 bool
@@ -85,13 +108,17 @@ session_xclient(void *ctx, const struct smtp_xclient *x)
 {
     struct session *s = ctx;
     struct xclient_values v = {0};
+    struct xclient_texts texts;
 
-    if (!xclient_read(s, x, &v) ||
-        !take_text(x, SMTP_XCLIENT_NAME, x->value[SMTP_XCLIENT_NAME], &s->said_name) ||
-        !take_text(x, SMTP_XCLIENT_HELO, x->value[SMTP_XCLIENT_HELO], &s->said_helo) ||
-        !take_text(x, SMTP_XCLIENT_LOGIN, v.login, &s->user))
+    if (!xclient_read(s, x, &v) || !copy_texts(x, v.login, &texts))
         return false;
+    take_text(x, SMTP_XCLIENT_NAME, texts.name, &s->said_name);
+    take_text(x, SMTP_XCLIENT_HELO, texts.helo, &s->said_helo);
+    session_forget_user(s);
+    s->user = texts.login;
     s->facts.user = s->user ? str_c(s->user) : STR_NONE;
+    if (!s->moved || x->given >> SMTP_XCLIENT_ADDR & 1)
+        s->unnamed = !x->value[SMTP_XCLIENT_ADDR].n;
     s->own = v.own.addr;
     free(s->helo);
     s->helo = NULL;
@@ -106,5 +133,7 @@ session_xclient(void *ctx, const struct smtp_xclient *x)
                                s->gate->links.dns, session_staged, s) < 0;
     smtp_server_set_conf(s->smtp, s->trusted ? &s->listen->trusted : &s->listen->strangers);
     smtp_server_set_trusted(s->smtp, s->facts.trusted);
+    if (s->facts.tls)
+        session_auth_offer(s);
     return true;
 }

@@ -163,9 +163,10 @@ static const struct verb verbs[] = {
 };
 /* clang-format on */
 
-/* What browsers, proxies and tunnels say: the caller is none of ours. */
-static const char *const strangers[] = {"GET", "POST",  "PUT",     "HEAD",  "DELETE",
-                                        "PRI", "PATCH", "OPTIONS", "TRACE", "CONNECT"};
+/* What browsers, proxies and tunnels say: the caller is none of ours. PROXY: a balancer that was
+ * not expected here, whose address is not its client's. */
+static const char *const strangers[] = {"GET",   "POST",    "PUT",   "HEAD",    "DELETE", "PRI",
+                                        "PATCH", "OPTIONS", "TRACE", "CONNECT", "PROXY"};
 
 static bool
 here(const struct smtp_server *s, const struct verb *v)

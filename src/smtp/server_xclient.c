@@ -86,8 +86,7 @@ smtp_do_xclient(struct smtp_server *s, struct str arg)
         return;
     }
     s->greeted = s->esmtp = false;
-    if (x.given >> SMTP_XCLIENT_LOGIN & 1)
-        s->authed = x.value[SMTP_XCLIENT_LOGIN].n > 0;
+    s->authed = x.value[SMTP_XCLIENT_LOGIN].n > 0; /* another client's login is not this one's */
     smtp_to(s, SMTP_CONNECT);
     smtp_owe(s, OWES_CONNECT);
     s->ops->connect(s->ctx);

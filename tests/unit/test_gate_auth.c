@@ -433,7 +433,7 @@ test_proxy(void)
     client_shut(&c);
     client_open(&c, 0);
     client_expect(&c, "220", "greeting");
-    talk(&c, "PROXY TCP4 198.51.100.7 127.0.0.1 4242 25", "500");
+    talk(&c, "PROXY TCP4 198.51.100.7 127.0.0.1 4242 25", "421");
     client_shut(&c);
     finish();
 }

@@ -431,7 +431,7 @@ static void
 test_xclient(void)
 {
     static const char text[] = "hostname = mx.gate.test\n"
-                               "trusted = 127.0.0.2, 192.0.2.0/24\n"
+                               "trusted = 127.0.0.2, 127.0.0.3, 192.0.2.0/24\n"
                                "denied = 203.0.113.66\n"
                                "listen smtp { address = 127.0.0.1:25\n kind = trusted\n"
                                "xclient = 127.0.0.3\n }\n"
@@ -486,6 +486,16 @@ test_xclient(void)
     talk(&c, "MAIL FROM:<ann>", "501");
     talk(&c, "MAIL FROM:<>", "250");
     talk(&c, "RCPT TO:<x@elsewhere.test>", "250");
+    talk(&c, "RSET", "250");
+    talk(&c, "XCLIENT ADDR=198.51.100.9", "220"); /* another client has no login */
+    talk(&c, "EHLO proxy.test", "250");
+    talk(&c, "MAIL FROM:<a@far.test>", "250");
+    talk(&c, "RCPT TO:<x@elsewhere.test>", "550 5.7.1");
+    talk(&c, "RSET", "250");
+    talk(&c, "XCLIENT ADDR=[UNAVAILABLE]", "220"); /* and none has its proxy's trust */
+    talk(&c, "EHLO proxy.test", "250");
+    talk(&c, "MAIL FROM:<a@far.test>", "250");
+    talk(&c, "RCPT TO:<x@elsewhere.test>", "550 5.7.1");
     talk(&c, "RSET", "250");
     talk(&c, "XCLIENT LOGIN=[UNAVAILABLE] ADDR=192.0.2.9", "220");
     talk(&c, "EHLO proxy.test", "250");
