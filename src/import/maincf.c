@@ -16,6 +16,7 @@
 #define FILE_MAX  (16u << 20)
 #define VALUE_MAX (1u << 20)
 #define DEPTH_MAX 16u
+#define STEPS_MAX 10000u /* names in one value, with those in their values */
 #define ARENA_MAX (256u << 20)
 
 /* What other values commonly name, or what means something when it is left out (Postfix 3.7). */
@@ -178,6 +179,7 @@ expand_braced(struct maincf *m, struct buf *out, struct str in, unsigned depth)
     const struct maincf_value *v;
     char mark;
 
+    m->steps -= m->steps > 0;
     while (n < in.n && in.p[n] != '?' && in.p[n] != ':')
         n++;
     name = str_trim(str_sub(in, 0, n));
@@ -219,7 +221,7 @@ closing(struct str text, size_t at, char open, char close)
 static void
 expand(struct maincf *m, struct buf *out, struct str text, unsigned depth)
 {
-    for (size_t i = 0; i < text.n && depth < DEPTH_MAX; i++) {
+    for (size_t i = 0; i < text.n && depth < DEPTH_MAX && m->steps && !out->failed; i++) {
         size_t end = i + 1;
         char c = text.p[i], next = i + 1 < text.n ? text.p[i + 1] : 0;
 
@@ -253,7 +255,13 @@ maincf_get(struct maincf *m, const char *name)
         return STR_NONE;
     v->used = true;
     buf_init(&out, VALUE_MAX);
+    m->steps = STEPS_MAX;
     expand(m, &out, v->text, 0);
+    if (!m->steps ||
+        out.failed) { /* half a value is none; import_rest() says that nobody took it */
+        v->used = false;
+        return STR_NONE;
+    }
     return str_trim(arena_str(&m->arena, buf_view(&out)));
 }
 

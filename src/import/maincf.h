@@ -16,6 +16,7 @@ struct maincf_value {
 };
 struct maincf {
     struct arena arena;
+    unsigned steps; /* left for one expansion */
     struct map values;
     struct maincf_value *first, **last;
     struct str dir;

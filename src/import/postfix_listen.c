@@ -10,20 +10,21 @@
 
 struct service {
     struct str at;      /* "smtp", "submission", "192.0.2.1:25" */
-    struct str options; /* all of its -o */
+    struct str command; /* smtpd or postscreen */
+    struct str options; /* all of its -o, a line each */
 };
 
 /* -o name=value of a service, or the parameter of main.cf. */
 static struct str
 service_get(struct import *im, const struct service *s, const char *name)
 {
-    struct str main = maincf_get(&im->cf, name), rest = s->options, word;
+    struct str main = maincf_get(&im->cf, name), rest = s->options;
 
-    while ((word = str_word(&rest)).n) {
-        struct str value, key = str_cut(word, '=', &value);
+    while (rest.n) {
+        struct str value, key = str_cut(str_cut(rest, '\n', &rest), '=', &value);
 
-        if (str_eq(key, str_c(name)))
-            main = value;
+        if (str_eq(str_trim(key), str_c(name)))
+            main = str_trim(value);
     }
     return main;
 }
@@ -99,25 +100,118 @@ put_addresses(struct import *im, struct str port)
         buf_fmt(&out, addr_is_v4(&a) ? "%s%s:%.*s" : "%s[%s]:%.*s", out.n ? ", " : "",
                 addr_show(&a, text), STR_ARG(port));
     }
-    put(im, "    address = %.*s", out.n ? (int)out.n : 13, out.n ? out.p : "127.0.0.1:2500");
+    if (!out.n)
+        buf_c(&out, "127.0.0.1:2500");
+    put(im, "    address = %.*s", (int)out.n, out.p);
 }
 
-static void
-put_place(struct import *im, const struct service *s)
+static struct str
+port_number(struct str name)
 {
     static const char *const ports[][2] = {
         {"smtp", "25"}, {"submission", "587"}, {"submissions", "465"}, {"smtps", "465"}};
-    struct str port, host = str_cut(s->at, ':', &port);
 
-    if (port.n) {
-        put(im, "    address = %.*s:%.*s", STR_ARG(host), STR_ARG(port));
-        return;
-    }
-    port = host;
     for (size_t i = 0; i < ARRAY_LEN(ports); i++)
-        if (str_eq(host, str_c(ports[i][0])))
-            port = str_c(ports[i][1]);
-    put_addresses(im, port);
+        if (str_eq(name, str_c(ports[i][0])))
+            return str_c(ports[i][1]);
+    return name;
+}
+
+/* A balancer in front tells the client's address; until it is trusted for that, nobody else may
+ * come: all its clients would pass for itself. */
+static bool
+behind_proxy(struct import *im, const struct service *s)
+{
+    const char *name = str_eq(s->command, STR("postscreen")) ? "postscreen_upstream_proxy_protocol"
+                                                             : "smtpd_upstream_proxy_protocol";
+
+    if (!service_get(im, s, name).n)
+        return false;
+    note(im, name,
+         "ATTENTION: listener %.*s is on 127.0.0.1 for now: write the balancer's address as "
+         "`proxy` in it, then its true address",
+         STR_ARG(s->at));
+    return true;
+}
+
+/* True if it is behind a balancer. */
+static bool
+put_place(struct import *im, const struct service *s)
+{
+    struct str port, host = str_cut(s->at, ':', &port);
+    bool proxied = behind_proxy(im, s);
+
+    if (proxied) {
+        port = port.n ? port : host;
+        host = STR("127.0.0.1");
+    }
+    if (port.n)
+        put(im, "    address = %.*s:%.*s", STR_ARG(host), STR_ARG(port_number(port)));
+    else
+        put_addresses(im, port_number(host));
+    return proxied;
+}
+
+/* Does a list of restrictions let mynetworks through before it refuses to relay? 0: it says
+ * neither. */
+static int
+list_permits(struct str rest)
+{
+    static const char *const ends[] = {"reject", "defer", "reject_unauth_destination",
+                                       "defer_unauth_destination"};
+    struct str word;
+
+    while ((word = maincf_word(&rest)).n) {
+        if (str_ieq(word, STR("permit_mynetworks")) || str_ieq(word, STR("permit")))
+            return 1;
+        for (size_t i = 0; i < ARRAY_LEN(ends); i++)
+            if (str_ieq(word, str_c(ends[i])))
+                return -1;
+    }
+    return 0;
+}
+
+/* Postfix asks both lists, and one refusal is enough. */
+static bool
+networks_relay(struct import *im, const struct service *s)
+{
+    int relay = list_permits(service_get(im, s, "smtpd_relay_restrictions"));
+    int rcpt = list_permits(service_get(im, s, "smtpd_recipient_restrictions"));
+
+    return relay >= 0 && rcpt >= 0 && relay + rcpt > 0;
+}
+
+/* True if the service has networks of its own. */
+static bool
+note_options(struct import *im, const struct service *s)
+{
+    static const char *const taken[] = {"smtpd_tls_chain_files",
+                                        "smtpd_tls_cert_file",
+                                        "smtpd_tls_key_file",
+                                        "smtpd_tls_wrappermode",
+                                        "smtpd_tls_security_level",
+                                        "smtpd_enforce_tls",
+                                        "smtpd_sasl_auth_enable",
+                                        "smtpd_relay_restrictions",
+                                        "smtpd_recipient_restrictions",
+                                        "syslog_name",
+                                        "smtpd_upstream_proxy_protocol",
+                                        "postscreen_upstream_proxy_protocol"};
+    struct str rest = s->options;
+    bool networks = false;
+
+    while (rest.n) {
+        struct str value, key = str_trim(str_cut(str_cut(rest, '\n', &rest), '=', &value));
+        bool known = false;
+
+        networks |= str_eq(key, STR("mynetworks"));
+        for (size_t i = 0; i < ARRAY_LEN(taken); i++)
+            known |= str_eq(key, str_c(taken[i]));
+        if (!known && key.n)
+            note(im, "master.cf", "service %.*s: -o %.*s=%.*s was not carried over", STR_ARG(s->at),
+                 STR_ARG(str_sub(key, 0, 60)), STR_ARG(str_sub(value, 0, 200)));
+    }
+    return networks;
 }
 
 static void
@@ -129,10 +223,10 @@ import_service(struct import *im, const struct service *s, unsigned number)
                 str_eq(service_get(im, s, "smtpd_enforce_tls"), STR("yes"));
     bool mx = str_eq(s->at, STR("smtp")) || str_eq(s->at, STR("25")) ||
               str_ends(s->at, STR(":25")) || str_ends(s->at, STR(":smtp"));
-    bool has;
+    bool own = note_options(im, s), relays = !own && networks_relay(im, s), has;
 
     put(im, "\nlisten postfix%u {   # %.*s", number, STR_ARG(s->at));
-    put_place(im, s);
+    relays = !put_place(im, s) && relays;
     has = put_certificate(im, s);
     if (wrapped && !has)
         note(im, "master.cf",
@@ -140,9 +234,17 @@ import_service(struct import *im, const struct service *s, unsigned number)
              "one this is a listener with STARTTLS to come",
              STR_ARG(s->at));
     if (mx)
-        put(im, "    kind = %s", im->networks ? "trusted" : "inbound");
+        put(im, "    kind = %s", im->networks && relays ? "trusted" : "inbound");
     else
         put(im, "    kind = %s", wrapped && has ? "submissions" : "submission");
+    if (im->networks && !relays)
+        note(
+            im, "mynetworks",
+            mx ? "service %.*s: its restrictions do not let these networks relay, so the listener "
+                 "is inbound"
+               : "service %.*s: ATTENTION: Postfix wants a login of these networks too; here hosts "
+                 "of `trusted` need none: take them out of `trusted` if they are to log in",
+            STR_ARG(s->at));
     if (must && has && !wrapped)
         put(im, "    require_tls = yes");
     put(im, "}");
@@ -161,33 +263,39 @@ import_master(struct import *im)
 
     while (rc == 0 && maincf_line(&im->cf.arena, &text, &line)) {
         struct service s = {.at = str_word(&line)};
-        struct str type = str_word(&line), command;
+        struct str type = str_word(&line);
         CLEANUP(buf_done) struct buf options = {0};
 
         for (int i = 0; i < 5; i++)
             (void)str_word(&line);
-        command = str_word(&line);
+        s.command = str_word(&line);
         if (!str_eq(type, STR("inet"))) {
-            if (str_eq(command, STR("pipe")))
+            if (str_eq(s.command, STR("pipe")))
                 note(im, "master.cf",
                      "service %.*s: pipes to programs; Gapura hands mail on by "
                      "SMTP or LMTP",
                      STR_ARG(s.at));
             continue;
         }
-        if (!str_eq(command, STR("smtpd")) && !str_eq(command, STR("postscreen"))) {
+        if (!str_eq(s.command, STR("smtpd")) && !str_eq(s.command, STR("postscreen"))) {
             note(im, "master.cf", "service %.*s (%.*s) has no equivalent", STR_ARG(s.at),
-                 STR_ARG(command));
+                 STR_ARG(s.command));
             continue;
         }
         buf_init(&options, 65536);
         for (struct str word; (word = str_word(&line)).n;) {
-            if (str_eq(word, STR("-o")))
+            if (!str_starts(word, STR("-o")))
+                continue;
+            word = str_from(word, 2);
+            line = str_trim(line);
+            if (!word.n && line.n && line.p[0] == '{') { /* { name = value with spaces } */
+                word = maincf_word(&line);
+                word = str_trim(str_sub(word, 1, word.n > 1 ? word.n - 2 : 0));
+            } else if (!word.n) {
                 word = str_word(&line);
-            if (word.p && word.n && word.p[0] == '{')
-                word = str_from(word, 1);
+            }
             buf_str(&options, word);
-            buf_char(&options, ' ');
+            buf_char(&options, '\n');
         }
         s.options = arena_str(&im->cf.arena, buf_view(&options));
         import_service(im, &s, ++n);
@@ -196,7 +304,7 @@ import_master(struct import *im)
         note(im, "master.cf", "cannot be read (%s): one listener on port 25 was written",
              err_text(rc));
     if (!n)
-        import_service(im, &(struct service){.at = STR("smtp")}, 1);
+        import_service(im, &(struct service){.at = STR("smtp"), .command = STR("smtpd")}, 1);
 }
 
 static void
@@ -218,6 +326,15 @@ import_networks(struct import *im)
         char plain[128];
         struct prefix p;
         size_t n = 0;
+
+        if (e->key.p[0] == '!' || str_ieq(e->value, STR("REJECT"))) {
+            note(im, "mynetworks",
+                 "ATTENTION: %.*s leaves hosts out, which cannot be said here: NO network was "
+                 "taken; write those that may relay as `trusted`",
+                 STR_ARG(str_sub(e->key, 0, 100)));
+            maincf_get(&im->cf, "mynetworks_style");
+            return;
+        }
 
         for (size_t i = 0; i < e->key.n && n + 1 < sizeof(plain); i++)
             if (e->key.p[i] != '[' && e->key.p[i] != ']')

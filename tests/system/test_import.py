@@ -215,3 +215,62 @@ def test_of_this_machine(place):
 def test_wrong_use(words, status):
     done = subprocess.run([PROGRAM, "import", *words], capture_output=True, text=True, timeout=30)
     assert done.returncode == status and done.stderr
+
+
+def kinds(one):
+    """Kind of each listener, in order."""
+    return [line.split(" = ")[1] for line in one.lines if line.startswith("kind = ")]
+
+
+@pytest.mark.parametrize("restrictions, kind", [
+    ("", "trusted"),
+    ("smtpd_relay_restrictions = permit_sasl_authenticated, reject_unauth_destination", "inbound"),
+    ("smtpd_relay_restrictions = reject_unauth_destination, permit_mynetworks", "inbound"),
+    ("smtpd_recipient_restrictions = reject_unauth_destination, permit_mynetworks", "inbound"),
+    ("smtpd_relay_restrictions =\nsmtpd_recipient_restrictions = permit_mynetworks, reject", "trusted"),
+])
+def test_networks_relay_only_where_they_did(place, restrictions, kind):
+    one = Import(place, f"myhostname = mx.example.com\nmynetworks = 10.0.0.0/8\n{restrictions}\n",
+                 "smtp inet n - y - - smtpd\n")
+    one.check()
+    assert kinds(one) == [kind, "local"]
+    assert bool(one.notes("mynetworks")) == (kind == "inbound")
+
+
+@pytest.mark.parametrize("networks", ["!10.0.0.5, 10.0.0.0/8", "cidr:@networks"])
+def test_networks_with_holes(place, networks):
+    one = Import(place, f"myhostname = mx.example.com\nmynetworks = {networks}\n", "smtp inet n - y - - smtpd\n",
+                 networks="10.0.0.5 REJECT\n10.0.0.0/8 OK\n")
+    one.check()
+    assert kinds(one)[0] == "inbound" and not any(line.startswith("trusted = ") for line in one.lines)
+    assert "ATTENTION" in one.notes("mynetworks")[0]
+
+
+def test_options_of_a_service(place):
+    """Each -o is carried over or noted; behind a balancer nobody comes in until it is named."""
+    one = Import(place, "myhostname = mx.example.com\nmynetworks = 10.0.0.0/8\n", """
+smtp inet n - y - - smtpd
+  -o smtpd_upstream_proxy_protocol=haproxy
+26 inet n - y - - smtpd -o mynetworks=192.0.2.1 -o { smtpd_client_restrictions = reject_unknown, permit }
+2525 inet n - y - - smtpd -o { smtpd_relay_restrictions = permit_sasl_authenticated, reject }
+""")
+    one.check()
+    assert kinds(one) == ["inbound", "submission", "submission", "local"]
+    assert [line for line in one.lines if line.startswith("address = ")][0] == "address = 127.0.0.1:25"
+    assert "proxy" in one.notes("smtpd_upstream_proxy_protocol")[0]
+    said = " ".join(one.notes("master.cf"))
+    assert "mynetworks=192.0.2.1" in said and "smtpd_client_restrictions" in said and "smtpd_relay" not in said
+    assert "want" in " ".join(one.notes("mynetworks"))
+
+
+def test_no_address_to_listen_on(place):
+    one = Import(place, "myhostname = mx.example.com\ninet_interfaces = none.example\n", "smtp inet n - y - - smtpd\n")
+    one.check()
+    assert "address = 127.0.0.1:2500" in one.lines
+
+
+def test_values_that_grow(place):
+    wide = "".join(f"a{n} = {' '.join([f'$a{n + 1}'] * 50)}\n" for n in range(14))
+    one = Import(place, f"myhostname = mx.example.com\n{wide}a14 = x\nrelay_domains = $a0\n",
+                 "smtp inet n - y - - smtpd\n")
+    one.check()
