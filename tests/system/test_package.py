@@ -220,6 +220,9 @@ def test_unit_file(place):
     need("systemd-analyze")
     unit = place / "gapura.service"
     text = (ROOT / "share/system/gapura.service").read_text()
+    for word in ("StateDirectory", "LogsDirectory"):  # systemd would chown what the roles have written
+        assert f"\n{word}" not in text
+    assert "ReadWritePaths=-/var/spool/gapura -/var/lib/gapura -/var/log/gapura\n" in text
     unit.write_text(text.replace("/usr/bin/gapura", "/bin/true").replace("Documentation=man:gapura(1) man:gapura.conf(5)\n", ""))
     done = command("systemd-analyze", "verify", unit, status=None)
     assert done.returncode == 0 and "gapura.service:" not in done.stderr, done.stderr
