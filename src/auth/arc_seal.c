@@ -7,10 +7,12 @@
 #include "core/openssl.h"
 
 #include "auth/arc_seal.h"
+#include "auth/authres.h"
 #include "auth/dkim_sign.h"
 #include "auth/dkim_tag.h"
 
 #define PAYLOAD_MAX 16384u
+#define ARENA_MAX   (sizeof(struct authres) + 65536u)
 
 int
 arc_seal_prepare(struct dkim_message *m, enum dkim_canon body)
@@ -36,25 +38,38 @@ add_flat(struct buf *out, struct str value)
     }
 }
 
+/* The results of a field under our id, as they came; false if it is another's or not by the
+ * grammar. */
+static bool
+results_of(struct str value, struct str authserv_id, struct arena *arena, struct str *ret)
+{
+    struct authres *a;
+    struct str id;
+
+    arena_reset(arena);
+    a = ARENA_NEW(arena, struct authres);
+    if (!a || authres_parse(value, arena, a) < 0 || authres_id(value, arena, &id, ret) < 0 ||
+        !authres_same_id(id, authserv_id))
+        return false;
+    *ret = dkim_trim(*ret);
+    if (ret->n && ret->p[ret->n - 1] == ';')
+        *ret = dkim_trim(str_sub(*ret, 0, ret->n - 1));
+    return true;
+}
+
 int
 arc_payload(const struct dkim_message *m, struct str authserv_id, struct buf *out)
 {
-    struct str name = STR("authentication-results");
+    struct str name = STR("authentication-results"), results;
+    struct arena arena;
     bool any = false;
 
+    arena_init(&arena, ARENA_MAX);
     for (size_t i = 0; i < m->headers.n; i++) {
         const struct header_field *f = &m->headers.fields[i].f;
-        struct str results, id, version;
 
-        if (f->name.n != name.n || !str_ieq(f->name, name))
+        if (!str_ieq(f->name, name) || !results_of(f->value, authserv_id, &arena, &results))
             continue;
-        id = dkim_trim(str_cut(f->value, ';', &results));
-        id = dkim_trim(str_cut(id, ' ', &version)); /* a version may stand behind it */
-        results = dkim_trim(results);
-        if (!str_ieq(id, authserv_id))
-            continue;
-        if (results.n && results.p[results.n - 1] == ';')
-            results = dkim_trim(str_sub(results, 0, results.n - 1));
         if (!any)
             buf_str(out, authserv_id);
         any = true;
@@ -63,9 +78,37 @@ arc_payload(const struct dkim_message *m, struct str authserv_id, struct buf *ou
             add_flat(out, results);
         }
     }
+    arena_done(&arena);
     if (out->failed)
         return ERR_LIMIT;
     return any ? 0 : ERR_NOTFOUND;
+}
+
+/* Up to a ";" that stands in no quotes and no comment. */
+static struct str
+cut_result(struct str s, struct str *rest)
+{
+    unsigned depth = 0;
+    bool quoted = false;
+
+    for (size_t i = 0; i < s.n; i++) {
+        char c = s.p[i];
+
+        if (c == '\\') {
+            i++;
+        } else if (c == '"' && !depth) {
+            quoted = !quoted;
+        } else if (c == '(' && !quoted) {
+            depth++;
+        } else if (c == ')' && !quoted && depth) {
+            depth--;
+        } else if (c == ';' && !quoted && !depth) {
+            *rest = str_from(s, i + 1);
+            return str_sub(s, 0, i);
+        }
+    }
+    *rest = STR_NONE;
+    return s;
 }
 
 /* "ARC-Authentication-Results: i=1; mx.example;\r\n\tspf=..." */
@@ -76,7 +119,7 @@ write_results(const struct arc_seal_params *p, unsigned i, struct buf *out)
 
     buf_fmt(out, "ARC-Authentication-Results: i=%u", i);
     while (rest.n) {
-        struct str item = dkim_trim(str_cut(rest, ';', &rest));
+        struct str item = dkim_trim(cut_result(rest, &rest));
 
         if (!item.n)
             continue;
@@ -196,9 +239,11 @@ check(const struct arc_validator *v, const struct arc_seal_params *p, struct why
         return why_set(why, ERR_REFUSED, "the chain has failed before: nothing is added to it");
     if (p->cv == ARC_TEMPERROR)
         return why_set(why, ERR_STATE, "the chain could not be validated yet");
+    if (p->cv == ARC_FAIL && !v->n)
+        return why_set(why, ERR_REFUSED, "there is no set whose failure could be sealed");
     if (p->cv == ARC_PASS && (v->broken || !v->n))
         return why_set(why, ERR_REFUSED, "this chain does not pass");
-    if (p->cv == ARC_NONE && v->n)
+    if (p->cv == ARC_NONE && (v->n || v->broken))
         return why_set(why, ERR_REFUSED, "there is a chain: its state is pass or fail");
     if (dkim_key_name(p->selector, p->domain, name, &n) < 0 || str_has_ctl(p->headers) ||
         str_chr(p->headers, ';') >= 0)

@@ -36,10 +36,10 @@ is_ours(struct str value, const struct str *ids, size_t nids)
 {
     struct arena arena;
     bool ours; /* what cannot be read could be read by somebody as ours */
-    struct str id;
+    struct str id, results;
 
     arena_init(&arena, PARSE_MAX);
-    ours = authres_id(value, &arena, &id) < 0;
+    ours = authres_id(value, &arena, &id, &results) < 0;
     for (size_t i = 0; i < nids && !ours; i++)
         ours = authres_same_id(id, ids[i]);
     arena_done(&arena);

@@ -36,9 +36,9 @@ struct authres {
  */
 int authres_parse(struct str value, struct arena *, struct authres *ret);
 
-/* Its authserv-id alone, whatever follows: ERR_SYNTAX if what stands before the first ";" is not an
- * id and perhaps a version. */
-int authres_id(struct str value, struct arena *, struct str *ret);
+/* Its authserv-id alone, whatever follows (*ret_results, as it came): ERR_SYNTAX if what stands
+ * before the first ";" is not an id and perhaps a version. */
+int authres_id(struct str value, struct arena *, struct str *ret, struct str *ret_results);
 /* The same id for all who read leniently: a final dot, case and U-labels do not count. */
 bool authres_same_id(struct str a, struct str b);
 

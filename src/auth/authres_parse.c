@@ -218,13 +218,13 @@ authres_parse(struct str value, struct arena *arena, struct authres *ret)
 }
 
 int
-authres_id(struct str value, struct arena *arena, struct str *ret)
+authres_id(struct str value, struct arena *arena, struct str *ret, struct str *ret_results)
 {
     struct lexer l = {.in = value, .arena = arena};
     uint64_t version;
     size_t start;
 
-    *ret = STR_NONE;
+    *ret = *ret_results = STR_NONE;
     if (value.n > VALUE_MAX)
         return ERR_LIMIT;
     skip_space(&l);
@@ -241,5 +241,8 @@ authres_id(struct str value, struct arena *arena, struct str *ret)
         l.error = ERR_SYNTAX;
     if (!at_end(&l) && value.p[l.at] != ';')
         l.error = ERR_SYNTAX;
-    return l.error || !ret->n ? ERR_SYNTAX : 0;
+    if (l.error || !ret->n)
+        return ERR_SYNTAX;
+    *ret_results = str_from(value, MIN(l.at + 1, value.n));
+    return 0;
 }

@@ -127,6 +127,71 @@ test_expired(void)
 }
 
 static void
+test_nothing_to_seal(void)
+{
+    static const struct {
+        const char *above;
+        enum arc_cv cv;
+        int rc;
+    } rows[] = {
+        {"", ARC_NONE, 0},
+        {"", ARC_FAIL, ERR_REFUSED},
+        {"", ARC_PASS, ERR_REFUSED},
+        {"ARC-Seal: i=0; a=x\r\n", ARC_FAIL, ERR_REFUSED},
+        {"ARC-Seal: i=0; a=x\r\n", ARC_NONE, ERR_REFUSED},
+        {"ARC-Seal: i=1; a=x\r\n", ARC_FAIL, 0},
+    };
+
+    for (unsigned i = 0; i < ARRAY_LEN(rows); i++) {
+        struct buf CLEANUP(buf_done) message = {0};
+        struct buf CLEANUP(buf_done) set = {0};
+        struct arc_seal_params p = params();
+        struct why why = {""};
+
+        buf_init(&message, 65536);
+        buf_init(&set, 65536);
+        buf_fmt(&message, "%s%s", rows[i].above, text);
+        load(buf_view(&message));
+        p.cv = rows[i].cv;
+        IS(arc_seal(m, &chain, &p, dkim_private_sign, key, &set, &why), rows[i].rc,
+           "cv=%s over \"%.12s\" %s", arc_cv_name(rows[i].cv), rows[i].above, why.text);
+    }
+}
+
+static void
+test_payload(void)
+{
+    static const char header[] =
+        "Authentication-Results: (x; y) MX.example.org. 1;\r\n spf=pass (a; b) "
+        "smtp.mailfrom=a.test;\r\n"
+        "Authentication-Results: mx.example.org; spf=pass garbage here\r\n"
+        "Authentication-Results: mx(a).example.org; dkim=pass\r\n"
+        "Authentication-Results: other.example.org; dkim=pass\r\n"
+        "Authentication-Results: \"mx.example.org\"; dmarc=fail reason=\"a; b\"\r\n"
+        "From: a@example.com\r\n\r\n";
+    struct buf CLEANUP(buf_done) out = {0};
+
+    buf_init(&out, 65536);
+    load(STR(header));
+    IS(arc_payload(m, STR("mx.example.org"), &out), 0, "results of ours");
+    TEXT(buf_view(&out),
+         "mx.example.org; spf=pass (a; b) smtp.mailfrom=a.test; dmarc=fail reason=\"a; b\"",
+         "the payload");
+    {
+        struct buf CLEANUP(buf_done) set = {0};
+        struct arc_seal_params p = params();
+
+        p.payload = buf_view(&out);
+        buf_init(&set, 65536);
+        load(STR(text));
+        IS(arc_seal(m, &chain, &p, dkim_private_sign, key, &set, NULL), 0, "sealed");
+        OK(str_find(buf_view(&set), STR(";\r\n\tspf=pass (a; b) smtp.mailfrom=a.test;\r\n\t"
+                                        "dmarc=fail reason=\"a; b\"\r\n")) > 0,
+           "a semicolon in quotes or a comment ends nothing");
+    }
+}
+
+static void
 setup(void)
 {
     char p[256], record[400];
@@ -146,6 +211,8 @@ main(void)
     setup();
     test_attack_fields_on_top();
     test_expired();
+    test_nothing_to_seal();
+    test_payload();
     rig_dns_done(&dns);
     dkim_keys_free(keys);
     dkim_message_free(m);
