@@ -278,7 +278,8 @@ header_line(struct mime *m)
         m->field_seen = true;
     } else {
         mime_odd_told(m, NULL, MIME_ODD_NO_COLON, line, STR_NONE);
-        if (!m->field_seen && whole && !str_starts(line, STR("From ")) &&
+        /* Of the message itself only the blank line ends the header: mail/README.md. */
+        if (!m->field_seen && whole && m->nlevels && !str_starts(line, STR("From ")) &&
             !str_starts(line, STR(">From ")))
             header_is_over(m);
     }

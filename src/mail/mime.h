@@ -23,7 +23,7 @@ struct mime_limits {
 extern const struct mime_limits mime_limits_default; /* 32, 1000, 256 KiB, 8 MiB */
 
 enum mime_odd {
-    MIME_ODD_NO_COLON,          /* no field: skipped, or the body if none came before */
+    MIME_ODD_NO_COLON,          /* no field: skipped; as the first of a part, its body */
     MIME_ODD_HEADER_UNENDED,    /* the part ended within its header */
     MIME_ODD_HEADER_CUT,        /* over header_bytes */
     MIME_ODD_REPEATED_FIELD,    /* Content-* twice with different values: taken the first */

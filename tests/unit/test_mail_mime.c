@@ -199,8 +199,10 @@ test_odd(void)
        "--b\r\n\r\nx\r\n--b--\r\n",
        "<multipart/mixed><text/plain>x</></>", ODD(ENCODED_MULTIPART), "an encoded multipart");
     is("Subject: x\rContent-Type: text/evil\r\n\r\n", "<text/plain></>", ODD(BARE_CR), "a bare CR");
-    is("what is this\r\n\r\nx\r\n", "<text/plain>what is this\r\n\r\nx\r\n</>", ODD(NO_COLON),
-       "no header at all");
+    is("what is this\r\n\r\nx\r\n", "<text/plain>x\r\n</>", ODD(NO_COLON),
+       "no header at all: the blank line ends it");
+    is(MIXED "--b\r\nwhat is this\r\n--b--\r\n", "<multipart/mixed><text/plain>what is this</></>",
+       ODD(NO_COLON), "a part without a header");
     is("Subject: x\r\nrubbish\r\nContent-Type: text/y\r\n\r\nz", "<text/y>z</>", ODD(NO_COLON),
        "a line that is no field");
 }
