@@ -76,6 +76,7 @@ scope_add(struct courier *c, const struct spool_scope *from, uint32_t slot)
     s->reason = str_dup(from->reason);
     s->by = str_dup(from->by);
     s->slot = slot;
+    s->end_slot = SEGMENT_NONE;
     if (!s->domain || !s->tenant || !s->sender || !s->source || !s->provider || !s->reason ||
         !s->by) {
         scope_free(s);
@@ -100,6 +101,8 @@ scope_drop(struct courier *c, struct scope *s)
     c->scopes->n--;
     if (s->slot != SEGMENT_NONE)
         segments_release(&c->segments, s->slot, 0);
+    if (s->end_slot != SEGMENT_NONE)
+        segments_unpin(&c->segments, s->end_slot);
     scope_free(s);
 }
 
@@ -279,28 +282,67 @@ scopes_tick(struct courier *c)
         scopes_apply(c);
 }
 
-/* The record is on disk: the scope moves to its segment. */
+/* Its end is on disk and nothing of its beginning is under way: wherever that came to rest, the end
+ * is kept as long. */
+static void
+scope_end(struct courier *c, struct scope *s)
+{
+    if (!s->ended || s->end_slot == SEGMENT_NONE || s->writing > 0)
+        return;
+    if (s->slot != SEGMENT_NONE)
+        segments_refer(&c->segments, s->end_slot, s->slot);
+    scope_drop(c, s);
+}
+
+static struct scope *
+scope_of(const struct out *o)
+{
+    return scope_by_id(o->c, &(struct spool_id){o->c->links.node, o->epoch, o->seq});
+}
+
+/* The beginning is on disk: the scope moves to its segment. */
 static void
 scope_durable(struct out *o, int status)
 {
     struct courier *c = o->c;
     uint32_t own = status == 0 ? own_segment(c, &o->o.loc, o->o.generation) : SEGMENT_NONE;
-    struct scope *s = scope_by_id(c, &(struct spool_id){c->links.node, o->epoch, o->seq});
+    struct scope *s = scope_of(o);
 
     if (own != SEGMENT_NONE && o->number != SEGMENT_NONE)
         segments_refer(&c->segments, own, (uint32_t)o->number);
-    if (own != SEGMENT_NONE && s && !s->ended) {
+    if (s) {
+        s->writing--;
+        s->moving = false;
+    }
+    if (s && own != SEGMENT_NONE) {
+        segments_hold(&c->segments, own, 0);
         if (s->slot != SEGMENT_NONE)
             segments_release(&c->segments, s->slot, 0);
         s->slot = own;
-        s->moving = false;
-        segments_hold(&c->segments, own, 0);
     }
-    if (s && s->ended)
-        scope_drop(c, s);
+    if (s)
+        scope_end(c, s);
     out_give(o);
 }
 
+static void
+resume_durable(struct out *o, int status)
+{
+    struct courier *c = o->c;
+    uint32_t own = status == 0 ? own_segment(c, &o->o.loc, o->o.generation) : SEGMENT_NONE;
+    struct scope *s = scope_of(o);
+
+    if (own != SEGMENT_NONE && o->number != SEGMENT_NONE)
+        segments_refer(&c->segments, own, (uint32_t)o->number);
+    if (s && own != SEGMENT_NONE) {
+        s->end_slot = own;
+        segments_pin(&c->segments, own);
+        scope_end(c, s);
+    }
+    out_give(o);
+}
+
+/* A move does not wait for the log: it would stand behind an end that was written meanwhile. */
 static int
 scope_write(struct courier *c, const struct spool_scope *rec, uint32_t refers)
 {
@@ -313,7 +355,8 @@ scope_write(struct courier *c, const struct spool_scope *rec, uint32_t refers)
     o->epoch = rec->scope.epoch;
     o->seq = rec->scope.seq;
     o->number = refers;
-    o->durable = scope_durable;
+    o->durable = rec->verb == SPOOL_RESUME ? resume_durable : scope_durable;
+    o->can_wait = rec->verb == SPOOL_RESUME || refers == SEGMENT_NONE;
     err = out_add(o);
     if (err < 0)
         out_give(o);
@@ -339,6 +382,7 @@ scopes_suspend(struct courier *c, const struct spool_scope *from, char ret_id[SP
         scope_drop(c, s);
         return err;
     }
+    s->writing++;
     spool_id_show(&rec.scope, ret_id);
     scopes_apply(c);
     return 0;
@@ -362,8 +406,10 @@ scopes_move(struct courier *c, uint32_t slot)
             .reason = str_c(s->reason),
             .by = str_c(s->by),
         };
-        if (s->slot == slot && !s->ended && !s->moving)
-            s->moving = scope_write(c, &rec, slot) == 0;
+        if (s->slot != slot || s->ended || s->moving)
+            continue;
+        s->moving = scope_write(c, &rec, slot) == 0;
+        s->writing += s->moving;
     }
 }
 

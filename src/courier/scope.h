@@ -15,7 +15,9 @@ struct scope {
     uint64_t made, until;                               /* wall ns; until 0: no end */
     char *domain, *tenant, *sender, *source, *provider; /* "" any */
     char *reason, *by;
-    uint32_t slot; /* own segment that holds its record */
+    uint32_t slot;     /* own segment that holds its record */
+    uint32_t end_slot; /* own segment of its end, pinned; SEGMENT_NONE: not on disk yet */
+    unsigned writing;  /* records of its beginning under way */
     bool ended, moving;
     struct scope *next;
 };

@@ -2,7 +2,7 @@
  * tests/unit/test_courier_reread.c - what was decided in one life of the courier means the same in
  * the next: released, removed, copied mail, and epochs that could not be read to their end.
  */
-#include "courier/outs.h"
+#include "courier/scope.h"
 #include "courier_rig.h"
 
 #define BODY  "From: a@test.example\r\nSubject: hello\r\n\r\nOne line.\r\n"
@@ -388,6 +388,25 @@ test_maildir_read(void)
     rig_done(&rig);
 }
 
+/* A suspension that ends before its beginning is on disk, in this life and the next. */
+static void
+test_resume_at_once(void)
+{
+    rig_init(&rig, ROUTE);
+    verb("suspend", "{\"domain\":\"far.example\",\"reason\":\"they move\"}");
+    verb("resume", "{\"all\":true}");
+    rig_settle(&rig, 30);
+    for (int life = 0; life < 2; life++) {
+        IS(rig.courier->scopes->n, 0, "none is in force");
+        rig_post(&rig, "a@test.example", "b@far.example", NULL, BODY);
+        RIG_FOR(&rig, waiting() == 0);
+        next_courier();
+        RIG_FOR(&rig, rig.courier->recovered);
+    }
+    IS(rig.messages, 2, "both went");
+    rig_done(&rig);
+}
+
 /* The file of the gate's epoch that begins with segment 0. */
 static uint64_t
 first_file(uint32_t epoch)
@@ -455,7 +474,7 @@ main(int argc, char **argv)
         {"unread", test_purge_unreadable}, {"partial", test_partial},
         {"tail", test_tail_fails},         {"report", test_report_first},
         {"missed", test_gate_missed},      {"returned", test_purge_returned},
-        {"maildir", test_maildir_read},
+        {"resume", test_resume_at_once},   {"maildir", test_maildir_read},
     };
 
     for (size_t i = 0; i < ARRAY_LEN(tests); i++) {
