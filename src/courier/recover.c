@@ -340,8 +340,10 @@ recover_begin(struct courier *c, const uint32_t *live, unsigned nlive,
         memcpy(r->live, live, nlive * sizeof *live);
     err = r->live ? spool_list(c->links.spool_dir, NULL, &r->all, why) : ERR_NOMEM;
     if (err == 0 && r->all.unreadable > 0)
-        event_alarm("%zu segment files have a damaged header and were set aside: %s; what they "
-                    "hold is not delivered, the files are kept",
+        event_alarm("%zu segment files have a damaged header and were set aside: %s; mail that "
+                    "they hold is not delivered, the files are kept. If one is of the courier's "
+                    "own stream, what it said of mail is lost: some may be sent twice, some that "
+                    "was removed may go",
                     r->all.unreadable, why ? why->text : "");
     if (err == 0)
         err = listing_take(r, why);

@@ -1,8 +1,9 @@
 /*
  * store/worker.h - work that blocks or burns: a few threads beside the loop, with a bounded queue.
  *
- * Used by the keyring (password hashes) and the keeper (LDAP, SQLite of others). run() is called in
- * a thread and touches its job alone; done() is called in the loop's thread afterwards.
+ * Called by the keyring (password hashes), the keeper (LDAP, SQLite of others) and the courier
+ * (Maildirs, explain). run() is called in a thread and touches its job alone; done() is called in
+ * the loop's thread afterwards.
  */
 #ifndef GAPURA_STORE_WORKER_H
 #define GAPURA_STORE_WORKER_H
