@@ -51,6 +51,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 
     dmarc_author(text, &author);
     ENSURE(author.n < sizeof(author.domain));
+    ENSURE(author.ndomains <= DMARC_AUTHORS_MAX && (!author.n || author.ndomains == 1));
     (void)dmarc_record_parse(text, &record);
     check_filter(text);
     check_parse(text);
