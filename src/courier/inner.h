@@ -105,7 +105,9 @@ struct courier {
     struct loop_timer wheel_timer, second_timer;
     struct loop_call plan_call, wheel_call;
     void (*after_crash)(struct courier *, uint32_t row); /* outcome_after_crash */
-    struct recover *recover;                             /* until all is read */
+    void (*purged)(struct courier *, uint32_t message, const uint32_t *rows, uint32_t n,
+                   struct str reason);  /* outcome_purged */
+    struct recover *recover;            /* until all is read */
     uint64_t read_messages, read_rcpts; /* out of records, from dead epochs or tails */
     unsigned recover_steps;             /* of a slice, for tests; 0: by time alone */
     unsigned unread; /* epochs and messages that stay unread until the next start */

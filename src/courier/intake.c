@@ -307,6 +307,26 @@ intake_void(struct courier *c, const struct spool_record *r)
     intake_chunks_void(c, v.epoch, v.first, v.last);
 }
 
+/* A purge acts on copies that were read before it. */
+static void
+intake_scope(struct courier *c, uint32_t slot, const struct spool_record *r)
+{
+    size_t purges = c->npurges;
+    const struct letter none = {0};
+
+    scopes_record(c, slot, r);
+    if (c->npurges == purges)
+        return;
+    for (uint32_t i = 0; i < c->index.messages.next; i++) {
+        const struct index_message *m = index_message(&c->index, i);
+        if (m->open == 0 || m->epoch != c->purges->epoch)
+            continue;
+        purge_rows(c, i, &none);
+        if (m->open == 0)
+            intake_message_over(c, i);
+    }
+}
+
 static int
 intake_record(void *ctx, const struct spool_place *place, const struct spool_record *r)
 {
@@ -346,7 +366,7 @@ intake_record(void *ctx, const struct spool_place *place, const struct spool_rec
         intake_void(c, r);
         break;
     case SPOOL_SCOPE:
-        scopes_record(c, slot, r);
+        intake_scope(c, slot, r);
         break;
     default: /* reserved, or of a later version that lets us pass over it */
         break;

@@ -4,7 +4,7 @@
  * Called by intake during recovery, and for tails whose messages come after what was said of them.
  */
 #include "courier/intake_inner.h"
-#include "courier/outcome.h"
+#include "courier/row.h"
 
 /* What an outcome makes of one row. */
 static void
@@ -21,11 +21,11 @@ row_apply(struct courier *c, uint32_t row, const struct early_note *n)
     r->attempts = n->attempts;
     if (n->flags & EARLY_F_CRASH)
         r->flags |= ROW_CRASHED;
-    outcome_row(c, row,
-                &(struct row_change){.result = n->result,
-                                     .closes = n->flags & EARLY_F_CLOSES,
-                                     .due = n->due,
-                                     .read_back = true});
+    row_became(c, row,
+               &(struct row_change){.result = n->result,
+                                    .closes = n->flags & EARLY_F_CLOSES,
+                                    .due = n->due,
+                                    .read_back = true});
 }
 
 void

@@ -13,6 +13,7 @@
 #include "courier/own.h"
 #include "courier/purge.h"
 #include "courier/retry.h"
+#include "courier/row.h"
 
 #define OUTCOME_TEXT_MAX 512u
 #define SLICE            1024u /* rows of one record */
@@ -200,48 +201,6 @@ outcome_tell(struct courier *c, uint32_t message, const uint32_t *rows, uint32_t
     r->due = courier_wall(c) + c->delivery->expire;
 }
 
-void
-outcome_row(struct courier *c, uint32_t row, const struct row_change *ch)
-{
-    struct index_row *r = index_row(&c->index, row);
-
-    if (ch->closes)
-        r->flags &= ~ROW_INTENT & 15u;
-    switch (ch->result) {
-    case SPOOL_RETRY: /* a clear answer: a later crash is the first again */
-        r->flags &= ~ROW_CRASHED & 15u;
-        index_wait(&c->index, row, ch->due);
-        courier_wheel_soon(c);
-        break;
-    case SPOOL_UNKNOWN:
-        index_wait(&c->index, row, ch->due);
-        courier_wheel_soon(c);
-        break;
-    case SPOOL_HELD:
-        index_set(&c->index, row, ROW_HELD);
-        r->due = ch->due;
-        break;
-    case SPOOL_RELEASED:
-        r->flags &= ~(ROW_CRASHED | ROW_ASIDE) & 15u;
-        if (ch->read_back)
-            index_set(&c->index, row, ROW_ACTIVE);
-        else
-            index_ready(&c->index, row);
-        break;
-    case SPOOL_ASIDE:
-        r->flags |= ROW_ASIDE;
-        index_wait(&c->index, row, ch->due);
-        courier_wheel_soon(c);
-        break;
-    default: /* settled */
-        if (ch->read_back)
-            index_row_free(&c->index, row);
-        else
-            index_set(&c->index, row, ROW_SETTLING);
-        break;
-    }
-}
-
 static void
 rows_change(struct courier *c, const uint32_t *rows, uint32_t n, const struct attempt *a,
             const struct result *r)
@@ -255,7 +214,7 @@ rows_change(struct courier *c, const uint32_t *rows, uint32_t n, const struct at
         if (waits)
             index_row(&c->index, rows[i])->source =
                 r->sticky && a->source ? (uint32_t)(a->source - c->sources.items + 1) & 0xffff : 0;
-        outcome_row(c, rows[i], &ch);
+        row_became(c, rows[i], &ch);
     }
 }
 

@@ -39,14 +39,6 @@ struct result {
 };
 void outcome_rows(struct courier *, uint32_t message, const uint32_t *rows, uint32_t n,
                   const struct attempt *, const struct result *);
-/* What a result makes of one row: the same whether it was just decided or is read back. */
-struct row_change {
-    uint8_t result; /* enum spool_result */
-    bool closes;    /* the open intent ends */
-    uint32_t due;   /* tick; HELD: number of the reason */
-    bool read_back; /* the record is on disk: a settled row is freed, a released one is pending */
-};
-void outcome_row(struct courier *, uint32_t row, const struct row_change *);
 /* Fills from a reply; `stage` decides the class. */
 void outcome_from_reply(struct result *ret, enum smtp_client_stage stage,
                         const struct smtp_reply *r);

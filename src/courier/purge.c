@@ -7,8 +7,6 @@
 #include "courier/purge.h"
 
 #include "core/event.h"
-#include "courier/intake.h"
-#include "courier/outcome.h"
 #include "courier/outs.h"
 #include "courier/own.h"
 
@@ -185,15 +183,6 @@ purge_record(struct courier *c, uint32_t slot, const struct spool_scope *rec)
         return;
     }
     purge_settle(c, p, slot);
-    for (uint32_t i = 0; i < c->index.messages.next; i++) { /* copies that were read before it */
-        struct letter none = {0};
-        const struct index_message *m = index_message(&c->index, i);
-        if (m->open == 0 || m->epoch != p->epoch)
-            continue;
-        purge_rows(c, i, &none);
-        if (m->open == 0)
-            intake_message_over(c, i);
-    }
 }
 
 /* --- what they act on --- */
@@ -283,7 +272,7 @@ purge_rows(struct courier *c, uint32_t message, const struct letter *l)
             continue;
         /* Of what is read at a start the former courier told, but for what a connection had. */
         if (c->recovered || (index_row(&c->index, row)->flags & ROW_INTENT))
-            outcome_purged(c, message, &row, 1, str_c(p->reason));
+            c->purged(c, message, &row, 1, str_c(p->reason));
         purge_row(c, p, row);
         n++;
     }

@@ -30,7 +30,8 @@ int purge_write(struct courier *, const struct spool_scope *, struct spool_id *r
 int purge_state(const struct courier *, const struct spool_id *last);
 /* The purge that acts on this row, or NULL; the letter is of its message, or NULL: it is loaded. */
 struct purge *purge_of(struct courier *, uint32_t row, const struct letter *);
-void purge_record(struct courier *, uint32_t slot, const struct spool_scope *); /* read back */
+/* Read back; it becomes the first of courier.purges, and the caller goes over what it acts on. */
+void purge_record(struct courier *, uint32_t slot, const struct spool_scope *);
 /* Rows of a message that was just read: those that a purge acts on are freed. */
 void purge_rows(struct courier *, uint32_t message, const struct letter *);
 /* One row that no connection has: freed, with the purge's segment kept for its message's. */

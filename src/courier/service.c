@@ -162,6 +162,7 @@ courier_create(struct courier **ret, const struct courier_links *links, const st
     c->seed = c->wall0 ^ c->own_epoch;
     c->own_segment = SEGMENT_NONE;
     c->after_crash = outcome_after_crash;
+    c->purged = outcome_purged;
     index_init(&c->index, COURIER_MAX_ROWS, courier_tick(c));
     c->index.lane_changed = dest_lane_changed;
     c->index.ctx = c;
