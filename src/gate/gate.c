@@ -30,6 +30,7 @@ gate_create(struct gate **ret, const struct gate_links *links, const struct conf
     g->node = share->page->node;
     g->epoch = share->page->epoch;
     limits_init(&g->limits, LIMITS_MAX);
+    limits_init(&g->accounts, LIMITS_MAX);
     loop_timer_init(&g->voids_timer, links->loop, chunk_void_retry, g);
     g->lookup = lookup_create(links);
     g->keyring_asks = chan_asks_create(links->loop, AUTH_ASKS_MAX);
@@ -71,6 +72,7 @@ gate_free(struct gate *g)
     lookup_free(g->lookup);
     chan_asks_free(g->keyring_asks);
     limits_done(&g->limits);
+    limits_done(&g->accounts);
     setup_unref(g->setup);
     free(g);
 }

@@ -32,6 +32,7 @@ struct gate {
     unsigned nghosts; /* sessions that are gone but for a message being written */
     uint64_t session_count;
     struct limits limits;
+    struct limits accounts; /* users and tenants: many addresses push none of them out */
     struct lookup *lookup;
     struct chan_asks *keyring_asks;
     struct block_pool blocks;

@@ -50,7 +50,7 @@ auth_wait(const struct session *s)
 static uint64_t
 auth_user_wait(const struct session *s, struct str user)
 {
-    struct limit *l = s->facts.trusted ? NULL : limits_user(&s->gate->limits, user);
+    struct limit *l = s->facts.trusted ? NULL : limits_user(&s->gate->accounts, user);
 
     return l ? bucket_peek(&l->auth_failures, &s->setup->smtp->auth_failures_user, clock_mono())
              : 0;
@@ -61,7 +61,7 @@ auth_count_failure(struct session *s, struct str user)
 {
     const struct settings_smtp *c = s->setup->smtp;
     uint64_t now = clock_mono();
-    struct limit *l = user.n ? limits_user(&s->gate->limits, user) : NULL;
+    struct limit *l = user.n ? limits_user(&s->gate->accounts, user) : NULL;
 
     if (s->by_address)
         (void)bucket_take(&s->by_address->auth_failures, &c->auth_failures_address, now);

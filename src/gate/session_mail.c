@@ -110,7 +110,7 @@ mail_tenant_wait(struct session *s, const struct tx *tx)
 
     if (!t || !t->rate.count || !tx->may_relay)
         return 0;
-    l = limits_tenant(&s->gate->limits, tx->tenant);
+    l = limits_tenant(&s->gate->accounts, tx->tenant);
     return l ? bucket_take(&l->connections, &t->rate, clock_mono()) : 0;
 }
 
