@@ -56,7 +56,7 @@ static void
 tls_each_name(X509 *x, void (*fn)(void *ctx, const char *name), void *ctx)
 {
     GENERAL_NAMES *names = X509_get_ext_d2i(x, NID_subject_alt_name, NULL, NULL);
-    bool found = false;
+    bool found = names != NULL; /* the common name is for those without any (RFC 6125 6.4.4) */
     char text[256];
 
     for (int i = 0; i < sk_GENERAL_NAME_num(names); i++) {
@@ -64,7 +64,6 @@ tls_each_name(X509 *x, void (*fn)(void *ctx, const char *name), void *ctx)
 
         if (g->type != GEN_DNS || !tls_name_fits(g->d.dNSName, text, sizeof(text)))
             continue;
-        found = true;
         fn(ctx, text);
     }
     GENERAL_NAMES_free(names);
