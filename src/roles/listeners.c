@@ -45,18 +45,36 @@ place_mode(const struct plan_listen *at)
     return at->all_users ? 0666 : 0660;
 }
 
+/* The socket at a path, and nothing that somebody has put in its place. UINT_MAX: the owner stays.
+ */
+static int
+place_give(const char *path, mode_t mode, unsigned gid)
+{
+    CLEANUP(fd_close) int fd = open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+    char self[32];
+    struct stat st;
+
+    if (fd < 0 || fstat(fd, &st))
+        return -errno;
+    if (!S_ISSOCK(st.st_mode))
+        return -ENOTSOCK;
+    if (gid != UINT_MAX && fchownat(fd, "", 0, gid, AT_EMPTY_PATH))
+        return -errno;
+    str_fmt(self, sizeof self, "/proc/self/fd/%d", fd);
+    return chmod(self, mode) ? -errno : 0;
+}
+
 static int
 bind_place(const struct plan_listen *at, unsigned admin_gid)
 {
     if (!at->path[0])
         return listener_bind(&at->at, LISTENERS_BACKLOG);
     int fd = listener_bind_unix(at->path, place_mode(at));
-    if (fd >= 0 && geteuid() == 0 && chown(at->path, 0, admin_gid)) {
-        int err = -errno;
-        close(fd);
-        return err;
-    }
-    return fd;
+    int err = fd >= 0 && geteuid() == 0 ? place_give(at->path, place_mode(at), admin_gid) : 0;
+    if (!err)
+        return fd;
+    close(fd);
+    return err;
 }
 
 static const struct listeners_row *
@@ -139,7 +157,7 @@ listeners_commit(struct listeners *l, const struct listeners *next,
             added(ctx, next->rows[i].at.name, next->rows[i].fd);
     for (unsigned i = 0; i < next->n; i++) /* who may open a socket that stayed */
         if (next->rows[i].at.path[0])
-            (void)chmod(next->rows[i].at.path, place_mode(&next->rows[i].at));
+            (void)place_give(next->rows[i].at.path, place_mode(&next->rows[i].at), UINT_MAX);
     *l = *next;
 }
 
