@@ -222,21 +222,6 @@ batch_tell(struct reading *r)
     return err < 0 ? err : 0;
 }
 
-/* Offset of the last valid batch at or behind `offset`; 0 if there is none; negative in *err. */
-static uint64_t
-last_batch(struct walk *w, uint64_t offset, int *err)
-{
-    uint64_t last = 0;
-    int got;
-
-    while ((got = walk_try(w, offset)) == 1 || (got == 0 && (got = walk_find(w, offset)) == 1)) {
-        last = w->at;
-        offset = w->at + w->batch.length;
-    }
-    *err = got;
-    return last;
-}
-
 enum bodies {                 /* what a last batch with a bad body means */
               BODIES_SYNCED,  /* cannot be: a later segment tells that this one was synced */
               BODIES_TORN,    /* it was never acknowledged */
@@ -248,29 +233,48 @@ struct part {
     uint64_t end;   /* behind the batch told last */
     uint64_t limit; /* told are batches with a position below it */
     uint64_t last;  /* offset of the batch whose bodies must be checked; 0: none */
+    uint64_t seek;  /* how far `last` was looked for; 0: it is known, or is not needed */
     bool searched;  /* there is nothing valid behind `last` */
     enum bodies bodies;
 };
 
-static int
-part_begin(struct reading *r, struct part *p, uint64_t offset, uint64_t limit, enum bodies bodies)
+static void
+part_begin(struct part *p, uint64_t offset, uint64_t limit, enum bodies bodies)
 {
-    int err = 0;
-
     *p = (struct part){.end = offset, .limit = limit, .bodies = bodies};
-    if (bodies == BODIES_SYNCED)
-        return 0;
-    p->last = last_batch(&r->w, offset, &err);
-    p->searched = true;
-    return err;
+    if (bodies != BODIES_SYNCED)
+        p->seek = offset;
 }
 
-/* Tells the next batch of the open segment: 1, 0 if there is none, negative. */
+/* Looks on for the last valid batch: a batch, or some of what holds none. 0, or negative. */
+static int
+part_seek(struct walk *w, struct part *p)
+{
+    int got = walk_try(w, p->seek);
+
+    if (got == 0)
+        got = walk_find_some(w, &p->seek);
+    if (got == 1) {
+        p->last = w->at;
+        p->seek = w->at + w->batch.length;
+    } else if (got == 0) {
+        p->seek = 0;
+        p->searched = true;
+    }
+    return got < 0 ? got : 0;
+}
+
+/* Tells the next batch of the open segment, or looks for its last: 1, 0 if there is none, negative.
+ */
 static int
 part_step(struct reading *r, struct part *p)
 {
     int got;
 
+    if (p->seek) {
+        got = part_seek(&r->w, p);
+        return got < 0 ? got : 1;
+    }
     if (p->searched && p->end > p->last)
         return 0;
     got = walk_try(&r->w, p->end);
@@ -311,7 +315,7 @@ spool_segment_read(const char *dir, const struct spool_segment *s, uint64_t offs
     reading_init(&r, io, ops, ctx);
     err = walk_open(&r.w, segdir, s);
     if (err == 0)
-        err = part_begin(&r, &p, offset, UINT64_MAX, last ? BODIES_TORN : BODIES_DAMAGED);
+        part_begin(&p, offset, UINT64_MAX, last ? BODIES_TORN : BODIES_DAMAGED);
     while (err == 0 && (err = part_step(&r, &p)) == 1)
         err = 0;
     if (err == 0) {
@@ -334,6 +338,7 @@ struct spool_epoch {
     struct spool_segment *segments;
     uint64_t *starts; /* where each begins in the epoch; NO_BATCH for one that holds none */
     size_t n, known;  /* segments; of those, how many starts are known */
+    uint64_t search;  /* for the start of the next one: how far; 0: not begun */
     size_t at;        /* the segment being read */
     bool open;        /* it is: part says how far */
     struct part part;
@@ -388,22 +393,31 @@ spool_epoch_open(struct spool_epoch **ret, const char *dir, const struct spool_s
 }
 
 /* All starts are known before the first batch is told: a later segment says how far an earlier one
- * was durable. */
+ * was durable. One that was never written to is searched in many steps. */
 static int
-epoch_start(struct spool_epoch *e, size_t i)
+epoch_start(struct spool_epoch *e)
 {
     struct walk *w = &e->r.w;
-    int got = walk_open(w, e->segdir, &e->segments[i]);
+    size_t i = e->known;
+    int got = 0;
 
-    e->starts[i] = NO_BATCH;
-    if (got == ERR_NOTFOUND || got == ERR_STALE)
-        return 0; /* freed since it was listed */
+    if (e->search == 0) {
+        e->starts[i] = NO_BATCH;
+        e->search = SPOOL_UNIT;
+        got = walk_open(w, e->segdir, &e->segments[i]);
+        if (got == 0)
+            got = walk_try(w, SPOOL_UNIT);
+    }
     if (got == 0)
-        got = walk_try(w, SPOOL_UNIT);
-    if (got == 0)
-        got = walk_find(w, SPOOL_UNIT);
+        got = walk_find_some(w, &e->search);
+    if (got == WALK_MORE)
+        return 0;
     if (got == 1)
         e->starts[i] = w->base + SPOOL_UNIT;
+    e->search = 0;
+    e->known++;
+    if (got == ERR_NOTFOUND || got == ERR_STALE)
+        return 0; /* freed since it was listed */
     return got < 0 ? got : 0;
 }
 
@@ -436,11 +450,11 @@ epoch_enter(struct spool_epoch *e)
     if (start != NO_BATCH && start < limit) {
         if (e->range.from > start)
             from += e->range.from - start;
-        err = part_begin(&e->r, &e->part, from, limit, synced ? BODIES_SYNCED : BODIES_TORN);
+        part_begin(&e->part, from, limit, synced ? BODIES_SYNCED : BODIES_TORN);
         e->range.has_open = e->next == e->n;
         e->range.open = *s;
     }
-    return err < 0 ? err : 1;
+    return 1;
 }
 
 /* The present segment is read. */
@@ -463,7 +477,7 @@ spool_epoch_step(struct spool_epoch *e)
     int got;
 
     if (e->known < e->n) {
-        got = epoch_start(e, e->known++);
+        got = epoch_start(e);
         return got < 0 ? got : 1;
     }
     if (e->at == e->n) {

@@ -17,6 +17,7 @@
 
 #define WINDOW_SMALL  (32u << 10)
 #define WINDOW_LARGE  (512u << 10)
+#define FIND_SOME     (UINT64_C(4) << 20) /* searched in one go */
 #define DIR_MAX_BYTES (64u << 20)
 
 void
@@ -215,15 +216,29 @@ walk_ahead(struct walk *w, uint64_t offset)
 }
 
 int
+walk_find_some(struct walk *w, uint64_t *offset)
+{
+    uint64_t stop = MIN(w->s.size, *offset + FIND_SOME);
+    int got;
+
+    for (; *offset < stop; *offset += SPOOL_UNIT) {
+        got = walk_try_ahead(w, *offset, WINDOW_LARGE);
+        if (got != 0)
+            return got;
+        if (w->window_n == 0 && w->window_at == *offset)
+            return 0; /* the file ends here, whatever size its header claims */
+    }
+    return *offset < w->s.size ? WALK_MORE : 0;
+}
+
+int
 walk_find(struct walk *w, uint64_t offset)
 {
-    int got = 0;
+    int got;
 
-    for (; got == 0 && offset < w->s.size; offset += SPOOL_UNIT) {
-        got = walk_try_ahead(w, offset, WINDOW_LARGE);
-        if (got == 0 && w->window_n == 0 && w->window_at == offset)
-            break; /* the file ends here, whatever size its header claims */
-    }
+    do {
+        got = walk_find_some(w, &offset);
+    } while (got == WALK_MORE);
     return got;
 }
 

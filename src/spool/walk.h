@@ -36,6 +36,9 @@ void walk_close(struct walk *w);
 int walk_try(struct walk *w, uint64_t offset);
 /* The first valid batch at `offset` or behind it: 1, 0, negative. */
 int walk_find(struct walk *w, uint64_t offset);
+/* The same, a few megabytes of it: WALK_MORE with *offset moved on if the end is not reached. */
+#define WALK_MORE 2
+int walk_find_some(struct walk *w, uint64_t *offset);
 /* The walk will go on at that offset: lets the disk begin. */
 void walk_ahead(struct walk *w, uint64_t offset);
 /* Do all bodies of the batch found last check out? 1, 0, negative. */
