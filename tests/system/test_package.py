@@ -192,12 +192,24 @@ def test_life_of_a_package(root, place, sink):
     assert "/var/spool/gapura may hold mail" in done.stdout + done.stderr
     assert (root.path / "var/spool/gapura/seg").is_dir() and not (root.path / "etc/gapura").exists()
 
-    # Installed again it is delivered; purged with an empty queue nothing stays.
+    # Installed again it is delivered. Removed with an empty queue, but with nobody to tell of receptions: kept.
     root.install(second)
     root.fill_in()
+    conf = root.path / "etc/gapura/gapura.conf"
+    shipped = conf.read_text()
+    conf.write_text(shipped + "events {\n    file = /var/log/elsewhere.jsonl\n}\n")
     inside = sink(2)
     root.start()
     assert inside.wait(1, 60)[0].header("Subject") == ["three"]
+    until(lambda: not root.waiting(), what="an empty queue")
+    root.run("dpkg", "--remove", "gapura")
+    root.ended()
+    assert not (root.path / "var/lib/gapura/queue-was-empty").exists()
+    root.install(second)
+    conf.write_text(shipped)
+
+    # Purged with an empty queue nothing stays.
+    root.start()
     until(lambda: not root.waiting(), what="an empty queue")
     root.run("dpkg", "--purge", "gapura")
     root.ended()
