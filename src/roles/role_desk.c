@@ -71,9 +71,9 @@ desk_start(struct role *r, struct why *why)
     d->role = r;
     d->asks = chan_asks_create(r->loop, DESK_ASKS);
     r->self = d;
-    int rc = r->listens ? serve(d, r->listens->fd, why) : 0;
-    if (!rc)
-        rc = sandbox_enter(r->row->sandbox, NULL, 0, why);
+    int rc = sandbox_enter(r->row->sandbox, NULL, 0, why);
+    if (!rc && r->listens)
+        rc = serve(d, r->listens->fd, why);
     if (!rc)
         role_ready(r);
     return rc;
