@@ -74,8 +74,14 @@ shim_start(void)
     char name[SHIM_NAME] = {0};
     role_name(name);
     for (unsigned i = 0; i < SHIM_ROLES && !me; i++)
-        if (!page->roles[i].name[0] || !strcmp(page->roles[i].name, name))
+        if (!strcmp(page->roles[i].name, name))
             me = &page->roles[i];
+    /* Roles start side by side: a free row is one's own once its pid is. */
+    for (unsigned i = 0; i < SHIM_ROLES && !me; i++) {
+        uint32_t nobody = 0;
+        if (atomic_compare_exchange_strong(&page->roles[i].pid, &nobody, (uint32_t)getpid()))
+            me = &page->roles[i];
+    }
     if (!me)
         return;
     memcpy(me->name, name, SHIM_NAME);

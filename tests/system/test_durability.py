@@ -78,7 +78,7 @@ def test_no_250_before_the_sync_returns(world):
     world.start()
     assert world.wait_up()
     c = Client(world.port)
-    world.shim.set("gate", "sync_delay_ms", 5000)
+    assert world.shim.set("gate", "sync_delay_ms", 5000)
     t0 = time.monotonic()
     assert c.offer(1)
     c.s.settimeout(4.8)
@@ -126,7 +126,7 @@ def test_full_disk_and_back(world):
     world.start()
     assert world.wait_up()
     c = Client(world.port)
-    world.shim.set("gate", "full", 1)
+    assert world.shim.set("gate", "full", 1)
     codes = set()
     for n in range(5):
         if c.offer(n):
