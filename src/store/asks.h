@@ -45,16 +45,16 @@ enum ask_type {
     TELL_SETTINGS = 0x0601, /* u64 generation + fd of the bundle (roles/bundle.h) */
     TELL_SNAPSHOT = 0x0602, /* u64 generation + fd (keeper -> roles by their own channel too) */
     TELL_SNAPSHOT_TAKEN = 0x0615, /* role -> keeper: u64 generation that is in use now */
-    TELL_PEER = 0x0603,     /* u8 role, u8 index + fd: a channel to that role (again) */
-    TELL_SHARE = 0x0604,    /* u16 stream, u32 epoch, u8 which (0 memfd, 1 eventfd) + fd */
-    TELL_STOP = 0x0605,     /* finish what runs, then exit 0 */
-    TELL_REOPEN = 0x0606,   /* + fd: new event file */
-    TELL_LISTEN = 0x060a,   /* str name + fd: bound and listening */
-    TELL_UNLISTEN = 0x060f, /* str name: stop taking connections there */
-    TELL_SINK = 0x060b,     /* u8 enum event_sink_kind, str prefix + fd: where events go */
-    TELL_METRICS = 0x060c,  /* u8 slot + fd of the page */
-    TELL_CONTROL = 0x060d,  /* + fd: the role's control socket, listening */
-    TELL_START = 0x060e,    /* all of the above was said: begin */
+    TELL_PEER = 0x0603,           /* u8 role, u8 index + fd: a channel to that role (again) */
+    TELL_SHARE = 0x0604,          /* u16 stream, u32 epoch, u8 which (0 memfd, 1 eventfd) + fd */
+    TELL_STOP = 0x0605,           /* finish what runs, then exit 0 */
+    TELL_REOPEN = 0x0606,         /* + fd: new event file */
+    TELL_LISTEN = 0x060a,         /* str name + fd: bound and listening */
+    TELL_UNLISTEN = 0x060f,       /* str name: stop taking connections there */
+    TELL_SINK = 0x060b,           /* u8 enum event_sink_kind, str prefix + fd: where events go */
+    TELL_METRICS = 0x060c,        /* u8 slot + fd of the page */
+    TELL_CONTROL = 0x060d,        /* + fd: the role's control socket, listening */
+    TELL_START = 0x060e,          /* all of the above was said: begin */
     /* role -> supervisor. */
     TELL_READY = 0x0607,
     TELL_RELOAD = 0x0608,       /* control asks for a reload; answer ASK_RELOAD_ANSWER */

@@ -1,7 +1,8 @@
 /*
  * store/worker.c - a few threads beside the loop, with a bounded queue.
  *
- * Called by keyring, keeper and courier (Maildirs, explain). Never calls a job's done() from a thread.
+ * Called by keyring, keeper and courier (Maildirs, explain). Never calls a job's done() from a
+ * thread.
  */
 #include "store/worker.h"
 
