@@ -114,7 +114,8 @@ params_odd(struct mime *m, const struct mime_part *p, const struct params *param
         if (params->items[i].other.p)
             mime_odd_told(m, p, MIME_ODD_PARAM, params->items[i].value, params->items[i].other);
     }
-    if (params->odd & ~(unsigned)(PARAM_ODD_REPEATED | PARAM_ODD_BOTH | PARAM_ODD_WORDS | PARAM_ODD_BARE))
+    if (params->odd &
+        ~(unsigned)(PARAM_ODD_REPEATED | PARAM_ODD_BOTH | PARAM_ODD_WORDS | PARAM_ODD_BARE))
         mime_odd_told(m, p, MIME_ODD_PARAM, params->value, STR_NONE);
 }
 
