@@ -179,7 +179,9 @@ static const struct conf_row smtp_rows[] = {
               .doc = "Received fields of a message; more is a mail loop (554 5.4.6).")},
     {.name = "max_header",
      CONF_ROW(SIZE, struct settings_smtp, max_header, .def = "256 KB", .min = 16384,
-              .max = 256u << 10, .doc = "Bytes of a message's header block.")},
+              .max = 256u << 10,
+              .doc = "Bytes of a message's header block; a message without a blank line is "
+                     "all header, and above it gets 552.")},
     {.name = "timeout_command",
      CONF_ROW(DURATION, struct settings_smtp, timeout_command, .def = "5m", .min = SECOND / 100,
               .doc = "Wait for the next command.")},

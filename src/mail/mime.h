@@ -80,7 +80,7 @@ struct mime_sink {                                      /* each may be NULL */
                 struct str other);
 };
 
-struct mime; /* about 3 KB and what its arena takes */
+struct mime; /* about 32 KiB, and what its arena takes */
 /* ERR_NOMEM. The sink is borrowed. */
 int mime_create(struct mime **ret, const struct mime_limits *, const struct mime_sink *, void *ctx);
 void mime_feed(struct mime *, const char *p, size_t n);

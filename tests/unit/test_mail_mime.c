@@ -9,6 +9,7 @@ struct trace {
     char text[8192];
     size_t n;
     uint32_t odd;
+    bool whole;
     char taken[128], other[128];
 };
 
@@ -69,6 +70,7 @@ parse_limits(const char *text, size_t step, const struct mime_limits *limits)
     for (size_t at = 0; at < n; at += step)
         mime_feed(m, text + at, MIN(step, n - at));
     mime_end(m);
+    t.whole = mime_is_whole(m);
     mime_free(m);
     return t;
 }
@@ -265,7 +267,10 @@ test_limits(void)
                                                              "is still the body");
     l.memory = 512;
     t = parse_limits(MIXED "--b\r\n\r\n1\r\n--b--\r\n", 100, &l);
-    OK(true, "no memory: nothing breaks");
+    OK(!t.whole && !strchr(t.text, '1'), "no memory: what is not handed on is told");
+    l.memory = 1u << 20;
+    t = parse_limits(MIXED "--b\r\n\r\n1\r\n--b--\r\n", 100, &l);
+    OK(t.whole, "with memory: all of it");
 }
 
 static void
