@@ -43,6 +43,8 @@ put_list(struct event *e, const struct verdict *v)
         if (f->rule.n)
             event_text(e, "rule", f->rule);
         event_i64(e, "weight", f->weight);
+        if (f->observed)
+            event_bool(e, "observed", true);
         if (f->action != VERDICT_PASS)
             event_c(e, f->observed ? "would" : "action", verdict_action_name(f->action));
         event_end(e);

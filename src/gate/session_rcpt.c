@@ -106,6 +106,7 @@ session_rcpt(void *ctx, const struct smtp_rcpt_params *p)
         return;
     }
     s->facts.rcpt = &tx->rcpt.to;
+    s->facts.rcpt_number = tx->nrcpt + 1;
     s->facts.rcpt_flood = rcpt_flood(s);
     *q = (struct rcpt_query){.setup = s->setup,
                              .snapshot = s->gate->snapshot,

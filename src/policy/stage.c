@@ -304,8 +304,10 @@ check_find(struct check_run *run, const struct finding *f)
     finding.check = run->check->name;
     finding.stage = (uint8_t)run->check->stage;
     finding.observed = run->mode == CHECK_OBSERVE;
+    if (run->check->stage == STAGE_RCPT)
+        finding.rcpt = run->pipeline->facts->rcpt_number;
     kept = verdict_add(run->verdict, &finding);
-    if (kept && kept->action != VERDICT_PASS && !kept->observed)
+    if (kept && verdict_replies(kept->action) && !kept->observed)
         run->decisive = verdict_stronger(run->decisive, kept);
 }
 

@@ -62,10 +62,11 @@ struct stage_facts {
     struct str helo;
     const struct address *sender;
     const struct address *rcpt;
-    uint8_t rcpt_state;  /* enum stage_rcpt */
-    bool rcpt_flood;     /* this network has asked for too many unknown recipients */
-    struct str rcpt_why; /* a sentence from whoever knows recipients; may be empty */
-    uint16_t rcpt_code;  /* and the reply that it asked for; 0: the usual one */
+    uint32_t rcpt_number; /* of the message's recipients, from 1 */
+    uint8_t rcpt_state;   /* enum stage_rcpt */
+    bool rcpt_flood;      /* this network has asked for too many unknown recipients */
+    struct str rcpt_why;  /* a sentence from whoever knows recipients; may be empty */
+    uint16_t rcpt_code;   /* and the reply that it asked for; 0: the usual one */
     const char *rcpt_enhanced;
     struct str header; /* HEADER and BODY: the header block */
 };
@@ -115,7 +116,7 @@ struct check_run { /* one row in one session */
     uint8_t asked; /* bit i: asks[i] is open */
     uint8_t state, mode;
 };
-/* For rows. Texts are copied. Stage, check and observed are filled in here. */
+/* For rows. Texts are copied. Stage, check, observed and rcpt are filled in here. */
 void check_find(struct check_run *, const struct finding *f);
 const struct stage_facts *check_facts(const struct check_run *);
 /* 0, ERR_LIMIT (too many at once) or ERR_UNSUPPORTED (no resolver): then no answer comes. */

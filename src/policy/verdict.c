@@ -5,8 +5,7 @@
  */
 #include "policy/verdict.h"
 
-/* Stands for a finding that found no room: see verdict_add. */
-static const struct finding verdict_no_room = {
+const struct finding verdict_no_room = {
     .check = "policy",
     .name = "no-room",
     .action = VERDICT_TEMPFAIL,
@@ -30,6 +29,16 @@ verdict_stronger(const struct finding *a, const struct finding *b)
     return b->action > a->action ? b : a;
 }
 
+/* False: no memory. */
+static bool
+copy_text(struct arena *arena, struct str text, struct str *ret)
+{
+    if (!text.n)
+        return true;
+    *ret = arena_str(arena, text);
+    return ret->p != NULL;
+}
+
 static struct finding *
 verdict_copy(struct arena *arena, const struct finding *f)
 {
@@ -39,15 +48,26 @@ verdict_copy(struct arena *arena, const struct finding *f)
         return NULL;
     *copy = *f;
     copy->next = NULL;
-    copy->rule = arena_str(arena, f->rule);
-    copy->text = arena_str(arena, f->text);
-    return (copy->rule.p && copy->text.p) ? copy : NULL;
+    if (!copy_text(arena, f->input, &copy->input) || !copy_text(arena, f->rule, &copy->rule) ||
+        !copy_text(arena, f->list, &copy->list) || !copy_text(arena, f->text, &copy->text))
+        return NULL;
+    copy->weight = MIN(MAX(f->weight, -VERDICT_WEIGHT_MAX), VERDICT_WEIGHT_MAX);
+    return copy;
 }
 
 static bool
-finding_acts(const struct finding *f)
+finding_decides(const struct finding *f)
 {
-    return f->action != VERDICT_PASS && !f->observed;
+    return verdict_replies(f->action) && !f->observed;
+}
+
+/* Each recipient has room of its own, so that the first ones' findings take none from the rest. */
+static bool
+verdict_full(const struct verdict *v, const struct finding *f)
+{
+    if (f->rcpt)
+        return f->rcpt == v->last_rcpt && v->rcpt_n >= VERDICT_RCPT_FINDINGS_MAX;
+    return v->n >= VERDICT_FINDINGS_MAX;
 }
 
 static void
@@ -58,21 +78,27 @@ verdict_link(struct verdict *v, struct finding *f)
     else
         v->first = f;
     v->last = f;
-    v->n++;
+    if (!f->rcpt) {
+        v->n++;
+    } else {
+        v->rcpt_n = f->rcpt == v->last_rcpt ? v->rcpt_n + 1 : 1;
+        v->last_rcpt = f->rcpt;
+    }
     if (!f->observed)
         v->sum += f->weight;
-    if (finding_acts(f))
+    if (finding_decides(f))
         v->decisive = verdict_stronger(v->decisive, f);
 }
 
 const struct finding *
 verdict_add(struct verdict *v, const struct finding *f)
 {
-    struct finding *copy = v->n < VERDICT_FINDINGS_MAX ? verdict_copy(v->arena, f) : NULL;
+    struct finding *copy = verdict_full(v, f) ? NULL : verdict_copy(v->arena, f);
 
     if (!copy) {
         v->lost++;
-        if (!finding_acts(f))
+        v->missed += !f->observed;
+        if (!finding_decides(f))
             return NULL;
         v->decisive = verdict_stronger(v->decisive, &verdict_no_room);
         return &verdict_no_room;
@@ -90,7 +116,8 @@ verdict_forget_since(struct verdict *v, unsigned stage, const struct finding *ma
     v->first = v->last = NULL;
     v->decisive = NULL;
     v->sum = 0;
-    v->n = 0;
+    v->n = v->rcpt_n = 0;
+    v->last_rcpt = 0;
     for (struct finding *f = list; f; f = next) {
         next = f->next;
         if (behind && f->stage == stage)
@@ -110,7 +137,18 @@ verdict_forget(struct verdict *v, unsigned stage)
 const char *
 verdict_action_name(uint8_t action)
 {
-    static const char *const names[] = {"pass", "tempfail", "refuse"};
+    static const char *const names[VERDICT_ACTIONS_] = {"pass", "tag", "hold", "tempfail",
+                                                        "refuse"};
 
     return action < ARRAY_LEN(names) ? names[action] : "pass";
+}
+
+const char *
+verdict_points(int64_t hundredths, char dst[32])
+{
+    uint64_t size = hundredths < 0 ? 0 - (uint64_t)hundredths : (uint64_t)hundredths;
+
+    str_fmt(dst, 32, "%s%llu.%02u", hundredths < 0 ? "-" : "", (unsigned long long)(size / 100),
+            (unsigned)(size % 100));
+    return dst;
 }
