@@ -10,6 +10,7 @@
 #include "core/event.h"
 #include "gate/limits.h"
 #include "gate/tx.h"
+#include "policy/pipeline.h"
 
 #define SESSION_ARENA_MAX (64u << 10)
 

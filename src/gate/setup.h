@@ -12,6 +12,7 @@
 #include "gate/settings.h"
 #include "gate/srs.h"
 #include "net/tls.h"
+#include "policy/pipeline.h"
 #include "smtp/server.h"
 #include "store/settings.h"
 

@@ -6,9 +6,15 @@
  */
 #include <stdlib.h>
 
-#include "policy/stage.h"
+#include "policy/pipeline.h"
 
-enum run_state { RUN_IDLE, RUN_WAITS, RUN_OVER };
+enum run_state { RUN_IDLE, RUN_WAITS, RUN_AFTER, RUN_OVER };
+
+struct check_ask {
+    struct dns_ask ask;
+    struct check_run *run;
+    struct check_ask *next;
+};
 
 #define MEMORY_ALIGN 16u
 
@@ -73,13 +79,37 @@ stage_plan_build(struct stage_plan *ret, const struct check *const *checks, size
 }
 
 static void
+ask_spare(struct pipeline *p, struct check_ask *ask)
+{
+    ask->run = NULL;
+    ask->next = p->spare;
+    p->spare = ask;
+}
+
+static void
 run_cancel_asks(struct check_run *run)
 {
-    for (unsigned i = 0; i < CHECK_ASKS; i++) {
-        if (run->asked & (1u << i))
-            dns_ask_cancel(&run->asks[i].ask);
+    while (run->asks) {
+        struct check_ask *ask = run->asks;
+
+        run->asks = ask->next;
+        dns_ask_cancel(&ask->ask);
+        ask_spare(run->pipeline, ask);
     }
-    run->asked = 0;
+    run->nasks = 0;
+}
+
+/* Its answer is here: the question is open no more. */
+static void
+run_unlink(struct check_run *run, struct check_ask *ask)
+{
+    struct check_ask **at = &run->asks;
+
+    while (*at != ask)
+        at = &(*at)->next;
+    *at = ask->next;
+    run->nasks--;
+    ask_spare(run->pipeline, ask);
 }
 
 /* A fresh run: nothing found, nothing asked. */
@@ -102,8 +132,12 @@ run_call(struct check_run *run, enum check_event event)
     enum step step = run->check->run(run, event);
 
     /* A row that waits for nothing would wait for ever. */
-    if (step == STEP_WAIT && run->asked && event != CHECK_TIMER) {
+    if (step == STEP_WAIT && run->asks && event != CHECK_TIMER) {
         run->state = RUN_WAITS;
+        return false;
+    }
+    if (step == STEP_AFTER && event == CHECK_START) {
+        run->state = RUN_AFTER;
         return false;
     }
     run_cancel_asks(run);
@@ -151,6 +185,23 @@ pipeline_waits(const struct pipeline *p, unsigned stage)
     return false;
 }
 
+/* Nothing is waited for: the rows that judge what the others found, one after the other. */
+static void
+pipeline_after(struct pipeline *p, unsigned stage)
+{
+    bool over = false;
+
+    for (unsigned i = 0; i < p->plan->first[stage + 1] && !over; i++) {
+        struct check_run *run = &p->runs[i];
+
+        if (run->state != RUN_AFTER || run->check->join > stage || !run_counts(run))
+            continue;
+        if (pipeline_waits(p, stage))
+            return; /* the one before it asks something itself */
+        over = run_call(run, CHECK_AFTER);
+    }
+}
+
 /* The stage that waits is over: its rows are let go and the owner is told. */
 static void
 pipeline_finish(struct pipeline *p)
@@ -170,8 +221,20 @@ pipeline_expired(void *ctx)
     if (p->stage == STAGE_MAX_)
         return;
     for (unsigned i = 0; i < p->plan->first[p->stage + 1]; i++) {
-        if (p->runs[i].state == RUN_WAITS && p->runs[i].check->join <= p->stage)
-            run_call(&p->runs[i], CHECK_TIMER);
+        struct check_run *run = &p->runs[i];
+
+        if (run->check->join > p->stage)
+            continue;
+        if (run->state == RUN_WAITS)
+            run_call(run, CHECK_TIMER);
+    }
+    for (unsigned i = 0; i < p->plan->first[p->stage + 1]; i++) {
+        struct check_run *run = &p->runs[i];
+
+        if (run->state == RUN_AFTER && run->check->join <= p->stage && run_counts(run))
+            run_call(run, CHECK_AFTER);
+        if (run->state == RUN_WAITS && run->check->join <= p->stage)
+            run_call(run, CHECK_TIMER);
     }
     pipeline_finish(p);
 }
@@ -183,11 +246,14 @@ pipeline_answered(void *ctx, const struct dns_answer *answer)
     struct check_run *run = ask->run;
     struct pipeline *p = run->pipeline;
 
-    run->asked &= (uint8_t) ~(1u << (ask - run->asks));
+    run_unlink(run, ask);
     run->answer = answer;
     run_call(run, CHECK_DNS);
     run->answer = NULL;
-    if (p->stage != STAGE_MAX_ && !p->inside && !pipeline_waits(p, p->stage))
+    if (p->stage == STAGE_MAX_ || p->inside || pipeline_waits(p, p->stage))
+        return;
+    pipeline_after(p, p->stage);
+    if (!pipeline_waits(p, p->stage))
         pipeline_finish(p);
 }
 
@@ -222,8 +288,6 @@ pipeline_init(struct pipeline *p, const struct stage_plan *plan, struct stage_fa
         run->pipeline = p;
         run->memory = memory;
         memory += round_up(run->check->memory, MEMORY_ALIGN);
-        for (unsigned k = 0; k < CHECK_ASKS; k++)
-            run->asks[k].run = run;
     }
     return 0;
 }
@@ -236,6 +300,12 @@ pipeline_stop(struct pipeline *p)
     for (unsigned i = 0; p->runs && i < p->plan->n; i++)
         run_cancel_asks(&p->runs[i]);
     loop_timer_stop(&p->timer);
+    while (p->spare) {
+        struct check_ask *next = p->spare->next;
+
+        free(p->spare);
+        p->spare = next;
+    }
     free(p->runs);
     *p = (struct pipeline){.client_name = p->client_name, .stage = STAGE_MAX_};
 }
@@ -266,6 +336,7 @@ pipeline_run(struct pipeline *p, enum stage stage, struct verdict *v,
              const struct finding **ret_decisive)
 {
     unsigned from, to;
+    bool over = false;
 
     *ret_decisive = NULL;
     if (!p->runs)
@@ -275,15 +346,16 @@ pipeline_run(struct pipeline *p, enum stage stage, struct verdict *v,
     for (unsigned i = from; i < to; i++)
         run_reset(&p->runs[i]);
     p->inside = true;
-    for (unsigned i = from; i < to; i++) {
+    for (unsigned i = from; i < to && !over; i++) {
         struct check_run *run = &p->runs[i];
 
         if (!run_counts(run))
             continue;
         run->verdict = v;
-        if (run_call(run, CHECK_START))
-            break;
+        over = run_call(run, CHECK_START);
     }
+    if (!over && !pipeline_waits(p, stage))
+        pipeline_after(p, stage);
     p->inside = false;
     *ret_decisive = pipeline_decisive(p, stage);
     if (*ret_decisive && (*ret_decisive)->action == VERDICT_REFUSE)
@@ -303,7 +375,7 @@ check_find(struct check_run *run, const struct finding *f)
 
     finding.check = run->check->name;
     finding.stage = (uint8_t)run->check->stage;
-    finding.observed = run->mode == CHECK_OBSERVE;
+    finding.observed = f->observed || run->mode == CHECK_OBSERVE;
     if (run->check->stage == STAGE_RCPT)
         finding.rcpt = run->pipeline->facts->rcpt_number;
     kept = verdict_add(run->verdict, &finding);
@@ -321,20 +393,37 @@ int
 check_ask(struct check_run *run, struct str name, enum dns_type type)
 {
     struct pipeline *p = run->pipeline;
+    struct check_ask *ask = p->spare;
     int rc;
 
     if (!p->dns)
         return ERR_UNSUPPORTED;
-    for (unsigned i = 0; i < CHECK_ASKS; i++) {
-        if (run->asked & (1u << i))
-            continue;
-        rc =
-            dns_client_ask(p->dns, name, type, &run->asks[i].ask, pipeline_answered, &run->asks[i]);
-        if (rc == 0)
-            run->asked |= (uint8_t)(1u << i);
+    if (run->nasks == CHECK_ASKS_MAX)
+        return ERR_LIMIT;
+    if (ask)
+        p->spare = ask->next;
+    else
+        ask = calloc(1, sizeof(*ask));
+    if (!ask)
+        return ERR_NOMEM;
+    ask->run = run;
+    rc = dns_client_ask(p->dns, name, type, &ask->ask, pipeline_answered, ask);
+    if (rc < 0) {
+        ask_spare(p, ask);
         return rc;
     }
-    return ERR_LIMIT;
+    ask->next = run->asks;
+    run->asks = ask;
+    run->nasks++;
+    return 0;
+}
+
+const struct dns_answer *
+check_cached(const struct check_run *run, struct str name, enum dns_type type)
+{
+    struct dns_client *dns = run->pipeline->dns;
+
+    return dns ? dns_client_cached(dns, name, type) : NULL;
 }
 
 void

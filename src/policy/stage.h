@@ -9,8 +9,8 @@
  * the resolver returns STEP_WAIT and is called again with CHECK_DNS -> when all rows that this
  * stage has to wait for are done, or the deadline has passed, the decisive finding is known ->
  * HELO, MAIL, RCPT (for each recipient anew), HEADER, BODY. A row whose `join` is a later stage
- * goes on in the background until that stage needs its answer. Everything is cancelled by
- * pipeline_done() or, for a message's rows, by pipeline_forget().
+ * goes on in the background until that stage needs its answer. A row that judges what the others
+ * found returns STEP_AFTER and is called once more when nothing is waited for.
  */
 #ifndef GAPURA_POLICY_STAGE_H
 #define GAPURA_POLICY_STAGE_H
@@ -32,13 +32,15 @@ enum stage {
 const char *stage_name(unsigned stage);
 
 enum step {
-    STEP_NEXT, /* this row is done, the next one may run */
-    STEP_WAIT, /* waits for the answers it asked for */
-    STEP_DONE, /* this row is done and the rest of the stage need not run */
+    STEP_NEXT,  /* this row is done, the next one may run */
+    STEP_WAIT,  /* waits for the answers it asked for */
+    STEP_DONE,  /* this row is done and the rest of the stage need not run */
+    STEP_AFTER, /* to CHECK_START only: CHECK_AFTER comes when all others of the stage are done */
 };
 enum check_event {
     CHECK_START,
     CHECK_DNS,   /* run->answer */
+    CHECK_AFTER, /* one row at a time, in the order of the plan */
     CHECK_TIMER, /* the deadline: the last call of this run */
 };
 enum check_place { CHECK_IN_GATE, CHECK_IN_SCAN };
@@ -50,6 +52,7 @@ enum stage_rcpt {
     STAGE_RCPT_UNKNOWN,    /* our domain, no such recipient */
     STAGE_RCPT_LATER,      /* cannot be said now */
 };
+struct auth_evidence;
 /* Facts known so far; views live as long as what they describe. Later stages know more. */
 struct stage_facts {
     const struct conf *conf; /* settings of the session, for rows that have their own */
@@ -68,7 +71,13 @@ struct stage_facts {
     struct str rcpt_why;  /* a sentence from whoever knows recipients; may be empty */
     uint16_t rcpt_code;   /* and the reply that it asked for; 0: the usual one */
     const char *rcpt_enhanced;
-    struct str header; /* HEADER and BODY: the header block */
+    struct str header; /* HEADER and BODY: the header block as it came */
+    /* What authentication has found of a stranger's message (auth/evidence.h); NULL: it is not
+     * looked at. This room does not know what stands in it. */
+    struct auth_evidence *auth;
+    bool rcpts_office;  /* all recipients are postmaster or abuse */
+    bool rcpts_reports; /* all recipients are addresses that reports go to, or office */
+    bool returns_ours;  /* a report about mail that we did send */
 };
 
 struct check_run;
@@ -85,26 +94,9 @@ struct check {
     enum step (*run)(struct check_run *, enum check_event);
 };
 
-#define STAGE_ROWS_MAX 32u
-struct stage_plan {
-    const struct check *rows[STAGE_ROWS_MAX];
-    uint8_t modes[STAGE_ROWS_MAX]; /* enum check_mode, never OFF */
-    unsigned n;
-    unsigned first[STAGE_MAX_ + 1]; /* rows of stage s: first[s] .. first[s + 1] - 1 */
-    size_t memory;                  /* of all rows */
-    uint64_t deadline;              /* ns that one stage may wait for answers */
-};
-/* mode() gives the mode of a row by settings, or a negative number for the row's own.
- * ERR_LIMIT: more rows than the plan holds. */
-int stage_plan_build(struct stage_plan *ret, const struct check *const *checks, size_t n,
-                     int (*mode)(void *ctx, const char *name), void *ctx, uint64_t deadline);
-
-#define CHECK_ASKS 2u
+#define CHECK_ASKS_MAX 40u /* questions of one row that are open at once */
 struct pipeline;
-struct check_ask {
-    struct dns_ask ask;
-    struct check_run *run;
-};
+struct check_ask;
 struct check_run { /* one row in one session */
     const struct check *check;
     struct pipeline *pipeline;
@@ -112,41 +104,18 @@ struct check_run { /* one row in one session */
     const struct dns_answer *answer; /* CHECK_DNS */
     struct verdict *verdict;         /* where findings go */
     const struct finding *decisive;
-    struct check_ask asks[CHECK_ASKS];
-    uint8_t asked; /* bit i: asks[i] is open */
+    struct check_ask *asks; /* open questions */
+    uint8_t nasks;
     uint8_t state, mode;
 };
-/* For rows. Texts are copied. Stage, check, observed and rcpt are filled in here. */
+/* For rows. Texts are copied. Stage, check and rcpt are filled in here; observe mode makes a
+ * finding an observed one, and a row may call it so itself. */
 void check_find(struct check_run *, const struct finding *f);
 const struct stage_facts *check_facts(const struct check_run *);
 /* 0, ERR_LIMIT (too many at once) or ERR_UNSUPPORTED (no resolver): then no answer comes. */
 int check_ask(struct check_run *, struct str name, enum dns_type type);
+/* The answer if it is known already (NULL: it must be asked); the caller's until it asks. */
+const struct dns_answer *check_cached(const struct check_run *, struct str name, enum dns_type);
 void check_client_name(struct check_run *, struct str name); /* copied */
 
-struct pipeline {
-    const struct stage_plan *plan;
-    struct stage_facts *facts;
-    struct loop *loop;
-    struct dns_client *dns; /* may be NULL */
-    struct check_run *runs; /* plan->n, and their memory behind them */
-    char *client_name;
-    struct loop_timer timer;
-    void (*done)(void *ctx, const struct finding *decisive);
-    void *ctx;
-    uint8_t stage; /* the one that waits; STAGE_MAX_ if none */
-    bool inside;   /* rows are being started: no completion from within */
-};
-/* Borrows everything. ERR_NOMEM. */
-int pipeline_init(struct pipeline *, const struct stage_plan *, struct stage_facts *, struct loop *,
-                  struct dns_client *, void (*done)(void *ctx, const struct finding *decisive),
-                  void *ctx);
-/* Nothing is asked or told any more; the client's name stays readable. Safe on a zeroed one. */
-void pipeline_stop(struct pipeline *);
-void pipeline_done(struct pipeline *); /* likewise; also behind pipeline_stop() */
-/* Runs a stage; findings of its rows go to v. True: over, *ret_decisive is set (NULL: go on).
- * False: done() will be called from the loop. */
-bool pipeline_run(struct pipeline *, enum stage, struct verdict *v,
-                  const struct finding **ret_decisive);
-/* The message is over: rows of MAIL and later stages are cancelled. */
-void pipeline_forget(struct pipeline *);
 #endif

@@ -9,6 +9,7 @@
 
 #include "checks/table.h"
 #include "core/clock.h"
+#include "policy/pipeline.h"
 #include "store/settings.h"
 #include "tap.h"
 

@@ -4,7 +4,7 @@
 #include <unistd.h>
 
 #include "core/clock.h"
-#include "policy/stage.h"
+#include "policy/pipeline.h"
 #include "tap.h"
 
 static struct loop *loop;
@@ -68,8 +68,7 @@ run_ask(struct check_run *run, enum check_event event)
 
     if (event == CHECK_START)
         return check_ask(run, STR("name.test"), DNS_A) == 0 &&
-                       check_ask(run, STR("name.test"), DNS_AAAA) == 0 &&
-                       check_ask(run, STR("third.test"), DNS_A) == ERR_LIMIT
+                       check_ask(run, STR("name.test"), DNS_AAAA) == 0
                    ? STEP_WAIT
                    : STEP_NEXT;
     if (event == CHECK_TIMER) {
@@ -90,6 +89,67 @@ run_wait_for_nothing(struct check_run *run, enum check_event event)
     return STEP_WAIT;
 }
 
+/* Judges what the others found; asks something itself first. */
+static enum step
+run_after(struct check_run *run, enum check_event event)
+{
+    if (event == CHECK_START)
+        return STEP_AFTER;
+    note(run->check->name);
+    if (event == CHECK_AFTER)
+        return check_ask(run, STR("name.test"), DNS_A) == 0 ? STEP_WAIT : STEP_NEXT;
+    return STEP_NEXT;
+}
+static enum step
+run_last(struct check_run *run, enum check_event event)
+{
+    if (event == CHECK_START)
+        return STEP_AFTER;
+    note(run->check->name);
+    check_find(run, &(struct finding){.name = "seen", .weight = 500, .observed = true});
+    return STEP_NEXT;
+}
+/* As many questions as one row may have open, and one more. */
+static enum step
+run_many(struct check_run *run, enum check_event event)
+{
+    char name[32];
+    unsigned n = 0;
+
+    while (event == CHECK_START && n < CHECK_ASKS_MAX) {
+        str_fmt(name, sizeof(name), "n%u.test", n++);
+        if (check_ask(run, str_c(name), DNS_A) < 0)
+            note("refused");
+    }
+    if (event == CHECK_START && check_ask(run, STR("more.test"), DNS_A) == ERR_LIMIT)
+        note("limit");
+    return STEP_WAIT;
+}
+
+static const struct check row_after = {.name = "after",
+                                       .stage = STAGE_BODY,
+                                       .join = STAGE_BODY,
+                                       .cost = 1,
+                                       .mode = CHECK_ON,
+                                       .run = run_after};
+static const struct check row_last = {.name = "last",
+                                      .stage = STAGE_BODY,
+                                      .join = STAGE_BODY,
+                                      .cost = 2,
+                                      .mode = CHECK_ON,
+                                      .run = run_last};
+static const struct check row_body = {.name = "body",
+                                      .stage = STAGE_BODY,
+                                      .join = STAGE_BODY,
+                                      .cost = 9,
+                                      .mode = CHECK_ON,
+                                      .run = run_pass};
+static const struct check row_many = {.name = "many",
+                                      .stage = STAGE_BODY,
+                                      .join = STAGE_BODY,
+                                      .cost = 5,
+                                      .mode = CHECK_ON,
+                                      .run = run_many};
 static const struct check row_pass = {.name = "pass",
                                       .stage = STAGE_MAIL,
                                       .join = STAGE_MAIL,
@@ -343,6 +403,35 @@ test_deadline(void)
     OK(true, "freeing cancels");
 }
 
+/* Rows that judge the others come last, one at a time, also when the deadline ends the stage. */
+static void
+test_after(void)
+{
+    const struct check *const rows[] = {&row_after, &row_last, &row_body};
+    const struct check *const slow[] = {&row_many, &row_after, &row_last};
+    const struct finding *f;
+
+    answer_now = true;
+    begin(rows, ARRAY_LEN(rows), NULL, NS_PER_S);
+    OK(!pipeline_run(&line, STAGE_BODY, &verdict, &f), "the first of them asks");
+    TEXT(str_c(ran), "body after", "it runs behind dearer ones, and the second waits for it");
+    turn_until(is_complete);
+    TEXT(str_c(ran), "body after after last", "answer, then the second");
+    OK(verdict.last->observed && verdict.sum == 10, "a row may call its finding observed");
+    end();
+
+    answer_now = false;
+    dns_client_free(dns);
+    dns = dns_client_create(loop, ours, 100);
+    begin(slow, ARRAY_LEN(slow), NULL, 30 * NS_PER_MS);
+    OK(!pipeline_run(&line, STAGE_BODY, &verdict, &f), "waits for many answers");
+    TEXT(str_c(ran), "limit", "questions of one row have a ceiling");
+    turn_until(is_complete);
+    TEXT(str_c(ran), "limit after after last", "the deadline still runs them");
+    IS(completions, 1, "told once");
+    end();
+}
+
 static void
 test_verdict(void)
 {
@@ -385,6 +474,7 @@ main(void)
     test_strength();
     test_background();
     test_deadline();
+    test_after();
     dns_client_free(dns);
     chan_free(ours);
     chan_free(resolver);
