@@ -1,5 +1,5 @@
 /*
- * policy/stage.c - the plan of rows and a session's walk over it.
+ * policy/pipeline.c - the plan of rows and a session's walk over it.
  *
  * Called by the gate. Rows are called from pipeline_run() and, when the resolver answers or the
  * deadline passes, from the loop. Never replies and never knows what a row looks for.
