@@ -5,6 +5,7 @@
  * key nor message, so that nothing malformed costs a look-up.
  */
 #include "auth/dkim_sig.h"
+#include "auth/answers.h"
 #include "auth/dkim_tag.h"
 #include "core/err.h"
 #include "mail/address.h"
@@ -128,7 +129,8 @@ int
 dkim_key_name(struct str selector, struct str domain, char *dst, size_t *ret_n)
 {
     static const struct str between = STR("._domainkey.");
-    char sel[256], dom[256];
+    char sel[256], dom[256], normal[256];
+    size_t n, normal_n;
     ssize_t ns = ascii_of(selector, sel, sizeof(sel)), nd = ascii_of(domain, dom, sizeof(dom));
 
     if (ns <= 0 || nd <= 0 || (size_t)ns + (size_t)nd + between.n > 253)
@@ -136,8 +138,11 @@ dkim_key_name(struct str selector, struct str domain, char *dst, size_t *ret_n)
     memcpy(dst, sel, (size_t)ns);
     memcpy(dst + ns, between.p, between.n);
     memcpy(dst + (size_t)ns + between.n, dom, (size_t)nd);
-    *ret_n = (size_t)ns + between.n + (size_t)nd;
-    dst[*ret_n] = '\0';
+    n = (size_t)ns + between.n + (size_t)nd;
+    dst[n] = '\0';
+    if (!auth_name_normal(str_of(dst, n), normal, &normal_n))
+        return ERR_SYNTAX; /* an empty label, for one */
+    *ret_n = n;
     return 0;
 }
 

@@ -99,6 +99,41 @@ static const struct ctl_column status_columns[] = {{"role", "ROLE", CTL_COL_TEXT
                                                    {"generation", "SETTINGS", CTL_COL_NUMBER, 0},
                                                    {"may", "MAY", CTL_COL_TEXT, 0}};
 
+#define SENDER                                                                                     \
+    {"ip", CTL_TEXT, "ADDRESS", "the client that delivered the message"},                          \
+        {"helo", CTL_TEXT, "NAME", "what it said in EHLO"},                                        \
+    {                                                                                              \
+        "from", CTL_TEXT, "ADDRESS", "the envelope sender; <> is the null sender"                  \
+    }
+#define LOOKUPS                                                                                    \
+    {"dns", CTL_TEXT, "FILE", "answers out of this zone file, nothing is asked"},                  \
+        {"resolver", CTL_TEXT, "ADDRESS", "ask this DNS server (ADDRESS:PORT for another port)"},  \
+        {"timeout", CTL_DURATION, "TIME", "for all look-ups together (default 20s)"},              \
+        {"time", CTL_NUMBER, "SECONDS", "judge as of then, in seconds since 1970"},                \
+    {                                                                                              \
+        "json", CTL_FLAG, NULL, "JSON, for programs"                                               \
+    }
+static const struct ctl_option auth_verify_options[] = {
+    SENDER,
+    {"id", CTL_TEXT, "NAME", "who says so in Authentication-Results (default: this host)"},
+    {"trust", CTL_TEXT, "LIST", "domains whose ARC seals are believed, with commas"},
+    {"psl", CTL_TEXT, "FILE", "organizations by this Public Suffix List, not by the tree walk"},
+    LOOKUPS};
+static const struct ctl_option auth_spf_options[] = {SENDER, LOOKUPS};
+static const struct ctl_option auth_sign_options[] = {
+    {"domain", CTL_TEXT, "DOMAIN", "who signs (d=)"},
+    {"selector", CTL_TEXT, "NAME", "where the key is published (s=)"},
+    {"key", CTL_TEXT, "FILE", "the private key: PEM, or the base64 of an Ed25519 key"},
+    {"ed25519-key", CTL_TEXT, "FILE", "a second key, for a second signature"},
+    {"ed25519-selector", CTL_TEXT, "NAME", "its selector (default: the other and -ed25519)"},
+    {"identity", CTL_TEXT, "ADDRESS", "on whose behalf (i=)"},
+    {"headers", CTL_TEXT, "LIST", "fields to sign, with colons (default: all that readers see)"},
+    {"canon", CTL_TEXT, "HEADER/BODY", "simple or relaxed (default relaxed/relaxed)"},
+    {"expires", CTL_DURATION, "TIME", "the signature holds so long (x=)"},
+    {"time", CTL_NUMBER, "SECONDS", "signed then (t=), in seconds since 1970; 0: t= is left out"},
+    {"field", CTL_FLAG, NULL, "print the signature fields alone"},
+    {"json", CTL_FLAG, NULL, "JSON with fields and DNS records, for programs"}};
+
 #define OPTIONS(a) .options = a, .noptions = ARRAY_LEN(a)
 #define COLUMNS(a) .columns = a, .ncolumns = ARRAY_LEN(a)
 
@@ -132,6 +167,34 @@ const struct ctl_verb ctl_verbs[] = {
      .shown = "DIR",
      .help = "Write settings that do what a Postfix in DIR does (-o FILE).",
      .example = "import postfix /etc/postfix -o gapura.conf"},
+    {.words = "auth verify",
+     .flags = CTL_LOCAL | CTL_OFFLINE,
+     .argument = "file",
+     .shown = "FILE",
+     OPTIONS(auth_verify_options),
+     .help = "Check SPF, DKIM, ARC and DMARC of a message in a file (- is standard input).",
+     .more = "Exit status: 0 authenticated, 1 not, 2 wrong usage or nothing to read, 3 DNS did not "
+             "answer.",
+     .example =
+         "auth verify message.eml --ip 192.0.2.1 --helo mx.example.org --from a@example.org"},
+    {.words = "auth sign",
+     .flags = CTL_LOCAL | CTL_OFFLINE,
+     .argument = "file",
+     .shown = "FILE",
+     OPTIONS(auth_sign_options),
+     .help = "Sign a message in a file by DKIM (- is standard input) and print it.",
+     .more = "Exit status: 0 signed, 1 refused, 2 wrong usage or nothing to read.",
+     .example = "auth sign message.eml --domain example.com --selector s1 --key s1.pem"},
+    {.words = "auth spf",
+     .flags = CTL_LOCAL | CTL_OFFLINE,
+     .argument = "domain",
+     .shown = "DOMAIN",
+     OPTIONS(auth_spf_options),
+     .help = "Evaluate a domain's SPF for an address and show each term.",
+     .more =
+         "Exit status: 0 pass, 1 another result, 2 wrong usage or nothing to read, 3 DNS did not "
+         "answer.",
+     .example = "auth spf example.org --ip 192.0.2.1"},
     {.words = "status",
      .wire = "status",
      .role = CTL_SUPERVISOR,
@@ -442,6 +505,8 @@ ctl_verb_help(const struct ctl_verb *v, FILE *to)
         option_help(&v->options[i], to);
     for (size_t i = 0; i < ARRAY_LEN(common) && !(v->flags & CTL_LOCAL); i++)
         option_help(&common[i], to);
-    fprintf(to, lang_text("  %-20s %s\n\nexample: gapura %s\n"), "-c FILE",
-            lang_text("the settings, to find the control sockets"), v->example);
+    if (!(v->flags & CTL_OFFLINE))
+        fprintf(to, "  %-20s %s\n", "-c FILE",
+                lang_text("the settings, to find the control sockets"));
+    fprintf(to, lang_text("\nexample: gapura %s\n"), v->example);
 }

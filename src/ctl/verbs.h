@@ -31,6 +31,7 @@ struct ctl_column {
 #define CTL_PASSWORD 8u  /* asks for one */
 #define CTL_STREAMS  16u /* goes on until somebody ends it */
 #define CTL_LOCAL    32u /* roles/main.c runs it; here for help and suggestions */
+#define CTL_OFFLINE  64u /* needs no settings and no running program */
 
 struct ctl_verb {
     const char *words; /* "queue list" */

@@ -3,6 +3,7 @@
  */
 #include <stdio.h>
 
+#include "authtool/authtool.h"
 #include "ctl/ctl.h"
 #include "import/import.h"
 #include "lab/lab.h"
@@ -131,6 +132,8 @@ main(int argc, char **argv)
         return submit_sendmail(argc - 1, argv + 1);
     if (argc >= 2 && !strcmp(argv[1], "import"))
         return import_main(argc - 1, argv + 1);
+    if (argc >= 2 && !strcmp(argv[1], "auth"))
+        return authtool_main(argc, argv);
     if (argc >= 2 && !strcmp(argv[1], "run"))
         return supervisor_main(file_argument(argc, argv, "run"));
     if (argc >= 2 && !strcmp(argv[1], "check"))

@@ -160,6 +160,28 @@ test_refusals(void)
 }
 
 static void
+test_key_names(void)
+{
+    static const struct {
+        const char *selector, *domain;
+        bool good;
+    } rows[] = {
+        {"s", "example.com", true},        {"a.b", "example.com", true},
+        {"s", "a..example.com", false},    {"s", ".example.com", false},
+        {"", "example.com", false},        {"s..t", "example.com", false},
+        {"s", "a\x01.example.com", false},
+    };
+    char name[256];
+    size_t n;
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+        OK((dkim_key_name(str_c(rows[i].selector), str_c(rows[i].domain), name, &n) == 0) ==
+               rows[i].good,
+           "the key of %s at %s %s", rows[i].selector, rows[i].domain,
+           rows[i].good ? "has a name" : "has none");
+}
+
+static void
 test_list_fields(void)
 {
     struct buf CLEANUP(buf_done) names = {0};
@@ -498,6 +520,7 @@ main(void)
     test_relaxed_folding();
     test_eai_domain();
     test_refusals();
+    test_key_names();
     test_list_fields();
     test_attack_thousand_signatures();
     test_attack_sixteen_thousand_bit_key();
