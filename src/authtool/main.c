@@ -9,6 +9,7 @@
 #include <inttypes.h>
 
 #include "authtool/inner.h"
+#include "core/buf.h"
 #include "core/clock.h"
 #include "core/lang.h"
 #include "ctl/ctl.h"

@@ -1,7 +1,7 @@
 /* Answers on the wire, hostile ones too; the client's cache and joined questions, with the test as
  * the resolver. */
 #include "core/clock.h"
-#include "net/dns.h"
+#include "net/dns_direct.h"
 #include "tap.h"
 
 static struct arena arena;
@@ -54,6 +54,25 @@ test_names(void)
         longest[i] = i % 2 ? '.' : 'a';
     OK(dns_name_normal(str_of(longest, 253), dst, &n), "253 bytes");
     OK(!dns_name_normal(str_of(longest, 255), dst, &n), "255 bytes are too many");
+}
+
+static void
+test_servers(void)
+{
+    struct endpoint e[3];
+    char text[56];
+
+    IS(dns_direct_servers(STR("# nameserver 9.9.9.9\nsearch a.test\nnameserver 192.0.2.1\r\n"
+                              "nameserver\tfe80::1%eth0\nnameserver ::1 # here\nnameserver x"),
+                          e, 3),
+       2, "resolv.conf: two servers that can be asked");
+    TEXT(str_c(endpoint_show(&e[0], text)), "192.0.2.1:53", "the first");
+    TEXT(str_c(endpoint_show(&e[1], text)), "[::1]:53", "the second");
+    IS(dns_direct_servers(STR("nameserver 1.1.1.1\nnameserver 1.0.0.1\nnameserver 8.8.8.8\n"
+                              "nameserver 8.8.4.4\n"),
+                          e, 3),
+       3, "no more than there is room for");
+    IS(dns_direct_servers(STR(""), e, 3), 0, "an empty file names none");
 }
 
 static void
@@ -464,6 +483,7 @@ main(void)
 {
     arena_init(&arena, 1 << 20);
     test_names();
+    test_servers();
     test_encode();
     test_encode_types();
     test_packet();
