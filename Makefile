@@ -59,6 +59,13 @@ $(BUILD)/gen/lab/files.inc: $(LAB_FILES) tools/embed-files
 	$(Q)awk -f tools/embed-files -v base=share/lab/ $(LAB_FILES) > $@.new && mv $@.new $@
 $(BUILD)/obj/lab/files.o: $(BUILD)/gen/lab/files.inc
 
+# And the courier's patterns of replies.
+REPLY_FILES := $(sort $(wildcard share/replies/*.conf))
+$(BUILD)/gen/courier/replies.inc: $(REPLY_FILES) tools/embed-files
+	@mkdir -p $(@D)
+	$(Q)awk -f tools/embed-files -v base=share/replies/ $(REPLY_FILES) > $@.new && mv $@.new $@
+$(BUILD)/obj/courier/reply_class_default.o: $(BUILD)/gen/courier/replies.inc
+
 $(BUILD)/obj/%.o: src/%.c
 	@mkdir -p $(@D)
 	$(call SAY,CC,$<)

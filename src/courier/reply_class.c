@@ -1,0 +1,212 @@
+/*
+ * courier/reply_class.c - the classifier: gathers evidence, lets the best decide.
+ *
+ * Called by outcome, by the reader of reports and by `gapura replies`. Never allocates, knows no
+ * clock; the set is read only, so threads may share one.
+ */
+#include "courier/reply_class_inner.h"
+
+#include <string.h>
+
+#define FOUND_MAX 96u
+
+struct evidence {
+    const struct reply_classes *s;
+    struct reply_text text;
+    uint16_t code, enhanced[3];
+    uint8_t phase;
+    uint32_t provider;
+    uint32_t found[FOUND_MAX];
+    uint32_t nfound;
+    const struct reply_rule *best;
+    uint32_t score;
+};
+
+static uint32_t
+provider_of_host(const struct reply_classes *s, struct str host)
+{
+    while (host.n > 0 && host.p[host.n - 1] == '.')
+        host.n--;
+    for (uint32_t i = 1; i < s->nproviders; i++) {
+        for (uint32_t k = 0; k < s->providers[i].nhosts; k++) {
+            struct str h = s->providers[i].hosts[k];
+            if (str_iends(host, h) && (host.n == h.n || host.p[host.n - h.n - 1] == '.'))
+                return i;
+        }
+    }
+    return 0;
+}
+
+static uint32_t
+provider_of(const struct evidence *e, const struct reply_input *in)
+{
+    uint32_t at;
+
+    for (uint32_t i = 1; in->provider.n > 0 && i < e->s->nproviders; i++) {
+        if (str_ieq(e->s->providers[i].name, in->provider))
+            return i;
+    }
+    at = in->host.n > 0 ? provider_of_host(e->s, in->host) : 0;
+    for (uint32_t i = 0; at == 0 && i < e->nfound; i++) {
+        const struct reply_rule *r = &e->s->rules[e->found[i]];
+        if (r->class == REPLY_CLASS_COUNT)
+            at = r->provider;
+    }
+    return at;
+}
+
+/* A provider's words count where nobody knows who spoke, its bare codes do not. */
+static bool
+provider_fits(const struct evidence *e, const struct reply_rule *r)
+{
+    if (r->provider == 0 || r->provider == e->provider)
+        return true;
+    return e->provider == 0 && !r->bare && !r->known;
+}
+
+static bool
+rule_fits(const struct evidence *e, const struct reply_rule *r)
+{
+    if (r->class == REPLY_CLASS_COUNT || !provider_fits(e, r))
+        return false;
+    if (r->code_from && (e->code < r->code_from || e->code > r->code_to))
+        return false;
+    if (!(r->phases & 1u << e->phase))
+        return false;
+    for (unsigned i = 0; i < 3; i++) {
+        if (r->enhanced[i] == REPLY_ENH_ANY)
+            continue;
+        if (e->enhanced[0] == 0 || e->enhanced[i] < r->enhanced[i] ||
+            e->enhanced[i] > (i == 2 ? r->detail_to : r->enhanced[i]))
+            return false;
+    }
+    return true;
+}
+
+static uint8_t
+rule_tier(const struct evidence *e, const struct reply_rule *r)
+{
+    if (r->tier == REPLY_TIER_PROVIDER && e->provider == 0)
+        return REPLY_TIER_TEXT_STRONG;
+    return r->tier;
+}
+
+static void
+consider(struct evidence *e, const struct reply_rule *r)
+{
+    uint32_t score;
+    unsigned exact = 0;
+
+    if (!rule_fits(e, r))
+        return;
+    for (unsigned i = 0; i < 3; i++)
+        exact += r->enhanced[i] != REPLY_ENH_ANY;
+    exact += (r->code_from != 0) + (r->code_from != 0 && r->code_from == r->code_to);
+    exact += r->phases != UINT8_MAX;
+    if (r->bare)
+        score = exact << 8 | reply_laws[r->class].rank;
+    else
+        score = (uint32_t)reply_laws[r->class].rank << 8 | exact;
+    score |= (uint32_t)rule_tier(e, r) << 16;
+    if (score > e->score || !e->best) {
+        e->best = r;
+        e->score = score;
+    }
+}
+
+static void
+consider_bare(struct evidence *e)
+{
+    unsigned subject = e->enhanced[0] ? MIN(e->enhanced[1], 10) : 10;
+
+    for (uint32_t at = e->s->bare[10]; at; at = e->s->rules[at].next)
+        consider(e, &e->s->rules[at]);
+    for (uint32_t at = subject < 10 ? e->s->bare[subject] : 0; at; at = e->s->rules[at].next)
+        consider(e, &e->s->rules[at]);
+}
+
+/* Nothing was said of a recipient before RCPT. */
+static uint8_t
+class_at_phase(const struct evidence *e, uint8_t class)
+{
+    const struct reply_law *law = &reply_laws[class];
+    bool recipient = law->scope == REPLY_SCOPE_RECIPIENT;
+
+    if (e->phase == REPLY_PHASE_CONNECT && e->code && (recipient || class == REPLY_CLASS_DOMAIN))
+        return REPLY_CLASS_HOST;
+    if (e->phase == REPLY_PHASE_MAIL && class == REPLY_CLASS_MAILBOX)
+        return REPLY_CLASS_SENDER;
+    return class;
+}
+
+static uint8_t
+confidence(const struct evidence *e, const struct reply_class_result *ret)
+{
+    static const uint8_t base[] = {
+        [REPLY_TIER_PHASE] = 15,       [REPLY_TIER_CODE] = 35,     [REPLY_TIER_ENHANCED_WEAK] = 40,
+        [REPLY_TIER_TEXT_WEAK] = 55,   [REPLY_TIER_ENHANCED] = 70, [REPLY_TIER_TEXT] = 80,
+        [REPLY_TIER_TEXT_STRONG] = 90, [REPLY_TIER_PROVIDER] = 95,
+    };
+    int c = base[e->best->tier];
+    bool agrees = false;
+
+    for (uint32_t i = 0; i < e->nfound; i++) {
+        const struct reply_rule *r = &e->s->rules[e->found[i]];
+        if (r->class == REPLY_CLASS_COUNT || r == e->best || !rule_fits(e, r))
+            continue;
+        agrees = agrees || r->class == ret->class;
+        if (r->class != ret->class && r->tier >= REPLY_TIER_TEXT && r->tier >= e->best->tier)
+            c -= 10; /* as good evidence for something else */
+    }
+    if (agrees)
+        c += 5;
+    if (ret->hard && e->code >= 400 && e->code < 500)
+        c -= 25; /* a temporary code for what is said to be for good */
+    if (ret->class == REPLY_CLASS_TEMPORARY && e->code >= 500)
+        c -= 25;
+    return (uint8_t)(c < 1 ? 1 : c > 99 ? 99 : c);
+}
+
+static void
+result_plain(struct reply_class_result *ret, uint8_t class, uint8_t confidence, const char *why)
+{
+    *ret = (struct reply_class_result){
+        .class = class, .code = ret->code, .confidence = confidence, .pattern = str_c(why)};
+    reply_law_advise(ret, NULL, REPLY_TIER_CODE);
+}
+
+void
+reply_classify(const struct reply_classes *s, const struct reply_input *in,
+               struct reply_class_result *ret)
+{
+    struct evidence e;
+
+    e.s = s;
+    e.best = NULL;
+    e.score = 0;
+    e.phase = in->phase < REPLY_PHASE_COUNT ? in->phase : REPLY_PHASE_UNKNOWN;
+    reply_text_read(&e.text, in->text, &s->names);
+    e.code = in->code ? in->code : e.text.code;
+    memcpy(e.enhanced, e.text.enhanced, sizeof e.enhanced);
+    (void)reply_text_enhanced(in->enhanced, e.enhanced);
+    *ret = (struct reply_class_result){.code = e.code};
+    if (e.code >= 200 && e.code < 300) {
+        result_plain(ret, REPLY_CLASS_DELIVERED, 99, "a reply of success");
+        return;
+    }
+    if (e.code == 0 && e.phase == REPLY_PHASE_DOT && in->text.n == 0) {
+        result_plain(ret, REPLY_CLASS_UNKNOWN, 99, "no reply to the final dot");
+        return;
+    }
+    e.nfound = reply_match(s, &e.text, e.found, FOUND_MAX);
+    e.provider = provider_of(&e, in);
+    for (uint32_t i = 0; i < e.nfound; i++)
+        consider(&e, &s->rules[e.found[i]]);
+    consider_bare(&e);
+    if (!e.best)
+        e.best = &s->rules[0];
+    ret->class = class_at_phase(&e, e.best->class);
+    reply_law_advise(ret, ret->class == e.best->class ? e.best->override : NULL, e.best->tier);
+    ret->pattern = e.best->name;
+    ret->confidence = confidence(&e, ret);
+}
