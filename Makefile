@@ -34,7 +34,7 @@ comma := ,
 ifdef WERROR
 CFLAGS += -Werror
 endif
-LIBS := -levent_core -levent_pthreads -lssl -lcrypto -lunbound -lsqlite3 -lldap -llber -lseccomp -lidn2 -ljansson -lmicrohttpd -lpsl -lm
+LIBS := -levent_core -levent_pthreads -lssl -lcrypto -lunbound -lsqlite3 -lldap -llber -lseccomp -lidn2 -ljansson -lmicrohttpd -lpsl -lexpat -lz -lm
 
 SRC := $(foreach f,$(FOLDERS),$(wildcard src/$(f)/*.c))
 LIBSRC := $(filter-out src/roles/main.c,$(SRC))
@@ -109,7 +109,7 @@ $(BUILD)/tests/smtp_cases: tests/support/smtp_cases.c $(CASES_OBJ) $(LIBA)
 $(BUILD)/tests/%_suite: tests/support/%_suite.c tests/unit/tap.h $(SUITE_OBJ) $(LIBA)
 	@mkdir -p $(@D)
 	$(call SAY,LD,$@)
-	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -Itests/unit -Itests/support/lib -MMD -MP -MF $@.d $< $(SUITE_OBJ) $(LDFLAGS) -o $@ -Wl,--start-group $(LIBA) -Wl,--end-group $(LIBS) -lyaml -lexpat
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -Itests/unit -Itests/support/lib -MMD -MP -MF $@.d $< $(SUITE_OBJ) $(LDFLAGS) -o $@ -Wl,--start-group $(LIBA) -Wl,--end-group $(LIBS) -lyaml
 
 unit: $(UNIT)
 	@fail=0; for t in $(UNIT); do $$t >$$t.tap 2>&1 || { echo "not ok $$t"; tail -20 $$t.tap; fail=1; }; done; exit $$fail

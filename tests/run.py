@@ -228,6 +228,7 @@ RUNNERS = (
     ("arc_suite", ("arc-*",)),
     ("dkim_suite", ("dkim-*",)),
     ("mime_suite", ("mime-*",)),
+    ("report_suite", ("dmarc-*",)),
     ("spf_suite", ("spf-*",)),
     ("dmarc_suite", ("psl",)),
 )
