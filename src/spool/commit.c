@@ -22,8 +22,9 @@ struct batch {
     uint32_t flags;
 };
 
-void
-writer_finish(struct spool_writer *w, struct out_list *list)
+/* Hands a list with its statuses to spool_writer_poll and wakes the loop thread if need be. */
+static void
+finish(struct spool_writer *w, struct out_list *list)
 {
     bool wake;
 
@@ -39,11 +40,39 @@ writer_finish(struct spool_writer *w, struct out_list *list)
 }
 
 static void
-finish_with(struct spool_writer *w, struct out_list *list, int status)
+out_list_status(struct out_list *list, int status)
 {
     for (struct spool_out *o = list->head; o; o = o->next)
         o->status = status;
-    writer_finish(w, list);
+}
+
+/*
+ * A batch that failed takes along all that was added behind it, and add() refuses until their
+ * owners know: they add again what they will, in their order, and nothing of theirs has passed.
+ */
+static void
+finish_failed(struct spool_writer *w, struct out_list *batch, int status, int behind)
+{
+    struct out_list all;
+    bool wake = false;
+
+    out_list_clear(&all);
+    out_list_status(batch, status);
+    out_list_move(&all, batch);
+    pthread_mutex_lock(&w->lock);
+    out_list_move(&w->backlog, &w->queue);
+    w->queue_since = 0;
+    out_list_status(&w->backlog, behind);
+    out_list_move(&all, &w->backlog);
+    if (all.head) {
+        w->untold = true;
+        out_list_move(&w->finished, &all);
+        wake = !w->wake_sent;
+        w->wake_sent = true;
+    }
+    pthread_mutex_unlock(&w->lock);
+    if (wake)
+        w->ops.wake(w->ctx);
 }
 
 /* Takes records off `from` as long as the batch stays within `limit` bytes. */
@@ -235,13 +264,14 @@ batch_commit(struct spool_writer *w, struct batch *b)
 static void
 fail_all(struct spool_writer *w)
 {
+    struct out_list none;
+
+    out_list_clear(&none);
     pthread_mutex_lock(&w->lock);
-    out_list_move(&w->backlog, &w->queue);
-    w->queue_since = 0;
     if (w->state == SPOOL_WRITER_READY && w->nstandby == 0)
         w->state = SPOOL_WRITER_STARVED;
     pthread_mutex_unlock(&w->lock);
-    finish_with(w, &w->backlog, ERR_FULL);
+    finish_failed(w, &none, 0, ERR_FULL);
 }
 
 /* Commits what fits of the backlog's front. */
@@ -262,7 +292,8 @@ commit_some(struct spool_writer *w)
                 w->backlog.tail = &w->backlog.head;
             out_list_clear(&one);
             out_list_push(&one, o);
-            finish_with(w, &one, ERR_LIMIT);
+            out_list_status(&one, ERR_LIMIT);
+            finish(w, &one);
         } else if (!segment_next(w)) {
             fail_all(w);
         }
@@ -272,8 +303,11 @@ commit_some(struct spool_writer *w)
     if (err < 0) {
         for (struct spool_out *o = b.records.head; o; o = o->next)
             w->void_ids[w->nvoid++] = o->seq;
+        finish_failed(w, &b.records, err, ERR_STATE);
+        return;
     }
-    finish_with(w, &b.records, err);
+    out_list_status(&b.records, 0);
+    finish(w, &b.records);
 }
 
 static int

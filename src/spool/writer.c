@@ -242,7 +242,7 @@ spool_writer_add(struct spool_writer *w, struct spool_out *o)
         err = ERR_CLOSED;
     else if (w->state == SPOOL_WRITER_STARVED)
         err = ERR_FULL;
-    else if (w->state == SPOOL_WRITER_BROKEN)
+    else if (w->state == SPOOL_WRITER_BROKEN || w->untold)
         err = ERR_STATE;
     if (err == 0) {
         if (o->seq == 0)
@@ -284,8 +284,10 @@ spool_writer_poll(struct spool_writer *w)
 {
     struct writer_segment *left;
     struct spool_out *done;
+    bool untold;
 
     pthread_mutex_lock(&w->lock);
+    untold = w->untold;
     done = w->finished.head;
     out_list_clear(&w->finished);
     left = w->left;
@@ -296,6 +298,11 @@ spool_writer_poll(struct spool_writer *w)
     w->polling = true;
     run_done(w, done);
     w->polling = false;
+    if (untold) { /* none can have failed since: none was taken */
+        pthread_mutex_lock(&w->lock);
+        w->untold = false;
+        pthread_mutex_unlock(&w->lock);
+    }
     if (w->kick) {
         w->kick = false;
         pthread_mutex_lock(&w->lock);
@@ -312,7 +319,7 @@ spool_writer_state(const struct spool_writer *w)
     enum spool_writer_state state;
 
     pthread_mutex_lock(&own->lock);
-    state = w->state;
+    state = w->state == SPOOL_WRITER_READY && w->untold ? SPOOL_WRITER_BROKEN : w->state;
     pthread_mutex_unlock(&own->lock);
     return state;
 }

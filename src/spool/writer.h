@@ -13,6 +13,10 @@
  * Failure (invariant 6): the segment is sealed where it was last durable and never touched again;
  * done(status < 0) goes to every record of the batch; their ids are voided in a fresh segment by
  * the writer itself before it takes new records; until that void is durable add() refuses.
+ *
+ * Order: records stand in the log in the order in which they were added. One that fails takes along
+ * all that were added behind it, and nothing is taken before done() has told all of them: who adds
+ * them again in their order keeps it.
  */
 #ifndef GAPURA_SPOOL_WRITER_H
 #define GAPURA_SPOOL_WRITER_H
@@ -44,7 +48,8 @@ struct spool_out { /* one record on its way; the caller owns it until done() is 
 enum spool_writer_state {
     SPOOL_WRITER_READY,
     SPOOL_WRITER_STARVED, /* no segment at hand: add() gives ERR_FULL */
-    SPOOL_WRITER_BROKEN,  /* a write or sync failed; waits for a fresh segment to void ids in */
+    SPOOL_WRITER_BROKEN,  /* a write or sync failed: waits for a fresh segment to void ids in, and
+                             for a poll that tells what failed */
 };
 
 struct spool_writer_ops {
@@ -83,7 +88,7 @@ void spool_writer_give(struct spool_writer *, int fd, const struct spool_segment
 void spool_writer_starve(struct spool_writer *);
 uint64_t spool_writer_seq(struct spool_writer *); /* the next id's sequence; loop thread */
 /* 0, ERR_FULL (no segment), ERR_LIMIT (too much queued, or larger than max_batch), ERR_STATE
- * (broken, not yet recovered). */
+ * (broken, not yet recovered, or failures are not told yet). */
 int spool_writer_add(struct spool_writer *, struct spool_out *);
 void spool_writer_poll(struct spool_writer *); /* runs done() of all that finished */
 enum spool_writer_state spool_writer_state(const struct spool_writer *);

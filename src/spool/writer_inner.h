@@ -46,6 +46,7 @@ struct spool_writer {
     struct writer_segment *left; /* closed, to be told by spool_writer_poll */
     enum spool_writer_state state;
     bool holds_current, committer_sleeps, stopping, wake_sent;
+    bool untold; /* failed records wait for spool_writer_poll: add() refuses */
     uint64_t queue_since, flight_since; /* monotonic ns; 0: nothing there */
 
     /* Loop thread only. */
@@ -100,7 +101,5 @@ out_bytes(const struct spool_out *o)
 
 /* commit.c: the thread's body; arg is the writer. */
 void *writer_commit_thread(void *arg);
-/* Hands a list with its statuses to spool_writer_poll and wakes the loop thread if need be. */
-void writer_finish(struct spool_writer *w, struct out_list *list);
 
 #endif

@@ -212,6 +212,94 @@ test_failures(int code)
     OK(broken >= 12, "the batches that failed were told so");
 }
 
+static void
+sync_hold(bool hold)
+{
+    pthread_mutex_lock(&twin.lock);
+    twin.hold = hold;
+    if (!hold)
+        pthread_cond_broadcast(&twin.cond);
+    pthread_mutex_unlock(&twin.lock);
+}
+
+/* Waits without a poll: the loop thread is busy elsewhere meanwhile. */
+static bool
+until_held(bool held)
+{
+    for (int i = 0; i < 5000 && (twin.held > 0) != held; i++)
+        usleep(1000);
+    return (twin.held > 0) == held;
+}
+
+/* What was added behind a batch that fails is never written before its owner knows of the failure
+ * and can put both back in their order. */
+static void
+test_failure_takes_along(void)
+{
+    unsigned state;
+
+    begin(0);
+    rig.segments_left = 4;
+    OK(rig_ready(&rig), "ready");
+    OK(offer_many(2, 10, 10), "well so far");
+    sync_hold(true);
+    IS(offer(60, 3000), 0, "in flight");
+    OK(until_held(true), "its sync runs");
+    IS(offer(60, 3000), 0, "queued behind it");
+    IS(offer(60, 3000), 0, "and a third");
+    pthread_mutex_lock(&twin.lock);
+    twin.fail_at = twin.calls;
+    pthread_mutex_unlock(&twin.lock);
+    sync_hold(false);
+    for (int i = 0; i < 5000; i++) { /* the void is durable, nobody was told of anything yet */
+        pthread_mutex_lock(&rig.writer->lock);
+        state = rig.writer->state;
+        pthread_mutex_unlock(&rig.writer->lock);
+        if (state == SPOOL_WRITER_READY && rig.writer->errors)
+            break;
+        usleep(1000);
+    }
+    IS(state, SPOOL_WRITER_READY, "the disk is mended");
+    OK(offer(60, 3000) < 0, "nothing is taken before the failures are told");
+    OK(spool_writer_state(rig.writer) != SPOOL_WRITER_READY, "and that shows");
+    OK(rig_settle(&rig), "told");
+    IS(rig.notes[2]->status, -EIO, "the batch failed");
+    OK(rig.notes[3]->status < 0 && rig.notes[4]->status < 0, "and took along what waited behind");
+    OK(rig_ready(&rig), "ready again");
+    IS(offer(60, 3000), 0, "takes again");
+    OK(rig_settle(&rig) && rig.notes[6]->status == 0, "writes again");
+    rig_done(&rig);
+    IS(finding_read(&found, &twin), 0, "recovery");
+    OK(all_as_told(&found), "as told");
+    finish();
+}
+
+/* The same when segments run out: one that comes before the poll opens no way past the refused. */
+static void
+test_starved_in_order(void)
+{
+    begin(0);
+    rig.segments_left = 2;
+    OK(rig_ready(&rig), "ready");
+    sync_hold(true);
+    for (int i = 0; i < 40; i++)
+        IS(offer(50, 8000), 0, "queued");
+    OK(until_held(true), "the first sync runs");
+    sync_hold(false);
+    for (int i = 0; i < 5000 && spool_writer_state(rig.writer) != SPOOL_WRITER_STARVED; i++)
+        usleep(1000);
+    rig.segments_left = 3;
+    rig_need(&rig);
+    OK(offer(50, 100) < 0, "a new segment, but the refused ones were not told yet");
+    OK(rig_settle(&rig) && rig_ready(&rig), "now they are");
+    IS(offer(50, 100), 0, "taken");
+    OK(rig_settle(&rig) && rig.notes[rig.nnotes - 1]->status == 0, "and written");
+    rig_done(&rig);
+    IS(finding_read(&found, &twin), 0, "recovery");
+    OK(all_as_told(&found), "as told");
+    finish();
+}
+
 /* A disk that fails for a while, and a spooler that has nothing meanwhile. */
 static void
 test_broken(void)
@@ -466,6 +554,8 @@ main(void)
     test_starved();
     test_failures(-EIO);
     test_failures(-ENOSPC);
+    test_failure_takes_along();
+    test_starved_in_order();
     test_broken();
     test_close();
     test_tail();
