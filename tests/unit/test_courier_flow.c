@@ -2,71 +2,9 @@
  * tests/unit/test_courier_flow.c - the courier from a gate's record to the sink and back to an
  * empty log: delivery, retries, reports, crashes, exclusivity, suspension, explain.
  */
+#define BODY "From: a@test.example\r\nSubject: hello\r\n\r\nOne line.\r\n.a dot\r\n"
+
 #include "courier_rig.h"
-
-#define BODY  "From: a@test.example\r\nSubject: hello\r\n\r\nOne line.\r\n.a dot\r\n"
-#define ROUTE "route all {\n domains = *\n via = smtp://127.0.0.1:PORT\n tls = never\n}\n"
-#define SOON  "delivery {\n retry = 1m\n retry_max = 10m\n jitter_percent = 0\n expire = 1h\n"
-
-static struct rig rig;
-
-static unsigned
-waiting(void)
-{
-    return rig.courier->index.rows.count;
-}
-
-static uint64_t
-in_state(enum row_state s)
-{
-    return rig.courier->index.count[s];
-}
-
-/* Moves both clocks; what was due runs in the next turns. */
-static void
-pass(uint64_t seconds)
-{
-    clock_advance(seconds * NS_PER_S);
-    rig_settle(&rig, 5);
-}
-
-static void
-own_clock(void)
-{
-    clock_own(UINT64_C(1000) * NS_PER_S, UINT64_C(1790000000) * NS_PER_S);
-}
-
-/* --- control verbs --- */
-
-static char said[65536], ended[1024];
-static int status;
-
-static void
-said_line(void *ctx, struct str json)
-{
-    (void)ctx;
-    str_fmt(said + strlen(said), sizeof said - strlen(said), "%.*s\n", STR_ARG(json));
-}
-
-static void
-said_end(void *ctx, int code, const char *text)
-{
-    (void)ctx;
-    status = code;
-    str_copy(str_c(text), ended, sizeof ended);
-}
-
-static int
-verb(const char *name, const char *args)
-{
-    static const struct courier_reply reply = {.line = said_line, .end = said_end};
-
-    said[0] = ended[0] = '\0';
-    status = -1;
-    OK(courier_verb(rig.courier, str_c(name), str_c(args), &reply), "%s %s", name, args);
-    RIG_FOR(&rig, status >= 0);
-    return status;
-}
 
 static bool
 has(const char *text)
@@ -540,10 +478,7 @@ test_compaction(void)
 int
 main(int argc, char **argv)
 {
-    static const struct {
-        const char *name;
-        void (*fn)(void);
-    } tests[] = {
+    static const struct rig_test tests[] = {
         {"deliver", test_deliver},
         {"segments", test_segments_come_back},
         {"retry", test_retry},
@@ -561,11 +496,5 @@ main(int argc, char **argv)
         {"compaction", test_compaction},
     };
 
-    for (size_t i = 0; i < ARRAY_LEN(tests); i++) {
-        if (argc > 1 && strcmp(argv[1], tests[i].name) != 0)
-            continue;
-        printf("# %s\n", tests[i].name);
-        tests[i].fn();
-    }
-    return tap_done();
+    return rig_main(argc, argv, tests, ARRAY_LEN(tests));
 }

@@ -6,19 +6,6 @@
 
 #include "courier_rig.h"
 
-#define BODY  "From: a@test.example\r\nSubject: hello\r\n\r\nOne line.\r\n"
-#define ROUTE "route all {\n domains = *\n via = smtp://127.0.0.1:PORT\n tls = never\n}\n"
-
-static struct rig rig;
-static char said[4096];
-static int said_status;
-
-static unsigned
-waiting(void)
-{
-    return rig.courier->index.rows.count;
-}
-
 /* --- notes --- */
 
 static unsigned dropped;
@@ -116,45 +103,10 @@ test_notes_all(void)
 /* --- starts --- */
 
 static void
-all_die(void)
-{
-    rig_crash(&rig);
-    rig_stream_close(&rig.gate);
-    OK(rig_stream_open(&rig, &rig.gate, SPOOL_STREAM_GATE * 256), "a new gate");
-    OK(rig_stream_open(&rig, &rig.own, SPOOL_STREAM_COURIER * 256), "a new stream of ours");
-}
-
-static void
 conf_is(const char *text)
 {
     conf_free(rig.conf);
     rig.conf = rig_conf(&rig, text);
-}
-
-static void
-ended(void *ctx, int status, const char *text)
-{
-    (void)ctx;
-    said_status = status;
-    str_copy(str_c(text), said, sizeof said);
-}
-static void
-line(void *ctx, struct str json)
-{
-    (void)ctx;
-    (void)json;
-}
-
-static const char *
-verb(const char *name, const char *args)
-{
-    static const struct courier_reply reply = {.line = line, .end = ended};
-
-    said[0] = '\0';
-    courier_verb(rig.courier, str_c(name), str_c(args), &reply);
-    for (unsigned i = 0; said[0] == '\0' && i < 5000; i++)
-        rig_turn(&rig);
-    return said;
 }
 
 /* What a script would take for the whole queue, or for a change of all of it, while the log is
@@ -171,12 +123,10 @@ listings_fail(void)
     };
 
     for (size_t i = 0; i < ARRAY_LEN(asked); i++) {
-        OK(strstr(verb(asked[i][0], asked[i][1]), "reading the log") != NULL, "%s: %s", asked[i][0],
-           said);
-        IS(said_status, 1, "%s of a part of the queue is no success", asked[i][0]);
+        OK(verb(asked[i][0], asked[i][1]) == 1 && strstr(ended, "reading the log"), "%s: %s",
+           asked[i][0], ended);
     }
-    (void)verb("top.courier", "{}");
-    IS(said_status, 0, "top shows what there is");
+    IS(verb("top.courier", "{}"), 0, "top shows what there is");
 }
 
 /* Mail of the first slice arrives while the rest is still to be read; what was settled, held or
@@ -185,14 +135,10 @@ static void
 test_slices(void)
 {
     enum { N = 60 };
-    char *big = malloc(200001), to[64];
+    char *big = big_body(), to[64];
     unsigned reading = 0;
     size_t done = 0, of = 0;
 
-    memset(big, 'y', 200000);
-    big[200000] = '\0';
-    for (size_t i = 998; i < 200000; i += 1000)
-        memcpy(big + i, "\r\n", 2);
     rig_init(&rig, ROUTE "delivery {\n hold = yes\n}\n");
     for (int i = 0; i < N; i++) {
         str_fmt(to, sizeof to, "u%d@d%d.example", i, i % 7);
@@ -227,8 +173,8 @@ test_slices(void)
     IS(rig.messages, N - 3 - 9,
        "each message once; a held one, nine suspended and two removed not");
     verb("queue.summary", "{}");
-    OK(strstr(said, "reading the log") == NULL, "the index is whole: %s", said);
-    IS(said_status, 0, "a whole answer");
+    OK(strstr(ended, "reading the log") == NULL, "the index is whole: %s", ended);
+    IS(status, 0, "a whole answer");
     IS(early_count(&rig.courier->early), 0, "no note is left");
     verb("resume", "{\"all\":true}");
     RIG_FOR(&rig, waiting() == 1);
@@ -272,7 +218,6 @@ static void
 test_gate_replaced(void)
 {
     struct rig_stream second = {0};
-    struct spool_share *share;
 
     rig_init(&rig, ROUTE);
     for (int i = 0; i < 5; i++)
@@ -285,12 +230,8 @@ test_gate_replaced(void)
     rig.attach_first = true;
     OK(rig_courier(&rig, true), "a courier, its gate lives");
     OK(rig_stream_open(&rig, &second, SPOOL_STREAM_GATE * 256), "a second gate");
-    share = spool_writer_share(second.writer);
     OK(!rig.courier->opened, "delivery is not open");
-    IS(courier_attach(rig.courier, second.stream, second.epoch,
-                      fcntl(share->fd, F_DUPFD_CLOEXEC, 0),
-                      fcntl(share->wake_fd, F_DUPFD_CLOEXEC, 0)),
-       0, "is followed now");
+    IS(rig_follow(&second), 0, "is followed now");
     RIG_FOR(&rig, rig.courier->recovered);
     rig_stream_close(&rig.gate);
     rig.gate = second;
@@ -310,17 +251,12 @@ static void
 test_unreadable(void)
 {
     char path[128], away[140];
-    struct spool_listing all;
-    uint64_t number = 0;
+    uint64_t number;
 
     rig_init(&rig, ROUTE "delivery {\n hold = yes\n}\n");
     rig_post(&rig, "a@test.example", "lost@far.example", NULL, BODY);
     RIG_FOR(&rig, waiting() == 1);
-    IS(spool_list(rig.dir, NULL, &all, NULL), 0, "listed");
-    for (size_t i = 0; i < all.n; i++)
-        if (all.items[i].epoch == rig.gate.epoch && all.items[i].seq == 0)
-            number = all.items[i].number;
-    spool_listing_done(&all);
+    number = first_file(rig.gate.epoch);
     all_die();
     OK(rig_courier(&rig, true), "a courier");
     rig_post(&rig, "a@test.example", "fine@far.example", NULL, BODY);
@@ -348,10 +284,7 @@ test_unreadable(void)
 int
 main(int argc, char **argv)
 {
-    static const struct {
-        const char *name;
-        void (*fn)(void);
-    } tests[] = {
+    static const struct rig_test tests[] = {
         {"notes", test_notes},
         {"all", test_notes_all},
         {"slices", test_slices},
@@ -360,11 +293,5 @@ main(int argc, char **argv)
         {"unreadable", test_unreadable},
     };
 
-    for (size_t i = 0; i < ARRAY_LEN(tests); i++) {
-        if (argc > 1 && strcmp(argv[1], tests[i].name) != 0)
-            continue;
-        printf("# %s\n", tests[i].name);
-        tests[i].fn();
-    }
-    return tap_done();
+    return rig_main(argc, argv, tests, ARRAY_LEN(tests));
 }

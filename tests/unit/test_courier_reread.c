@@ -5,80 +5,6 @@
 #include "courier/scope.h"
 #include "courier_rig.h"
 
-#define BODY  "From: a@test.example\r\nSubject: hello\r\n\r\nOne line.\r\n"
-#define ROUTE "route all {\n domains = *\n via = smtp://127.0.0.1:PORT\n tls = never\n}\n"
-#define SOON  "delivery {\n retry = 1m\n retry_max = 10m\n jitter_percent = 0\n expire = 1h\n"
-
-static struct rig rig;
-static char ended[1024];
-
-static unsigned
-waiting(void)
-{
-    return rig.courier->index.rows.count;
-}
-
-static uint64_t
-in_state(enum row_state s)
-{
-    return rig.courier->index.count[s];
-}
-
-static void
-pass(uint64_t seconds)
-{
-    clock_advance(seconds * NS_PER_S);
-    rig_settle(&rig, 5);
-}
-
-static void
-own_clock(void)
-{
-    clock_own(UINT64_C(1000) * NS_PER_S, UINT64_C(1790000000) * NS_PER_S);
-}
-
-static void
-said_end(void *ctx, int code, const char *text)
-{
-    (void)ctx;
-    (void)code;
-    str_copy(str_c(text), ended, sizeof ended);
-}
-
-static void
-said_line(void *ctx, struct str json)
-{
-    (void)ctx;
-    (void)json;
-}
-
-static void
-verb(const char *name, const char *args)
-{
-    static const struct courier_reply reply = {.line = said_line, .end = said_end};
-
-    ended[0] = '\0';
-    OK(courier_verb(rig.courier, str_c(name), str_c(args), &reply), "%s %s", name, args);
-    RIG_FOR(&rig, ended[0] != '\0');
-}
-
-static void
-next_courier(void)
-{
-    rig_crash(&rig);
-    OK(rig_stream_open(&rig, &rig.own, SPOOL_STREAM_COURIER * 256), "a new stream of ours");
-    OK(rig_courier(&rig, true), "the next courier");
-}
-
-static void
-all_die(void)
-{
-    rig_crash(&rig);
-    rig_stream_close(&rig.gate);
-    OK(rig_stream_open(&rig, &rig.gate, SPOOL_STREAM_GATE * 256), "a new gate");
-    OK(rig_stream_open(&rig, &rig.own, SPOOL_STREAM_COURIER * 256), "a new stream of ours");
-}
-
 /* Mail that was set aside and released is mail again, also for the courier that reads of it. */
 static void
 test_aside_released(void)
@@ -104,18 +30,6 @@ test_aside_released(void)
     IS(rig.removed, 0, "it is not removed as set aside");
     rig_done(&rig);
     clock_release();
-}
-
-static char *
-big_body(void)
-{
-    char *big = malloc(200001);
-
-    memset(big, 'y', 200000);
-    big[200000] = '\0';
-    for (size_t i = 998; i < 200000; i += 1000)
-        memcpy(big + i, "\r\n", 2);
-    return big;
 }
 
 /* A copy is read before the removal that took its rows: nothing of the message stays. */
@@ -180,7 +94,6 @@ static void
 test_tail_fails(void)
 {
     struct rig_stream second = {0};
-    struct spool_share *share;
     struct rig_mail odd = {.out = {.type = 0x42, .done = mail_done}};
 
     rig_init(&rig, ROUTE);
@@ -202,11 +115,7 @@ test_tail_fails(void)
     OK(rig.messages <= 2, "nothing goes twice: %u", rig.messages);
     IS(rig.alarms, 1, "one alarm");
     OK(rig_stream_open(&rig, &second, SPOOL_STREAM_GATE * 256), "a second gate");
-    share = spool_writer_share(second.writer);
-    IS(courier_attach(rig.courier, second.stream, second.epoch,
-                      fcntl(share->fd, F_DUPFD_CLOEXEC, 0),
-                      fcntl(share->wake_fd, F_DUPFD_CLOEXEC, 0)),
-       0, "is followed");
+    IS(rig_follow(&second), 0, "is followed");
     rig_stream_close(&rig.gate);
     rig.gate = second;
     rig.messages = 0;
@@ -266,16 +175,10 @@ test_report_first(void)
 static void
 gate_opens(bool told)
 {
-    struct spool_share *share;
-
     rig_stream_close(&rig.gate);
     OK(rig_stream_open(&rig, &rig.gate, SPOOL_STREAM_GATE * 256), "another gate");
-    share = spool_writer_share(rig.gate.writer);
     if (told)
-        IS(courier_attach(rig.courier, rig.gate.stream, rig.gate.epoch,
-                          fcntl(share->fd, F_DUPFD_CLOEXEC, 0),
-                          fcntl(share->wake_fd, F_DUPFD_CLOEXEC, 0)),
-           0, "is followed");
+        IS(rig_follow(&rig.gate), 0, "is followed");
 }
 
 /* A gate came and went while its word did not reach us: its mail is read with the next one's. */
@@ -406,21 +309,6 @@ test_resume_at_once(void)
     rig_done(&rig);
 }
 
-/* The file of the gate's epoch that begins with segment 0. */
-static uint64_t
-first_file(uint32_t epoch)
-{
-    struct spool_listing all;
-    uint64_t number = 0;
-
-    IS(spool_list(rig.dir, NULL, &all, NULL), 0, "listed");
-    for (size_t i = 0; i < all.n; i++)
-        if (all.items[i].epoch == epoch && all.items[i].seq == 0)
-            number = all.items[i].number;
-    spool_listing_done(&all);
-    return number;
-}
-
 /* Removed mail stays removed, also if its epoch could not be read for one whole life. */
 static void
 test_purge_unreadable(void)
@@ -437,10 +325,7 @@ test_purge_unreadable(void)
     verb("queue.remove", "{\"all\":true,\"reason\":\"x\"}");
     RIG_FOR(&rig, waiting() == 0);
     rig_settle(&rig, 20);
-    rig_crash(&rig);
-    rig_stream_close(&rig.gate);
-    OK(rig_stream_open(&rig, &rig.gate, SPOOL_STREAM_GATE * 256), "a new gate");
-    OK(rig_stream_open(&rig, &rig.own, SPOOL_STREAM_COURIER * 256), "a new stream of ours");
+    all_die();
     rig.no_free = false;
     rig.attach_first = true;
     OK(rig_courier(&rig, true), "a courier that has listed the spool");
@@ -465,10 +350,7 @@ test_purge_unreadable(void)
 int
 main(int argc, char **argv)
 {
-    static const struct {
-        const char *name;
-        void (*fn)(void);
-    } tests[] = {
+    static const struct rig_test tests[] = {
         {"aside", test_aside_released},    {"copied", test_purge_after_copy},
         {"unread", test_purge_unreadable}, {"partial", test_partial},
         {"tail", test_tail_fails},         {"report", test_report_first},
@@ -476,11 +358,5 @@ main(int argc, char **argv)
         {"resume", test_resume_at_once},   {"maildir", test_maildir_read},
     };
 
-    for (size_t i = 0; i < ARRAY_LEN(tests); i++) {
-        if (argc > 1 && strcmp(argv[1], tests[i].name) != 0)
-            continue;
-        printf("# %s\n", tests[i].name);
-        tests[i].fn();
-    }
-    return tap_done();
+    return rig_main(argc, argv, tests, ARRAY_LEN(tests));
 }
