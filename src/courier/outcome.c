@@ -231,13 +231,14 @@ dest_said(struct courier *c, uint32_t row, const struct result *r)
     d->why = str_dup(text);
 }
 
-/* A connection had them while a purge took their like away. */
-static void
-rows_returned(struct courier *c, uint32_t message, const uint32_t *rows, uint32_t n,
-              const struct attempt *a)
+void
+outcome_returned(struct courier *c, uint32_t message, const uint32_t *rows, uint32_t n,
+                 const struct letter *l)
 {
-    for (uint32_t i = 0; i < n; i++) {
-        const struct purge *p = purge_of(c, rows[i], a->letter);
+    if (c->freeing)
+        return;
+    for (uint32_t i = 0; i < n && c->purges; i++) {
+        const struct purge *p = purge_of(c, rows[i], l);
         if (p)
             outcome_operator(c, message, &rows[i], 1, SPOOL_REMOVED, str_c(p->reason));
     }
@@ -283,8 +284,8 @@ outcome_slice(struct courier *c, uint32_t message, const uint32_t *rows, uint32_
     if (r.result == SPOOL_UNKNOWN)
         event_flush();
     outcome_record(c, message, rows, n, a, &r, attempts);
-    if (c->purges && !spool_result_settles(r.result) && !a->by_operator)
-        rows_returned(c, message, rows, n, a);
+    if (!spool_result_settles(r.result) && !a->by_operator)
+        outcome_returned(c, message, rows, n, a->letter);
 }
 
 void

@@ -52,6 +52,10 @@ void outcome_operator(struct courier *, uint32_t message, const uint32_t *rows, 
 /* The event of rows that a purge takes away: its record stands for theirs. */
 void outcome_purged(struct courier *, uint32_t message, const uint32_t *rows, uint32_t n,
                     struct str reason);
+/* A connection gives them back: those that a purge took away meanwhile go now. letter: loaded, of
+ * that message, or NULL. */
+void outcome_returned(struct courier *, uint32_t message, const uint32_t *rows, uint32_t n,
+                      const struct letter *);
 /* Says again what holds a row: compaction's copies carry no text. */
 void outcome_again(struct courier *, uint32_t row, uint8_t result, struct str text);
 /* The message cannot be read: all its rows are held, the operator is told. */

@@ -16,6 +16,8 @@ struct outs {
     struct out *all; /* taken and not given back */
     size_t nfree, open;
     struct out *stuck, **stuck_tail;
+    uint64_t given;      /* numbers of struct out */
+    uint64_t stuck_last; /* of the last one that waits */
     struct out *held, **held_tail;
     bool holding;
     size_t nstuck;
@@ -106,6 +108,7 @@ out_take(struct courier *c, uint8_t type)
     }
     o->o = (struct spool_out){.type = type};
     o->next = NULL;
+    o->given = 0;
     o->durable = NULL;
     o->can_wait = true;
     o->reported = false;
@@ -181,13 +184,28 @@ out_message_is(const struct out *o)
 }
 
 static void
+out_is_given(struct out *o)
+{
+    if (o->given == 0)
+        o->given = ++o->c->outs->given;
+}
+
+/* In the order of being given: what comes back from the writer was given before what it refused
+ * meanwhile. */
+static void
 out_wait(struct out *o)
 {
     struct outs *q = o->c->outs;
+    struct out **at = q->stuck && q->stuck_last > o->given ? &q->stuck : q->stuck_tail;
 
-    o->next = NULL;
-    *q->stuck_tail = o;
-    q->stuck_tail = &o->next;
+    while (*at && (*at)->given < o->given)
+        at = &(*at)->next;
+    o->next = *at;
+    *at = o;
+    if (!o->next) {
+        q->stuck_tail = &o->next;
+        q->stuck_last = o->given;
+    }
     q->nstuck++;
     if (!q->told)
         event_warning("outcomes wait to be written: the log has no room or its disk failed; no "
@@ -201,6 +219,7 @@ out_add_after(struct out *o, struct out *first)
 {
     struct out **at = &first->after;
 
+    out_is_given(o);
     while (*at)
         at = &(*at)->next;
     o->next = NULL;
@@ -263,6 +282,7 @@ out_add(struct out *o)
     struct outs *q = o->c->outs;
     int err;
 
+    out_is_given(o);
     if (q->holding && o->can_wait) {
         o->next = NULL;
         *q->held_tail = o;

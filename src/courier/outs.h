@@ -5,6 +5,10 @@
  * durable. What the writer cannot take now (no segment, failed disk) waits here in order and is
  * added again: outcomes are never dropped. Intents alone are refused instead, since the dot can
  * wait.
+ *
+ * Order: records that can wait reach the log in the order in which they were given here. The writer
+ * gives back all that stands behind a failure before it takes more (spool/writer.h), and what was
+ * given meanwhile waits behind what comes back.
  */
 #ifndef GAPURA_COURIER_OUTS_H
 #define GAPURA_COURIER_OUTS_H
@@ -24,6 +28,7 @@ struct out {
     struct iovec body_piece;
     /* The record is durable (0), or was given up (only when the writer ends). */
     void (*durable)(struct out *, int status);
+    uint64_t given; /* order in which records were given: 0 not yet */
     bool can_wait;  /* waits for the writer instead of being refused */
     bool reported;  /* an outcome whose report must be durable first */
     uint32_t epoch; /* of the message it speaks of */

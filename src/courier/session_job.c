@@ -445,6 +445,7 @@ job_forget(struct session *s)
     job_leave(s);
     for (uint32_t i = n; i-- > 0;)
         index_ready_first(&s->c->index, s->rows[i]);
+    outcome_returned(s->c, s->message, s->rows, n, &s->letter);
 }
 
 /* Nothing was tried, for a reason of ours: again soon, not counted. */
@@ -467,6 +468,7 @@ job_postpone(struct session *s, const char *text)
         index_wait(&s->c->index, s->rows[i], courier_tick_of(s->c, r.due));
     courier_wheel_soon(s->c);
     report_event(s->c, "TransientFailure", s->message, s->rows, n, &a, &r);
+    outcome_returned(s->c, s->message, s->rows, n, &s->letter);
 }
 
 static void

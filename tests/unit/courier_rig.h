@@ -9,6 +9,7 @@
 #define GAPURA_COURIER_RIG_H
 
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <poll.h>
@@ -33,6 +34,7 @@ struct rig_stream { /* a writer and its supply of segments */
     struct loop_waker *waker;
     uint16_t stream;
     uint32_t epoch;
+    unsigned owed;
 };
 struct rig_mail {
     struct spool_out out;
@@ -75,6 +77,7 @@ struct rig {
     char seen[65536]; /* RCPT lines, one after the other */
     unsigned freed;
     bool no_free;
+    bool no_segments;       /* the spooler has none for now */
     unsigned recover_steps; /* of a slice of the start */
     bool attach_first;      /* the gate is followed before the start has read anything */
     /* events */
@@ -82,6 +85,33 @@ struct rig {
     char last_event[8192];
     char freq[64];
 };
+
+/* The disk under our own stream: syncs wait or fail when a test says so. */
+static struct {
+    _Atomic bool hold;
+    _Atomic unsigned held, fail;
+} rig_disk;
+
+static inline int
+rig_disk_sync(void *ctx, int fd)
+{
+    rig_disk.held++;
+    while (rig_disk.hold)
+        poll(NULL, 0, 1);
+    rig_disk.held--;
+    if (rig_disk.fail > 0) {
+        rig_disk.fail--;
+        return -EIO;
+    }
+    return spool_io_system.sync(ctx, fd);
+}
+/* Without a turn of the loop. */
+#define RIG_UNTIL(cond)                                                                            \
+    do {                                                                                           \
+        for (unsigned turn_ = 0; !(cond) && turn_ < 15000; turn_++)                                \
+            poll(NULL, 0, 1);                                                                      \
+        OK(cond, "%s", #cond);                                                                     \
+    } while (0)
 
 static inline int
 rig_segment(struct rig_stream *s)
@@ -96,7 +126,19 @@ rig_segment(struct rig_stream *s)
 static inline void
 rig_need(void *ctx)
 {
-    rig_segment(ctx);
+    struct rig_stream *s = ctx;
+
+    if (s->rig->no_segments)
+        s->owed++;
+    else
+        rig_segment(s);
+}
+static inline void
+rig_segments_again(struct rig *r, struct rig_stream *s)
+{
+    r->no_segments = false;
+    for (; s->owed > 0; s->owed--)
+        rig_segment(s);
 }
 static inline void
 rig_left(void *ctx, uint64_t number, bool failed)
@@ -125,9 +167,15 @@ static inline bool
 rig_stream_open(struct rig *r, struct rig_stream *s, uint16_t stream)
 {
     static const struct spool_writer_ops ops = {rig_need, rig_left, rig_wake};
+    static struct spool_io io;
     struct spool_writer_conf conf = {
         .node = spool_pool_node(r->pool), .stream = stream, .ring_size = 8u << 20, .standby = 1};
     int64_t epoch = spool_pool_epoch(r->pool);
+
+    io = spool_io_system;
+    io.sync = rig_disk_sync;
+    if (s == &r->own)
+        conf.io = &io;
 
     s->rig = r;
     s->stream = stream;
