@@ -8,6 +8,7 @@
 #include "courier/intake.h"
 #include "courier/outcome.h"
 #include "courier/purge.h"
+#include "courier/recover.h"
 #include "courier/site.h"
 
 struct change {
@@ -153,9 +154,10 @@ static bool
 purge_fits(const struct control_call *call)
 {
     const struct control_filter *f = &call->f;
+    size_t done, of;
 
-    return call->c->recovered && !f->id.n && !f->recipient.n && !f->source.n && !f->site.n &&
-           !f->state.n;
+    return !recover_progress(call->c, &done, &of) && !f->id.n && !f->recipient.n && !f->source.n &&
+           !f->site.n && !f->state.n;
 }
 
 static void

@@ -49,7 +49,7 @@ struct courier_tail { /* one live stream of another role */
     uint16_t stream;
     bool caught_up; /* once: early outcomes of this epoch may go */
     bool failed;    /* not read on in this life: it would begin anew, or behind a gap */
-    bool ended;     /* its writer was followed by another one before delivery opened */
+    bool ended;     /* its writer was followed by another one: read to the end, then closed */
 };
 
 struct courier_load { /* numbers for `top` and TELL_LOAD, over the last seconds */
@@ -109,7 +109,7 @@ struct courier {
                    struct str reason);  /* outcome_purged */
     struct recover *recover;            /* until all is read */
     uint64_t read_messages, read_rcpts; /* out of records, from dead epochs or tails */
-    unsigned recover_steps;             /* of a slice, for tests; 0: by time alone */
+    unsigned recover_steps;             /* of a slice, of tails too, for tests; 0: by time alone */
     unsigned unread; /* epochs and messages that stay unread until the next start */
     bool recovering; /* our own dead epochs are being read: no row is opened */
     bool opened;     /* they are read: delivery is open */

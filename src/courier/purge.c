@@ -289,7 +289,8 @@ purge_is_over(const struct courier *c, const struct purge *p)
     if (!c->recovered || c->unread > 0)
         return false;
     for (unsigned i = 0; i < COURIER_TAILS; i++) {
-        if (c->tails[i].tail && c->tails[i].epoch == p->epoch && !c->tails[i].caught_up)
+        if (c->tails[i].tail && c->tails[i].epoch == p->epoch &&
+            (!c->tails[i].caught_up || c->tails[i].ended))
             return false;
     }
     return true;

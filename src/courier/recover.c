@@ -376,12 +376,19 @@ bool
 recover_progress(const struct courier *c, size_t *ret_read, size_t *ret_of)
 {
     const struct recover *r = c->recover;
+    bool reads = r != NULL;
+    size_t done, of;
 
-    if (!r)
-        return false;
-    *ret_read = r->done + (r->epoch ? spool_epoch_at(r->epoch) : 0);
-    *ret_of = r->total;
-    return true;
+    *ret_read = r ? r->done + (r->epoch ? spool_epoch_at(r->epoch) : 0) : 0;
+    *ret_of = r ? r->total : 0;
+    for (unsigned i = 0; i < COURIER_TAILS; i++) {
+        if (!c->tails[i].tail || !spool_tail_progress(c->tails[i].tail, &done, &of))
+            continue;
+        reads = true;
+        *ret_read += done;
+        *ret_of += of;
+    }
+    return reads;
 }
 
 /* --- epochs that end later --- */

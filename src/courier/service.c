@@ -21,7 +21,9 @@
 #include "courier/session_plan.h"
 #include "store/asks.h"
 
-#define TAIL_BATCHES 64u   /* read in one go before sessions get their turn */
+#define TAIL_BATCHES 64u /* read in one go before sessions get their turn */
+#define TAIL_STEP    8u  /* of those, before a look at the clock */
+#define TAIL_SLICE   (20 * NS_PER_MS)
 #define DUE_PER_TURN 4096u /* rows that become ready in one go */
 #define OPEN_FILES   64u
 
@@ -306,15 +308,64 @@ tail_failed(struct courier_tail *t)
     }
 }
 
+/* The next batches, for as long as others can wait: steps done, or an error. */
+static int
+tail_read(struct courier_tail *t)
+{
+    uint64_t until = clock_mono() + TAIL_SLICE;
+    unsigned n = 0, max = t->c->recover_steps ? t->c->recover_steps : TAIL_BATCHES;
+    unsigned step = MIN(TAIL_STEP, max);
+    int got;
+
+    do {
+        got = spool_tail_run(t->tail, step);
+        n += got > 0 ? (unsigned)got : 0;
+    } while (got == (int)step && n < max && clock_mono() < until);
+    return got < 0 ? got : (int)n;
+}
+
+/* The writer is gone: what it left is read to the end, in slices. */
+static void
+tail_finish(struct courier_tail *t)
+{
+    struct courier *c = t->c;
+    uint64_t until = clock_mono() + TAIL_SLICE;
+    unsigned step = c->recover_steps ? c->recover_steps : TAIL_STEP;
+    uint32_t epoch = t->epoch;
+    int err = ERR_STATE;
+
+    while (!t->failed && (err = spool_tail_finish(t->tail, step)) == 1) {
+        if (clock_mono() >= until || c->recover_steps) {
+            loop_defer_next(c->loop, &t->again);
+            return;
+        }
+    }
+    if (err < 0 && !t->failed) {
+        event_alarm("the end of epoch %u cannot be read: %s; its mail is safe on disk and is "
+                    "delivered after the courier's next start",
+                    epoch, err_text(err));
+        tail_failed(t);
+    }
+    tail_close(t);
+    if (err == 0)
+        intake_epoch_over(c, epoch);
+}
+
 static void
 tail_run(void *ctx)
 {
     struct courier_tail *t = ctx;
     int got;
 
-    if (!t->c->opened || t->failed) /* what was said of its messages comes first */
+    if (!t->c->opened) /* what was said of its messages comes first */
         return;
-    got = spool_tail_run(t->tail, TAIL_BATCHES);
+    if (t->ended) {
+        tail_finish(t);
+        return;
+    }
+    if (t->failed)
+        return;
+    got = tail_read(t);
     if (got < 0) {
         event_alarm("the log of epoch %u cannot be followed: %s; its mail is safe on disk and is "
                     "delivered after the courier's next start",
@@ -327,7 +378,7 @@ tail_run(void *ctx)
         intake_caught_up(t->c, t->epoch);
     }
     if (!spool_tail_sleep(t->tail))
-        loop_defer(t->c->loop, &t->again);
+        loop_defer_next(t->c->loop, &t->again);
 }
 
 static void
@@ -335,25 +386,6 @@ tail_woken(void *ctx, unsigned ready)
 {
     (void)ready;
     tail_run(ctx);
-}
-
-/* The writer is gone: what it left is read to the end. */
-static void
-tail_finish(struct courier_tail *t)
-{
-    struct courier *c = t->c;
-    uint32_t epoch = t->epoch;
-    int err = t->failed ? ERR_STATE : spool_tail_finish(t->tail);
-
-    if (err < 0 && !t->failed) {
-        event_alarm("the end of epoch %u cannot be read: %s; its mail is safe on disk and is "
-                    "delivered after the courier's next start",
-                    epoch, err_text(err));
-        tail_failed(t);
-    }
-    tail_close(t);
-    if (err == 0)
-        intake_epoch_over(c, epoch);
 }
 
 /* Word of a gate may be lost with its channel: when the next one is followed, what the former left
@@ -398,12 +430,8 @@ courier_attach(struct courier *c, uint16_t stream, uint32_t epoch, int share_fd,
         if (!c->tails[i].tail || c->tails[i].stream != stream)
             continue;
         before = MAX(before, c->tails[i].epoch);
-        if (c->tails[i].ended)
-            continue;
-        if (c->opened)
-            tail_finish(&c->tails[i]);
-        else /* what was said of its messages comes first */
-            c->tails[i].ended = true;
+        c->tails[i].ended = true;
+        loop_defer(c->loop, &c->tails[i].again);
     }
     for (unsigned i = 0; i < COURIER_TAILS && !t; i++)
         t = c->tails[i].tail ? NULL : &c->tails[i];
@@ -445,9 +473,7 @@ delivery_opened(void *ctx, int status, const struct why *why)
     for (unsigned i = 0; i < COURIER_TAILS && c->opened; i++) {
         if (c->tails[i].tail)
             missed_read(c, &c->tails[i]);
-        if (c->tails[i].tail && c->tails[i].ended)
-            tail_finish(&c->tails[i]);
-        else if (c->tails[i].tail)
+        if (c->tails[i].tail)
             loop_defer(c->loop, &c->tails[i].again);
     }
     courier_wheel_soon(c);

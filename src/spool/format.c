@@ -13,6 +13,9 @@
 
 static const uint8_t segment_magic[8] = {'G', 'A', 'P', 'U', 'R', 'S', 'E', 'G'};
 static const uint8_t batch_magic[4] = {'G', 'B', 'A', 'T'};
+static const uint8_t fresh_magic[4] = {'G', 'N', 'E', 'W'};
+
+#define FRESH_BYTES 64u
 
 /* The header's checksum and all it covers lie in the first sector: no device tears that. */
 #define SEGMENT_CRC_AT 508u
@@ -143,6 +146,25 @@ spool_salt(const struct spool_segment *s)
     le_put32(b + 20, s->node);
     le_put32(b + 24, s->stream);
     return crc32c(0, b, sizeof b);
+}
+
+void
+spool_fresh_encode(const struct spool_segment *s, uint8_t dst[SPOOL_UNIT])
+{
+    memset(dst, 0, SPOOL_UNIT);
+    memcpy(dst, fresh_magic, sizeof fresh_magic);
+    le_put64(dst + 8, s->generation);
+    le_put64(dst + 16, s->number);
+    le_put32(dst + 4, crc32c(spool_salt(s), dst + 8, FRESH_BYTES - 8));
+}
+
+bool
+spool_fresh_is(const struct spool_segment *s, const uint8_t *src, size_t n)
+{
+    uint8_t want[SPOOL_UNIT];
+
+    spool_fresh_encode(s, want);
+    return n >= FRESH_BYTES && memcmp(src, want, FRESH_BYTES) == 0;
 }
 
 void

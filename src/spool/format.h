@@ -48,6 +48,10 @@ struct spool_segment {   /* the header's content; the file is named by `number` 
 void spool_segment_encode(const struct spool_segment *s, uint8_t dst[SPOOL_UNIT]);
 /* 0, ERR_CORRUPT, ERR_VERSION */
 int spool_segment_decode(const uint8_t src[SPOOL_UNIT], struct spool_segment *ret);
+/* What the spooler writes where the first batch will stand, with the header of a segment that it
+ * hands out. As long as it is there no batch of this generation ever was durable in the file. */
+void spool_fresh_encode(const struct spool_segment *s, uint8_t dst[SPOOL_UNIT]);
+bool spool_fresh_is(const struct spool_segment *s, const uint8_t *src, size_t n);
 /* The file's name in seg/: "00000042.seg". */
 const char *spool_segment_name(uint64_t number, char dst[32]);
 int spool_segment_name_parse(struct str name, uint64_t *ret);

@@ -327,7 +327,7 @@ pool_hand_out(struct spool_pool *p, struct spool_segment *seg, uint16_t stream, 
     next.epoch = epoch;
     next.node = p->node.node;
     next.seq = pool_next_seq(p, epoch);
-    err = pool_segment_head(&p->disk, fd, &next);
+    err = pool_segment_hand_out(&p->disk, fd, &next);
     if (err < 0) {
         /* What its header says now nobody knows: the file is set aside until the next start. */
         fd_close(&fd);

@@ -96,7 +96,7 @@ pool_disk_open(struct pool_disk *d, const char *path, const struct spool_io *io,
     int err;
 
     *d = (struct pool_disk){.io = io, .dir = -1, .segdir = -1, .lock = -1};
-    if (posix_memalign(&page, SPOOL_UNIT, SPOOL_UNIT) != 0 ||
+    if (posix_memalign(&page, SPOOL_UNIT, 2 * SPOOL_UNIT) != 0 ||
         posix_memalign(&zeros, SPOOL_UNIT, POOL_ZEROS) != 0) {
         free(page);
         return ERR_NOMEM;
@@ -250,16 +250,30 @@ pool_segment_make(struct pool_disk *d, uint64_t number, uint64_t size, bool prew
     return 0;
 }
 
+/* The first n bytes of the page, durable. */
+static int
+page_put(struct pool_disk *d, int fd, size_t n)
+{
+    ssize_t put = d->io->pwrite(d->io->ctx, fd, d->page, n, 0);
+
+    if (put < 0)
+        return (int)put;
+    return (size_t)put == n ? d->io->sync(d->io->ctx, fd) : -EIO;
+}
+
 int
 pool_segment_head(struct pool_disk *d, int fd, const struct spool_segment *s)
 {
-    ssize_t put;
-
     spool_segment_encode(s, d->page);
-    put = d->io->pwrite(d->io->ctx, fd, d->page, SPOOL_UNIT, 0);
-    if (put < 0)
-        return (int)put;
-    return put == SPOOL_UNIT ? d->io->sync(d->io->ctx, fd) : -EIO;
+    return page_put(d, fd, SPOOL_UNIT);
+}
+
+int
+pool_segment_hand_out(struct pool_disk *d, int fd, const struct spool_segment *s)
+{
+    spool_segment_encode(s, d->page);
+    spool_fresh_encode(s, d->page + SPOOL_UNIT);
+    return page_put(d, fd, 2 * SPOOL_UNIT);
 }
 
 int

@@ -15,7 +15,7 @@ struct pool_disk {
     int dir, segdir, lock; /* descriptors */
     bool direct;
     const char *direct_why;
-    uint8_t *page;  /* SPOOL_UNIT bytes, aligned for O_DIRECT */
+    uint8_t *page;  /* two units, aligned for O_DIRECT */
     uint8_t *zeros; /* POOL_ZEROS bytes, aligned */
 };
 #define POOL_ZEROS (1u << 20)
@@ -40,6 +40,8 @@ int pool_segment_make(struct pool_disk *d, uint64_t number, uint64_t size, bool 
                       int *ret_fd);
 int pool_segment_zero(struct pool_disk *d, int fd, uint64_t size); /* all behind the header */
 int pool_segment_head(struct pool_disk *d, int fd, const struct spool_segment *s); /* durable */
+/* As head(), with the mark that nothing was written behind it yet. */
+int pool_segment_hand_out(struct pool_disk *d, int fd, const struct spool_segment *s);
 int pool_segment_unlink(struct pool_disk *d, uint64_t number);
 /* Bytes of the file system that an ordinary user may take, or negative. */
 int pool_disk_space(struct pool_disk *d, uint64_t *ret_free);

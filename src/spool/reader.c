@@ -234,6 +234,7 @@ struct part {
     uint64_t limit; /* told are batches with a position below it */
     uint64_t last;  /* offset of the batch whose bodies must be checked; 0: none */
     uint64_t seek;  /* how far `last` was looked for; 0: it is known, or is not needed */
+    uint64_t gap;   /* how far what follows `end` was looked for; 0: not */
     bool searched;  /* there is nothing valid behind `last` */
     enum bodies bodies;
 };
@@ -264,8 +265,28 @@ part_seek(struct walk *w, struct part *p)
     return got < 0 ? got : 0;
 }
 
-/* Tells the next batch of the open segment, or looks for its last: 1, 0 if there is none, negative.
- */
+/* The batch at the part's end, or the first one behind a gap there, a piece of the gap at a time:
+ * 1, 0, WALK_MORE, negative. */
+static int
+part_next(struct reading *r, struct part *p)
+{
+    int got = p->gap ? 0 : walk_try(&r->w, p->end);
+
+    if (got != 0)
+        return got;
+    if (!p->gap)
+        p->gap = p->end;
+    got = walk_find_some(&r->w, &p->gap);
+    if (got == WALK_MORE)
+        return got;
+    p->gap = 0;
+    if (got == 1 && r->w.batch.position < p->limit)
+        damage_note(r, p->end, r->w.at);
+    return got;
+}
+
+/* Tells the next batch of the open segment, or looks for it or for the last: 1, 0 if there is none,
+ * negative. */
 static int
 part_step(struct reading *r, struct part *p)
 {
@@ -277,12 +298,9 @@ part_step(struct reading *r, struct part *p)
     }
     if (p->searched && p->end > p->last)
         return 0;
-    got = walk_try(&r->w, p->end);
-    if (got == 0) {
-        got = walk_find(&r->w, p->end);
-        if (got == 1 && r->w.batch.position < p->limit)
-            damage_note(r, p->end, r->w.at);
-    }
+    got = part_next(r, p);
+    if (got == WALK_MORE)
+        return 1;
     if (got <= 0)
         return got;
     if (r->w.batch.position >= p->limit)
@@ -357,10 +375,10 @@ spool_epoch_close(struct spool_epoch *e)
     free(e);
 }
 
-static int
-epoch_open(struct spool_epoch **ret, const char *dir, const struct spool_segment *segments,
-           size_t n, const struct epoch_range *range, const struct spool_io *io,
-           const struct spool_reader_ops *ops, void *ctx)
+int
+epoch_open_range(struct spool_epoch **ret, const char *dir, const struct spool_segment *segments,
+                 size_t n, const struct epoch_range *range, const struct spool_io *io,
+                 const struct spool_reader_ops *ops, void *ctx)
 {
     struct spool_epoch *e = calloc(1, sizeof *e);
     int err;
@@ -388,17 +406,19 @@ int
 spool_epoch_open(struct spool_epoch **ret, const char *dir, const struct spool_segment *segments,
                  size_t n, const struct spool_io *io, const struct spool_reader_ops *ops, void *ctx)
 {
-    return epoch_open(ret, dir, segments, n, &(struct epoch_range){.below = UINT64_MAX}, io, ops,
-                      ctx);
+    return epoch_open_range(ret, dir, segments, n, &(struct epoch_range){.below = UINT64_MAX}, io,
+                            ops, ctx);
 }
 
 /* All starts are known before the first batch is told: a later segment says how far an earlier one
- * was durable. One that was never written to is searched in many steps. */
+ * was durable. One that was never written to says so; where its mark is gone with the first batch,
+ * it is searched, in many steps. */
 static int
 epoch_start(struct spool_epoch *e)
 {
     struct walk *w = &e->r.w;
     size_t i = e->known;
+    bool fresh = false;
     int got = 0;
 
     if (e->search == 0) {
@@ -406,13 +426,16 @@ epoch_start(struct spool_epoch *e)
         e->search = SPOOL_UNIT;
         got = walk_open(w, e->segdir, &e->segments[i]);
         if (got == 0)
+            got = walk_is_fresh(w);
+        fresh = got == 1;
+        if (got == 0)
             got = walk_try(w, SPOOL_UNIT);
     }
     if (got == 0)
         got = walk_find_some(w, &e->search);
     if (got == WALK_MORE)
         return 0;
-    if (got == 1)
+    if (got == 1 && !fresh)
         e->starts[i] = w->base + SPOOL_UNIT;
     e->search = 0;
     e->known++;
@@ -505,30 +528,24 @@ spool_epoch_at(const struct spool_epoch *e)
     return e->at;
 }
 
-int
-epoch_read_range(const char *dir, const struct spool_segment *segments, size_t n,
-                 struct epoch_range *range, const struct spool_io *io,
-                 const struct spool_reader_ops *ops, void *ctx)
+const struct epoch_range *
+epoch_range_of(const struct spool_epoch *e)
 {
-    struct spool_epoch *e;
-    int err = epoch_open(&e, dir, segments, n, range, io, ops, ctx);
-
-    if (err < 0)
-        return err;
-    do {
-        err = spool_epoch_step(e);
-    } while (err == 1);
-    range->has_open = e->range.has_open;
-    range->open = e->range.open;
-    spool_epoch_close(e);
-    return err;
+    return &e->range;
 }
 
 int
 spool_epoch_read(const char *dir, const struct spool_segment *segments, size_t n,
                  const struct spool_io *io, const struct spool_reader_ops *ops, void *ctx)
 {
-    struct epoch_range all = {.below = UINT64_MAX};
+    struct spool_epoch *e;
+    int err = spool_epoch_open(&e, dir, segments, n, io, ops, ctx);
 
-    return epoch_read_range(dir, segments, n, &all, io, ops, ctx);
+    if (err < 0)
+        return err;
+    do {
+        err = spool_epoch_step(e);
+    } while (err == 1);
+    spool_epoch_close(e);
+    return err;
 }

@@ -51,7 +51,8 @@ int spool_epoch_read(const char *dir, const struct spool_segment *segments, size
                      const struct spool_io *io, const struct spool_reader_ops *, void *ctx);
 
 /* The same in steps, for a reader that has other things to do: each step tells one batch at most,
- * 1 while there is more, 0 at the end, negative. What a step reads is bounded by a segment.
+ * 1 while there is more, 0 at the end, negative. What a step reads is bounded by a batch, or by a
+ * few megabytes where batches are looked for.
  * Segments are copied; ops must live as long as this. */
 struct spool_epoch;
 int spool_epoch_open(struct spool_epoch **ret, const char *dir,
@@ -76,16 +77,20 @@ struct spool_tail;
 int spool_tail_create(struct spool_tail **ret, const char *dir, struct spool_share share,
                       const struct spool_io *io, const struct spool_reader_ops *, void *ctx);
 void spool_tail_free(struct spool_tail *);
-/* Reads all that is durable and unread, at most max_batches; returns batches read or an error.
- * After an error the tail is only freed: it would tell records again, or leave some out. */
+/* Reads what is durable and unread, at most max_batches; returns batches read or an error. A step
+ * through what lay in the files when the tail was made counts as one, as spool_epoch_step() takes
+ * it. After an error the tail is only freed: it would tell records again, or leave some out. */
 int spool_tail_run(struct spool_tail *, unsigned max_batches);
 /* Says that the reader goes to sleep; false if there is more to read (do not sleep then). */
 bool spool_tail_sleep(struct spool_tail *);
 int spool_tail_wake_fd(const struct spool_tail *);  /* eventfd to poll for reading */
 uint64_t spool_tail_lag(const struct spool_tail *); /* bytes durable and not yet read */
+/* How much of that past is read, in segments; false if it is behind us. */
+bool spool_tail_progress(const struct spool_tail *, size_t *ret_read, size_t *ret_of);
 /* The writer is gone: reads on behind `durable` as recovery does (a batch may be synced and not
- * published) and ends; the tail is freed by the caller afterwards. */
-int spool_tail_finish(struct spool_tail *);
+ * published), in at most so many steps: 1 while there is more, 0 at the end, or an error. The tail
+ * is freed by the caller afterwards. */
+int spool_tail_finish(struct spool_tail *, unsigned max_steps);
 
 /* Opened segment files for bodies, few at a time (an LRU of descriptors), checked by generation. */
 struct spool_files;

@@ -16,8 +16,11 @@ struct epoch_range {
     bool has_open;
     struct spool_segment open;
 };
-int epoch_read_range(const char *dir, const struct spool_segment *segments, size_t n,
-                     struct epoch_range *range, const struct spool_io *io,
+int epoch_open_range(struct spool_epoch **ret, const char *dir,
+                     const struct spool_segment *segments, size_t n,
+                     const struct epoch_range *range, const struct spool_io *io,
                      const struct spool_reader_ops *ops, void *ctx);
+/* With what comes out, once the last step is done. */
+const struct epoch_range *epoch_range_of(const struct spool_epoch *);
 
 #endif

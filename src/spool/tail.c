@@ -21,7 +21,12 @@ struct spool_tail {
     void *ctx;
     uint64_t pos;         /* of the next batch to read */
     uint64_t backlog_end; /* durable when the tail was made: up to there files tell, not the ring */
+    struct spool_epoch *past; /* being read from the files, up to `below` */
+    uint64_t below;
+    size_t past_n; /* its segments */
+    uint64_t gap;  /* how far what follows `pos` was looked for in the file; 0: not */
     bool caught_up, slept;
+    bool ending; /* what lies behind `durable` is being read */
     bool has_current;
     struct spool_segment current;
     struct walk w;
@@ -67,31 +72,12 @@ spool_tail_free(struct spool_tail *t)
     if (!t)
         return;
     walk_done(&t->w);
+    spool_epoch_close(t->past);
     spool_share_done(&t->share);
     fd_close(&t->segdir);
     free(t->dir);
     free(t->room);
     free(t);
-}
-
-/* Reads [from, below) of this epoch off the files that are there. */
-static int
-tail_read_files(struct spool_tail *t, struct epoch_range *range)
-{
-    const struct spool_share_page *page = t->share.page;
-    struct spool_listing all;
-    size_t first = 0, n = 0;
-    int err = spool_list(t->dir, t->io, &all, NULL);
-
-    if (err < 0)
-        return err;
-    while (first < all.n && all.items[first].epoch != page->epoch)
-        first++;
-    while (first + n < all.n && all.items[first + n].epoch == page->epoch)
-        n++;
-    err = epoch_read_range(t->dir, all.items + first, n, range, t->io, &t->ops, t->ctx);
-    spool_listing_done(&all);
-    return err;
 }
 
 /* Another segment goes on: the one before is left. */
@@ -106,18 +92,55 @@ tail_enter(struct spool_tail *t, const struct spool_segment *s)
     t->has_current = true;
 }
 
+/* Begins to read [pos, below) of this epoch off the files that are there. */
 static int
-tail_catch_up(struct spool_tail *t, uint64_t below)
+past_begin(struct spool_tail *t, uint64_t below, bool live)
 {
-    struct epoch_range range = {.from = t->pos, .below = below, .live = true};
-    int err = tail_read_files(t, &range);
+    struct epoch_range range = {.from = t->pos, .below = below, .live = live};
+    const struct spool_share_page *page = t->share.page;
+    struct spool_listing all;
+    size_t first = 0, n = 0;
+    int err = spool_list(t->dir, t->io, &all, NULL);
 
     if (err < 0)
         return err;
-    if (range.has_open)
-        tail_enter(t, &range.open);
-    t->pos = below;
-    return 1;
+    while (first < all.n && all.items[first].epoch != page->epoch)
+        first++;
+    while (first + n < all.n && all.items[first + n].epoch == page->epoch)
+        n++;
+    err = epoch_open_range(&t->past, t->dir, all.items + first, n, &range, t->io, &t->ops, t->ctx);
+    t->below = below;
+    t->past_n = n;
+    spool_listing_done(&all);
+    return err;
+}
+
+/* One step of it: 1, 0 when all is read, negative. */
+static int
+past_step(struct spool_tail *t)
+{
+    const struct epoch_range *range;
+    int got = spool_epoch_step(t->past);
+
+    if (got != 0)
+        return got;
+    range = epoch_range_of(t->past);
+    if (range->has_open)
+        tail_enter(t, &range->open);
+    spool_epoch_close(t->past);
+    t->past = NULL;
+    t->pos = t->below;
+    return 0;
+}
+
+bool
+spool_tail_progress(const struct spool_tail *t, size_t *ret_read, size_t *ret_of)
+{
+    if (!t->past)
+        return false;
+    *ret_read = spool_epoch_at(t->past);
+    *ret_of = t->past_n;
+    return true;
 }
 
 static int
@@ -202,7 +225,7 @@ tail_from_file(struct spool_tail *t, uint64_t durable)
     int got = spool_share_segment_at(&t->share, t->pos, &s, &start);
 
     if (got == ERR_STALE) /* thousands of segments behind: the table has forgotten it */
-        return tail_catch_up(t, durable);
+        return past_begin(t, durable, true);
     if (got < 0)
         return got;
     if (t->w.fd < 0 || t->w.s.number != s.number || t->w.s.generation != s.generation) {
@@ -211,16 +234,20 @@ tail_from_file(struct spool_tail *t, uint64_t durable)
             return got;
     }
     offset = SPOOL_UNIT + (t->pos - start);
-    got = walk_try(&t->w, offset);
-    if (got == 0) {
+    got = t->gap ? 0 : walk_try(&t->w, offset);
+    if (got == 0 && !t->gap) {
         walk_forget(&t->w); /* read ahead before it was written? */
         got = walk_try(&t->w, offset);
+        t->gap = offset;
     }
     if (got == 0) {
-        got = walk_find(&t->w, offset);
+        got = walk_find_some(&t->w, &t->gap);
+        if (got == WALK_MORE)
+            return 1;
         if (got == 1 && t->w.batch.position < durable && t->ops.damage)
             t->ops.damage(t->ctx, &t->w.s, offset, t->w.at, 0, t->w.seq_low);
     }
+    t->gap = 0;
     if (got == 0 || (got == 1 && t->w.batch.position >= durable))
         return ERR_CORRUPT;
     if (got < 0)
@@ -228,12 +255,36 @@ tail_from_file(struct spool_tail *t, uint64_t durable)
     return tail_tell(t, &t->w.s, t->w.at, &t->w.batch, t->w.dir);
 }
 
+/* The next batch, or a step of the past: 1, 0 if there is none, negative. */
+static int
+tail_step(struct spool_tail *t, uint64_t durable)
+{
+    int got;
+
+    if (!t->past && !t->caught_up) {
+        got = past_begin(t, t->backlog_end, true);
+        if (got < 0)
+            return got;
+    }
+    if (t->past) {
+        got = past_step(t);
+        t->caught_up = t->caught_up || got == 0;
+        return got < 0 ? got : 1;
+    }
+    if (t->pos >= durable)
+        return 0;
+    got = t->gap ? ERR_STALE : tail_from_ring(t, durable);
+    if (got == ERR_STALE)
+        got = tail_from_file(t, durable);
+    return got < 0 ? got : 1;
+}
+
 int
 spool_tail_run(struct spool_tail *t, unsigned max_batches)
 {
     uint64_t durable, count;
     unsigned n = 0;
-    int got;
+    int got = 1;
 
     if (t->slept) {
         ssize_t drained = read(t->share.wake_fd, &count, sizeof count);
@@ -241,23 +292,10 @@ spool_tail_run(struct spool_tail *t, unsigned max_batches)
         atomic_store(&t->share.page->asleep, 0);
         t->slept = false;
     }
-    if (!t->caught_up) {
-        got = tail_catch_up(t, t->backlog_end);
-        if (got < 0)
-            return got;
-        t->caught_up = true;
-        n++;
-    }
     durable = atomic_load(&t->share.page->durable);
-    while (n < max_batches && t->pos < durable) {
-        got = tail_from_ring(t, durable);
-        if (got == ERR_STALE)
-            got = tail_from_file(t, durable);
-        if (got < 0)
-            return got;
+    while (n < max_batches && (got = tail_step(t, durable)) == 1)
         n++;
-    }
-    return (int)n;
+    return got < 0 ? got : (int)n;
 }
 
 bool
@@ -266,7 +304,7 @@ spool_tail_sleep(struct spool_tail *t)
     /* Said first, looked second; the writer publishes first, looks second: one of both sees. */
     atomic_store(&t->share.page->asleep, 1);
     t->slept = true;
-    if (!t->caught_up || atomic_load(&t->share.page->durable) > t->pos) {
+    if (!t->caught_up || t->past || atomic_load(&t->share.page->durable) > t->pos) {
         atomic_store(&t->share.page->asleep, 0);
         return false;
     }
@@ -288,20 +326,30 @@ spool_tail_lag(const struct spool_tail *t)
 }
 
 int
-spool_tail_finish(struct spool_tail *t)
+spool_tail_finish(struct spool_tail *t, unsigned max_steps)
 {
-    struct epoch_range range = {.below = UINT64_MAX};
     int got;
 
-    do {
-        got = spool_tail_run(t, 1024);
-    } while (got > 0);
-    if (got < 0)
-        return got;
-    range.from = t->pos;
-    got = tail_read_files(t, &range);
-    if (got == 0 && t->has_current && t->ops.segment_end)
+    if (!t->ending) {
+        got = spool_tail_run(t, max_steps);
+        if (got != 0)
+            return got < 0 ? got : 1;
+        got = past_begin(t, UINT64_MAX, false);
+        if (got < 0)
+            return got;
+        t->ending = true;
+    }
+    while (max_steps-- > 0) {
+        got = t->past ? past_step(t) : 0;
+        if (got < 0)
+            return got;
+        if (got == 0)
+            break;
+    }
+    if (t->past)
+        return 1;
+    if (t->has_current && t->ops.segment_end)
         t->ops.segment_end(t->ctx, &t->current);
     t->has_current = false;
-    return got;
+    return 0;
 }

@@ -206,6 +206,15 @@ walk_try(struct walk *w, uint64_t offset)
     return walk_try_ahead(w, offset, ahead);
 }
 
+int
+walk_is_fresh(struct walk *w)
+{
+    const uint8_t *p;
+    ssize_t got = walk_view(w, SPOOL_UNIT, SPOOL_BATCH_HEADER, WINDOW_SMALL, &p);
+
+    return got < 0 ? (int)got : spool_fresh_is(&w->s, p, (size_t)got);
+}
+
 void
 walk_ahead(struct walk *w, uint64_t offset)
 {

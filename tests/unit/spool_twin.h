@@ -62,6 +62,7 @@ struct twin {
     int fail_code;
     bool hold;             /* syncs wait */
     _Atomic unsigned held; /* syncs waiting */
+    size_t bytes_read;
 };
 
 static inline void
@@ -166,6 +167,7 @@ twin_pread(void *ctx, int fd, void *p, size_t n, uint64_t off)
     f = twin_file_of(t, fd);
     n = off >= f->size ? 0 : MIN(n, f->size - off);
     memcpy(p, (f->image ? f->image : f->now) + off, n);
+    t->bytes_read += n;
     pthread_mutex_unlock(&t->lock);
     return (ssize_t)n;
 }
@@ -273,13 +275,25 @@ twin_make(struct twin *t, size_t size)
     return t->nfiles++;
 }
 
-/* Hands a file out as the pool does: header written and synced, generation grown. */
+static inline void
+twin_head(struct twin *t, int fd, const struct spool_segment *s, bool fresh)
+{
+    static _Alignas(4096) uint8_t page[2 * SPOOL_UNIT];
+    size_t n = fresh ? sizeof page : SPOOL_UNIT;
+
+    spool_segment_encode(s, page);
+    spool_fresh_encode(s, page + SPOOL_UNIT);
+    ENSURE(twin_write(t, fd, page, n, 0, false) == (ssize_t)n);
+    ENSURE(twin_flush(t, fd, false) == 0);
+}
+
+/* Hands a file out as the pool does: freed, then its header and the mark behind it written and
+ * synced, the generation grown. */
 static inline int
 twin_take(struct twin *t, unsigned file, uint32_t epoch, uint64_t seq, struct spool_segment *ret)
 {
-    static _Alignas(4096) uint8_t page[SPOOL_UNIT];
     struct spool_segment before = {0};
-    int fd;
+    int fd = twin_fd(t, file);
 
     (void)spool_segment_decode(t->files[file].now, &before);
     *ret = (struct spool_segment){.number = t->files[file].number,
@@ -291,10 +305,11 @@ twin_take(struct twin *t, unsigned file, uint32_t epoch, uint64_t seq, struct sp
                                   .stream = SPOOL_STREAM_GATE << 8,
                                   .version = SPOOL_VERSION,
                                   .state = SPOOL_SEGMENT_USED};
-    spool_segment_encode(ret, page);
-    fd = twin_fd(t, file);
-    ENSURE(twin_write(t, fd, page, sizeof page, 0, false) == sizeof page);
-    ENSURE(twin_flush(t, fd, false) == 0);
+    if (before.state == SPOOL_SEGMENT_USED) {
+        before.state = SPOOL_SEGMENT_FREE;
+        twin_head(t, fd, &before, false);
+    }
+    twin_head(t, fd, ret, true);
     return fd;
 }
 

@@ -246,6 +246,53 @@ test_gate_replaced(void)
     rig_done(&rig);
 }
 
+/* The courier alone starts again beside a gate that has gone on: what waits in its stream is read
+ * in slices, mail goes meanwhile, and answers say that they are not whole. The gate's end beside it
+ * is read in slices as well. */
+static void
+test_tail_slices(void)
+{
+    enum { N = 60 };
+    struct rig_stream second = {0};
+    char *big = big_body();
+    unsigned reading = 0, told = 0;
+    size_t done, of;
+
+    for (int ends = 0; ends < 2; ends++) {
+        rig_init(&rig, ROUTE);
+        rig_crash(&rig);
+        for (int i = 0; i < N; i++)
+            rig_post(&rig, "a@test.example", "b@far.example", NULL, big);
+        OK(rig_stream_open(&rig, &rig.own, SPOOL_STREAM_COURIER * 256), "a new stream of ours");
+        rig.recover_steps = 1;
+        rig.attach_first = true;
+        OK(rig_courier(&rig, true), "a courier");
+        if (ends) {
+            OK(rig_stream_open(&rig, &second, SPOOL_STREAM_GATE * 256), "a second gate");
+            IS(rig_follow(&second), 0, "is followed");
+        }
+        for (unsigned i = reading = told = 0; i < 15000 && (rig.messages < N || waiting()); i++) {
+            rig_turn(&rig);
+            if (!recover_progress(rig.courier, &done, &of) || rig.messages == 0)
+                continue;
+            if (reading++ == 0)
+                told = verb("queue.list", "{}") == 1 && strstr(ended, "reading the log");
+        }
+        OK(reading > 0, "mail arrived in %u turns while there was more to read", reading);
+        IS(told, 1, "and the list says that it is not whole");
+        IS(rig.messages, N, "all of it went, once");
+        IS(verb("queue.list", "{}"), 0, "now it is whole: %s", ended);
+        if (ends) {
+            rig_stream_close(&rig.gate);
+            rig.gate = (struct rig_stream){0};
+            rig_crash(&rig);
+            rig_stream_close(&second);
+        }
+        rig_done(&rig);
+    }
+    free(big);
+}
+
 /* A file of one epoch that cannot be read holds up that epoch alone, and is kept. */
 static void
 test_unreadable(void)
@@ -290,6 +337,7 @@ main(int argc, char **argv)
         {"slices", test_slices},
         {"unknown", test_unknown},
         {"replaced", test_gate_replaced},
+        {"tails", test_tail_slices},
         {"unreadable", test_unreadable},
     };
 

@@ -14,10 +14,16 @@ static struct rig rig;
 static struct finding found;
 
 static void
-begin(uint64_t max_batch)
+begin_sized(size_t segment, uint64_t max_batch)
 {
     twin_init(&twin);
-    rig_init(&rig, &twin, 5, SEGMENT, max_batch);
+    rig_init(&rig, &twin, 5, segment, max_batch);
+}
+
+static void
+begin(uint64_t max_batch)
+{
+    begin_sized(SEGMENT, max_batch);
 }
 
 static void
@@ -370,6 +376,17 @@ attach(void)
     return s;
 }
 
+static int
+tail_finish(struct spool_tail *t)
+{
+    int got;
+
+    do {
+        got = spool_tail_finish(t, 2);
+    } while (got == 1);
+    return got;
+}
+
 static void
 test_tail(void)
 {
@@ -409,8 +426,8 @@ test_tail(void)
     offer(100, 20);
     OK(rig_settle(&rig), "one more");
     rig_done(&rig);
-    IS(spool_tail_finish(tail), 0, "the writer has gone");
-    IS(spool_tail_finish(late), 0, "for both");
+    IS(tail_finish(tail), 0, "the writer has gone");
+    IS(tail_finish(late), 0, "for both");
     OK(found.n == 402 && later.n == 402, "the last one is read");
     spool_tail_free(tail);
     spool_tail_free(late);
@@ -439,7 +456,7 @@ test_tail_over_failure(void)
     IS(spool_tail_run(tail, 100), 3, "two batches and a void");
     OK(found.n == 2 && found.nvoids == 1 && all_as_told(&found), "the failed one was never seen");
     rig_done(&rig);
-    IS(spool_tail_finish(tail), 0, "finish");
+    IS(tail_finish(tail), 0, "finish");
     OK(found.n == 2, "nor by the last look");
     spool_tail_free(tail);
     finish();
@@ -464,9 +481,64 @@ test_tail_unpublished(void)
     atomic_store(&s.page->durable, SPOOL_UNIT);
     IS(spool_tail_run(tail, 100), 1, "one is published");
     IS(found.n, 1, "one is read");
-    IS(spool_tail_finish(tail), 0, "the rest as recovery does");
+    IS(tail_finish(tail), 0, "the rest as recovery does");
     OK(found.n == 2 && all_as_told(&found), "both are found");
     spool_tail_free(tail);
+    finish();
+}
+
+/* A segment in reserve that was never written to says so: nobody searches it for batches. */
+static void
+test_reserve_is_not_searched(void)
+{
+    const size_t size = 4u << 20;
+
+    begin_sized(size, 0);
+    OK(rig_ready(&rig), "ready");
+    OK(offer_many(3, 10, 100), "written");
+    rig_done(&rig);
+    IS(rig.files, 2, "one and a reserve");
+    twin.bytes_read = 0;
+    IS(finding_read(&found, &twin), 0, "recovery");
+    OK(found.n == 3 && all_as_told(&found), "all of it");
+    OK(twin.bytes_read < size + (1u << 20), "%zu bytes were read", twin.bytes_read);
+    finish();
+}
+
+/* What nobody can read in the middle of a segment is searched a piece at a time. */
+static void
+test_gap_in_pieces(void)
+{
+    const size_t size = 12u << 20;
+    struct spool_listing all;
+    struct spool_epoch *e;
+    size_t most = 0, n = 0;
+    int got;
+
+    begin_sized(size, 0);
+    OK(rig_ready(&rig), "ready");
+    OK(offer_many(2, 10, 100), "the first ones");
+    for (int i = 0; i < 44; i++) {
+        offer(10, 250000);
+        rig_settle(&rig);
+    }
+    OK(offer_many(2, 10, 100), "and the last ones");
+    rig_done(&rig);
+    IS(rig.files, 2, "in one segment");
+    memset(twin.files[0].now + 4 * SPOOL_UNIT, 0, 43 * (size_t)250000);
+    IS(spool_list(twin.dir, &twin.io, &all, NULL), 0, "listed");
+    IS(spool_epoch_open(&e, twin.dir, all.items, all.n, &twin.io, &finding_ops, &found), 0, "open");
+    do {
+        twin.bytes_read = 0;
+        got = spool_epoch_step(e);
+        most = MAX(most, twin.bytes_read);
+        n++;
+    } while (got == 1);
+    IS(got, 0, "read to its end");
+    spool_epoch_close(e);
+    spool_listing_done(&all);
+    OK(found.n >= 4 && found.damages == 1, "the damage is told, what lies behind is found");
+    OK(n > 6 && most < 6u << 20, "%zu steps, none read more than %zu bytes", n, most);
     finish();
 }
 
@@ -561,6 +633,8 @@ main(void)
     test_tail();
     test_tail_over_failure();
     test_tail_unpublished();
+    test_reserve_is_not_searched();
+    test_gap_in_pieces();
     test_files();
     test_share();
     return tap_done();
