@@ -281,6 +281,7 @@ test_tail_slices(void)
         OK(reading > 0, "mail arrived in %u turns while there was more to read", reading);
         IS(told, 1, "and the list says that it is not whole");
         IS(rig.messages, N, "all of it went, once");
+        RIG_FOR(&rig, !recover_progress(rig.courier, &done, &of));
         IS(verb("queue.list", "{}"), 0, "now it is whole: %s", ended);
         if (ends) {
             rig_stream_close(&rig.gate);
