@@ -4,7 +4,7 @@
  */
 #define BODY "From: a@test.example\r\nSubject: hello\r\n\r\nOne line.\r\n.a dot\r\n"
 
-#include "courier_rig.h"
+#include "courier_tests.h"
 
 static bool
 has(const char *text)

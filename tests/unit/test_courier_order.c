@@ -4,7 +4,7 @@
  */
 #include "courier/outcome.h"
 #include "courier/outs.h"
-#include "courier_rig.h"
+#include "courier_tests.h"
 
 static uint32_t
 only_row(void)

@@ -4,7 +4,7 @@
  */
 #include "courier/recover.h"
 
-#include "courier_rig.h"
+#include "courier_tests.h"
 
 /* --- notes --- */
 

@@ -3,7 +3,7 @@
  * the next: released, removed, copied mail, and epochs that could not be read to their end.
  */
 #include "courier/scope.h"
-#include "courier_rig.h"
+#include "courier_tests.h"
 
 /* Mail that was set aside and released is mail again, also for the courier that reads of it. */
 static void
