@@ -231,6 +231,7 @@ RUNNERS = (
     ("report_suite", ("dmarc-*",)),
     ("spf_suite", ("spf-*",)),
     ("dmarc_suite", ("psl",)),
+    ("verdict_suite", ("rspamd-functional",)),
 )
 # Runners over cases that the tree carries.
 OWN = (("dmarc_suite", "tests/auth/dmarc.yml"),)

@@ -52,13 +52,39 @@ is_known(const struct dmarc_author *a, struct str domain)
     return false;
 }
 
+static bool
+is_domain_byte(char c)
+{
+    unsigned char u = (unsigned char)c;
+
+    return u >= 128 || c == '.' || c == '-' || c == '_' || (c >= '0' && c <= '9') ||
+           ((c | 32) >= 'a' && (c | 32) <= 'z');
+}
+
+/* In A-labels into text of 256 bytes. No host has an underscore in its name (RFC 5321 4.1.2), yet
+ * DNS knows such names, readers show them and their owners publish policies: they are domains here.
+ */
+static ssize_t
+ascii_domain(struct str domain, char *text)
+{
+    ssize_t n = address_domain_ascii(domain, text, 256);
+    size_t normal;
+
+    if (n > 0 || str_chr(domain, '_') < 0)
+        return n;
+    for (size_t i = 0; i < domain.n; i++)
+        if ((unsigned char)domain.p[i] >= 128 || !is_domain_byte(domain.p[i]))
+            return ERR_SYNTAX;
+    return auth_name_normal(domain, text, &normal) ? (ssize_t)normal : ERR_SYNTAX;
+}
+
 /* Notes the domain as one that may be shown. False if DNS cannot know it. */
 static bool
 take_domain(struct dmarc_author *a, struct str domain)
 {
     struct dmarc_author_domain *d = &a->domains[a->ndomains];
     char text[256] = "";
-    ssize_t n = address_domain_ascii(domain, text, sizeof(text));
+    ssize_t n = ascii_domain(domain, text);
 
     if (n <= 0 || !memchr(text, '.', (size_t)n))
         return false;
@@ -97,15 +123,6 @@ take_mailbox(void *ctx, struct str mailbox)
     else if (a->n++) /* how many, until the end */
         a->oddities |= DMARC_FROM_SEVERAL;
     return 0;
-}
-
-static bool
-is_domain_byte(char c)
-{
-    unsigned char u = (unsigned char)c;
-
-    return u >= 128 || c == '.' || c == '-' || c == '_' || (c >= '0' && c <= '9') ||
-           ((c | 32) >= 'a' && (c | 32) <= 'z');
 }
 
 /* A field that is no list of mailboxes: whatever stands behind an "@" may be shown by somebody. */

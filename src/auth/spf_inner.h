@@ -38,6 +38,7 @@ int spf_record_check(struct str text, struct spf_record *ret, struct str *reterr
 int spf_term_next(struct str record, size_t *at, struct spf_term *ret);
 
 #define SPF_EXPANSION_MAX 4096u
+#define SPF_VOIDS_KEPT    16u
 /* Is it a macro-string? `explain` allows c, r, t and spaces. */
 bool spf_macro_ok(struct str text, bool explain);
 /* Is it a domain-spec (RFC 7208 7.1)? */
@@ -62,7 +63,8 @@ struct spf_run {
     struct spf_step beyond; /* written, never read: steps that the trace has no room for */
     bool need;              /* an answer is missing: unwind */
     bool no_room;           /* arena at its ceiling */
-    bool void_now;          /* the term at hand has had a void look-up */
+    const struct dns_answer *void_now;              /* of the term at hand: its first void one */
+    const struct dns_answer *voids[SPF_VOIDS_KEPT]; /* that were counted */
 };
 /* NULL: not known (run->need is set). Counts queries, ttl. */
 const struct dns_answer *spf_ask(struct spf_run *, struct str name, enum dns_type);

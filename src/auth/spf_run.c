@@ -137,6 +137,18 @@ target_of(struct frame *f, struct str spec, struct str *ret)
     return HIT_YES;
 }
 
+/* The same name in another term is the same answer, and was counted: the limit is there for the
+ * sake of DNS, which is asked once. */
+static void
+note_void(struct spf_run *r, const struct dns_answer *a)
+{
+    for (unsigned i = 0; i < MIN(r->v.voids, SPF_VOIDS_KEPT); i++)
+        if (r->voids[i] == a)
+            return;
+    if (!r->void_now)
+        r->void_now = a;
+}
+
 /* A look-up for a term: HIT_YES with records, HIT_NO without. A name that cannot be asked has none,
  * and nothing was looked up (RFC 7208 4.8). */
 static enum hit
@@ -154,7 +166,7 @@ lookup(struct spf_run *r, struct str name, enum dns_type type, const struct dns_
     if (is_failure(*ret))
         return HIT_TEMP;
     if ((*ret)->status != DNS_OK) {
-        r->void_now = true;
+        note_void(r, *ret);
         return HIT_NO;
     }
     return HIT_YES;
@@ -288,7 +300,7 @@ term_ptr(struct frame *f, const struct spf_term *t, struct spf_step *s)
     if (rc < 0)
         return HIT_WAIT;
     if (ptr && (ptr->status == DNS_NODATA || ptr->status == DNS_NXDOMAIN))
-        f->r->void_now = true;
+        note_void(f->r, ptr);
     return rc > 0 ? HIT_YES : HIT_NO;
 }
 
@@ -352,6 +364,17 @@ look_ahead(struct frame *f, size_t at)
     }
 }
 
+/* Counts the void look-up of the term at hand, if there was one. */
+static bool
+over_voids(struct spf_run *r)
+{
+    if (!r->void_now)
+        return false;
+    if (r->v.voids < SPF_VOIDS_KEPT)
+        r->voids[r->v.voids] = r->void_now;
+    return ++r->v.voids > r->limits->voids;
+}
+
 /* One mechanism with its limits. */
 static enum hit
 term_run(struct frame *f, const struct spf_term *t)
@@ -367,10 +390,10 @@ term_run(struct frame *f, const struct spf_term *t)
     }
     if (terms[t->kind].asks)
         hit = target_of(f, t->spec, &s->target);
-    r->void_now = false;
+    r->void_now = NULL;
     if (hit == HIT_YES)
         hit = terms[t->kind].eval(f, t, s);
-    if (hit == HIT_NO && r->void_now && t->kind != SPF_INCLUDE && ++r->v.voids > r->limits->voids) {
+    if (hit == HIT_NO && t->kind != SPF_INCLUDE && over_voids(r)) {
         r->v.why = STR("more look-ups without an answer than SPF allows");
         hit = HIT_PERM;
     }

@@ -100,6 +100,18 @@ test_parts_of_a_local_part(void)
            "more parts than any name has");
 }
 
+/* The limit is on look-ups: a name that was asked already is not looked up again. */
+static void
+test_same_void_counts_once(void)
+{
+    expect("a.test TXT \"v=spf1 a:no.test a:NO.test. a:no.test exists:no.test -all\"\n",
+           "192.0.2.1", "x@a.test", SPF_FAIL, "one name without an answer, four times");
+    expect("a.test TXT \"v=spf1 ptr:b.test ptr:c.test ptr:d.test ptr:e.test -all\"\n", "192.0.2.1",
+           "x@a.test", SPF_FAIL, "an address without a name is asked once");
+    expect("a.test TXT \"v=spf1 a:n1.test a:n2.test a:n1.test a:n3.test -all\"\n", "192.0.2.1",
+           "x@a.test", SPF_PERMERROR, "three names are too many");
+}
+
 /* Attack 14: 200 includes deep, and records that include themselves. */
 static void
 test_include_chain_and_ring(void)
@@ -293,6 +305,7 @@ main(void)
 {
     test_macro_overflow();
     test_parts_of_a_local_part();
+    test_same_void_counts_once();
     test_include_chain_and_ring();
     test_fan_of_void_lookups();
     test_validated_name_ignores_case();
