@@ -4,6 +4,8 @@
  * Called where settings are loaded (open) and by DMARC (look-up). Never fetches a list.
  */
 #include <libpsl.h>
+#include <stdio.h>
+#include <stdlib.h>
 
 #include "auth/psl.h"
 
@@ -11,20 +13,41 @@ struct psl {
     psl_ctx_t *ctx;
 };
 
-int
-psl_open(const char *path, struct psl **ret, struct why *why)
+/* Takes ctx over. */
+static int
+psl_of(psl_ctx_t *ctx, struct psl **ret, struct why *why, const char *what)
 {
     struct psl *p = calloc(1, sizeof(*p));
 
-    if (!p)
+    if (!p) {
+        psl_free(ctx);
         return why_set(why, ERR_NOMEM, "no memory for the Public Suffix List");
-    p->ctx = psl_load_file(path);
-    if (!p->ctx || psl_suffix_count(p->ctx) == 0) {
+    }
+    p->ctx = ctx;
+    if (!ctx || psl_suffix_count(ctx) == 0) {
         psl_close(p);
-        return why_set(why, ERR_SYNTAX, "%s cannot be read as a Public Suffix List", path);
+        return why_set(why, ERR_SYNTAX, "%s cannot be read as a Public Suffix List", what);
     }
     *ret = p;
     return 0;
+}
+
+int
+psl_open(const char *path, struct psl **ret, struct why *why)
+{
+    return psl_of(psl_load_file(path), ret, why, path);
+}
+
+int
+psl_read(struct str text, struct psl **ret, struct why *why)
+{
+    /* The stream only reads: libpsl does not change what it is given. */
+    FILE *f = text.n ? fmemopen((void *)(uintptr_t)text.p, text.n, "r") : NULL;
+    psl_ctx_t *ctx = f ? psl_load_fp(f) : NULL;
+
+    if (f)
+        (void)fclose(f);
+    return psl_of(ctx, ret, why, "the file of verify.psl");
 }
 
 void

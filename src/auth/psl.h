@@ -13,6 +13,8 @@
 struct psl;
 /* Reads the list (public_suffix_list.dat, or compiled by psl-make-dafsa). */
 int psl_open(const char *path, struct psl **ret, struct why *);
+/* The same out of a text that was read already. */
+int psl_read(struct str text, struct psl **ret, struct why *);
 void psl_close(struct psl *);
 /* The registrable part of a domain in A-labels and lower case, as a view into it; empty for a
  * public suffix itself and for what is no domain. */

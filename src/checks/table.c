@@ -4,9 +4,6 @@
 #include "checks/table.h"
 
 const struct check *const checks_table[] = {
-    &check_client,
-    &check_reverse,
-    &check_helo,
-    &check_recipient,
+    &check_client, &check_reverse, &check_helo, &check_sender_domain, &check_spf, &check_recipient,
 };
 const size_t checks_count = ARRAY_LEN(checks_table);

@@ -231,6 +231,16 @@ accept_told(struct spool_out *out, int status)
     accept_progress(tx);
 }
 
+static void
+accept_let_go(struct session *s)
+{
+    struct tx *tx = s->tx;
+
+    s->facts.auth = NULL;
+    s->tx = NULL;
+    tx_give(tx);
+}
+
 /* The answer, and the end of the message. Its memory is free when the engine is told, since the
  * engine may begin the next one at once. */
 static void
@@ -242,13 +252,13 @@ accept_finish(struct tx *tx)
 
     ENSURE(s);
     spool_id_show(&tx->variants[0].id, id);
+    pipeline_forget(&s->pipeline); /* nothing that still runs may look at the message */
     if (tx->status == 0) {
         for (unsigned i = 0; i < tx->nvariants; i++)
             report_reception(tx, &tx->variants[i]);
         metric_add(METRIC_ACCEPTED, 1);
         metric_add(METRIC_ACCEPTED_BYTES, tx->body.size);
-        s->tx = NULL;
-        tx_give(tx);
+        accept_let_go(s);
         session_reply(s, 250, "2.0.0", "Ok: queued as %s", id);
         return;
     }
@@ -256,8 +266,7 @@ accept_finish(struct tx *tx)
     chunk_void(tx);
     metric_add(METRIC_TEMPFAIL, 1);
     report_refused(s, "DATA", failure.code, failure.enhanced, str_c(failure.text), STR_NONE);
-    s->tx = NULL;
-    tx_give(tx);
+    accept_let_go(s);
     session_say(s, failure.code, failure.enhanced, failure.text);
 }
 

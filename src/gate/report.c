@@ -104,6 +104,8 @@ report_refused(struct session *s, const char *command, int code, const char *enh
     put_response(e, code, enhanced, text, command);
     put_session(e, s);
     report_findings(e, s, tx);
+    if (tx)
+        report_authentication(e, tx);
     event_u64(e, "settings", s->setup->conf->generation);
     event_send(e);
 }
@@ -204,6 +206,7 @@ report_reception(const struct tx *tx, const struct tx_variant *v)
     put_session(e, s);
     put_tls(e, tx);
     report_findings(e, s, tx);
+    report_authentication(e, tx);
     event_u64(e, "settings", s->setup->conf->generation);
     event_send(e);
 }

@@ -169,7 +169,7 @@ auth_answered(void *ctx, int status, struct wire *body, int fd)
 }
 
 static void
-auth_ask(struct session *s, uint16_t type, struct buf *body)
+exchange_ask(struct session *s, uint16_t type, struct buf *body)
 {
     struct gate *gate = s->gate;
     int rc = ERR_CLOSED;
@@ -266,7 +266,7 @@ session_auth(void *ctx, struct str mech, struct str initial)
     put_u8(&body, initial.p != NULL);
     put_str(&body, initial);
     put_binding(&body, s);
-    auth_ask(s, ASK_AUTH_START, &body);
+    exchange_ask(s, ASK_AUTH_START, &body);
 }
 
 void
@@ -282,7 +282,7 @@ session_auth_step(void *ctx, struct str response)
     buf_init(&body, AUTH_BODY_MAX);
     put_u64(&body, s->auth_number);
     put_str(&body, response);
-    auth_ask(s, ASK_AUTH_STEP, &body);
+    exchange_ask(s, ASK_AUTH_STEP, &body);
 }
 
 void

@@ -114,10 +114,30 @@ mail_tenant_wait(struct session *s, const struct tx *tx)
     return l ? bucket_take(&l->connections, &t->rate, clock_mono()) : 0;
 }
 
+/* A stranger's message: who sent it is to be found out. */
+static void
+mail_gather(struct session *s)
+{
+    struct tx *tx = s->tx;
+    struct str domain = session_key_domain(tx->sender_key);
+    struct str local = str_sub(tx->sender_key, 0, tx->sender_key.n - domain.n - (domain.n > 0));
+
+    s->facts.auth = NULL;
+    s->facts.serves = setup_serves;
+    s->facts.served = s->setup;
+    if (!s->setup->auth || !s->setup->verifies || !s->gate->links.dns || s->facts.trusted ||
+        s->facts.user.n)
+        return;
+    auth_evidence_open(&tx->auth, s->setup->auth, &tx->arena, &s->facts.client.addr, s->facts.helo,
+                       local, domain, clock_wall_s(), clock_mono());
+    s->facts.auth = &tx->auth;
+}
+
 static void
 mail_go_on(struct session *s)
 {
     s->facts.sender = &s->tx->sender;
+    mail_gather(s);
     session_stage(s, SESSION_MAIL, &s->tx->verdict);
 }
 
@@ -213,6 +233,7 @@ session_reset(void *ctx)
     s->step = SESSION_IDLE;
     s->delayed = NULL;
     s->facts.sender = s->facts.rcpt = NULL;
+    s->facts.auth = NULL;
     s->facts.header = STR_NONE;
     s->tx = NULL;
     tx_abandon(tx);

@@ -206,12 +206,29 @@ setup_srs(struct setup *su, const struct gate_links *links, struct why *why)
     return 0;
 }
 
+/* Rows that the block `verify` leaves out together. */
+static const char *const verify_rows[] = {"sender_domain",    "spf",      "dkim", "arc", "dmarc",
+                                          "own_domain_spoof", "alignment"};
+
+static bool
+is_verify_row(const char *name)
+{
+    for (size_t i = 0; i < ARRAY_LEN(verify_rows); i++) {
+        if (str_eq(str_c(name), str_c(verify_rows[i])))
+            return true;
+    }
+    return false;
+}
+
 static int
 check_mode_of(void *ctx, const char *name)
 {
     const struct setup *su = ctx;
     const struct conf_section *s = conf_find(su->conf, "check", str_c(name));
+    const struct settings_verify *verify = conf_get(su->conf, "verify");
 
+    if (!s && verify && verify->mode == VERIFY_OFF && is_verify_row(name))
+        return CHECK_OFF;
     /* Looking up clients has a switch of its own, since it costs two questions a session. */
     if (!s && !su->smtp->lookup_client && str_eq(str_c(name), STR("reverse")))
         return CHECK_OFF;
@@ -237,6 +254,19 @@ setup_checks(struct setup *su, const struct gate_links *links, struct why *why)
 }
 
 static int
+setup_verify(struct setup *su, const struct gate_links *links, struct why *why)
+{
+    const struct settings_verify *verify = conf_get(su->conf, "verify");
+
+    for (unsigned i = 0; i < su->plan.n; i++)
+        su->verifies |= is_verify_row(su->plan.rows[i]->name);
+    if (!verify)
+        return 0;
+    return auth_common_create(&su->auth, verify, su->main->hostname, setup_file(links, verify->psl),
+                              why);
+}
+
+static int
 setup_fill(struct setup *su, const struct gate_links *links, struct why *why)
 {
     int rc;
@@ -257,6 +287,8 @@ setup_fill(struct setup *su, const struct gate_links *links, struct why *why)
         rc = setup_srs(su, links, why);
     if (rc == 0)
         rc = setup_checks(su, links, why);
+    if (rc == 0)
+        rc = setup_verify(su, links, why);
     if (rc == 0)
         rc = setup_listens(su, links, why);
     return rc;
@@ -303,6 +335,7 @@ setup_unref(struct setup *su)
         return;
     for (size_t i = 0; i < su->nlistens; i++)
         tls_context_unref(su->listens[i].tls);
+    auth_common_free(su->auth);
     map_done(&su->domains);
     map_done(&su->tenants);
     arena_done(&su->arena);
@@ -323,6 +356,14 @@ const struct setup_domain *
 setup_domain(const struct setup *su, struct str name)
 {
     return map_get(&su->domains, name);
+}
+
+bool
+setup_serves(const void *setup, struct str name)
+{
+    while (name.n && !setup_domain(setup, name))
+        (void)str_cut(name, '.', &name);
+    return name.n > 0;
 }
 
 const struct settings_tenant *

@@ -7,6 +7,7 @@
 #ifndef GAPURA_GATE_SETUP_H
 #define GAPURA_GATE_SETUP_H
 
+#include "auth/evidence.h"
 #include "core/map.h"
 #include "gate/links.h"
 #include "gate/settings.h"
@@ -41,6 +42,8 @@ struct setup {
     size_t nlistens;
     struct srs srs; /* domain empty: off */
     struct stage_plan plan;
+    struct auth_common *auth; /* verification of strangers' mail; NULL: nobody could be asked */
+    bool verifies;            /* some row wants what it finds */
     /* SASL mechanisms: without TLS, with it, and for a client whose certificate is a login. */
     char mechs[SETTINGS_MECHS_TEXT], mechs_tls[SETTINGS_MECHS_TEXT],
         mechs_cert[SETTINGS_MECHS_TEXT + 16];
@@ -53,6 +56,8 @@ void setup_unref(struct setup *); /* NULL is fine */
 const struct setup_listen *setup_listen(const struct setup *, struct str name);
 /* The served domain of that name (A-labels, lower case), or NULL. */
 const struct setup_domain *setup_domain(const struct setup *, struct str name);
+/* The same for the checks: is that domain, or one that it is below, served here? */
+bool setup_serves(const void *setup, struct str name);
 const struct settings_tenant *setup_tenant(const struct setup *, uint32_t number);
 /* The login that the client's certificate stands for there, or empty. */
 struct str setup_certificate_login(const struct setup_listen *, const struct tls_info *);

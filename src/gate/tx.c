@@ -76,6 +76,7 @@ tx_give(struct tx *tx)
     struct gate *gate = tx->gate;
 
     ENSURE(tx->pending == 0);
+    auth_evidence_close(&tx->auth);
     gate->ntx--;
     if (gate->ntx_free >= FREE_MAX) {
         rcpt_cancel(&tx->query);
@@ -108,6 +109,7 @@ tx_abandon(struct tx *tx)
     if (!tx)
         return;
     rcpt_cancel(&tx->query);
+    auth_evidence_close(&tx->auth); /* what it shares is the session's settings' */
     tx->session = NULL;
     if (tx->status == 0)
         tx->status = ERR_CLOSED;

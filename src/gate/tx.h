@@ -9,6 +9,7 @@
 #ifndef GAPURA_GATE_TX_H
 #define GAPURA_GATE_TX_H
 
+#include "auth/evidence.h"
 #include "gate/body.h"
 #include "gate/rcpt.h"
 #include "mail/header.h"
@@ -75,6 +76,7 @@ struct tx {
     struct arena arena;
     struct body body;
     struct tx_variant variants[TX_VARIANTS];
+    struct auth_evidence auth; /* of a stranger's message */
 };
 
 struct tx *tx_take(struct gate *, struct session *); /* NULL: no memory */

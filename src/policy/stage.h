@@ -75,6 +75,8 @@ struct stage_facts {
     /* What authentication has found of a stranger's message (auth/evidence.h); NULL: it is not
      * looked at. This room does not know what stands in it. */
     struct auth_evidence *auth;
+    bool (*serves)(const void *served, struct str domain); /* is it ours? A-labels, lower case */
+    const void *served;
     bool rcpts_office;  /* all recipients are postmaster or abuse */
     bool rcpts_reports; /* all recipients are addresses that reports go to, or office */
     bool returns_ours;  /* a report about mail that we did send */

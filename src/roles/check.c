@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "auth/settings.h"
 #include "checks/table.h"
 #include "courier/settings.h"
 #include "gate/settings.h"
@@ -219,6 +220,8 @@ check_routes(struct checker *c)
     load(c, s, ((const struct settings_delivery *)s->data)->tls_ca, BUNDLE_FOR_COURIER);
     s = conf_first(c->conf, "srs");
     load(c, s, ((const struct settings_srs *)s->data)->secret, BUNDLE_FOR_GATE);
+    s = conf_first(c->conf, "verify");
+    load(c, s, ((const struct settings_verify *)s->data)->psl, BUNDLE_FOR_GATE);
     s = conf_first(c->conf, "dns");
     load(c, s, ((const struct settings_dns *)s->data)->local_data, BUNDLE_FOR_RESOLVER);
     load(c, s, ((const struct settings_dns *)s->data)->trust_anchor, BUNDLE_FOR_RESOLVER);

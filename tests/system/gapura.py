@@ -48,6 +48,9 @@ smtp {{
     lookup_client = no
     {smtp}
 }}
+verify {{
+    mode = {verify}
+}}
 delivery {{
     retry = 500ms, 1s
     retry_max = 2s
@@ -117,7 +120,8 @@ class Failed(Exception):
 class Gapura:
     """text: blocks beside BASE. MX, SUB and IN are the addresses of its listeners by habit."""
 
-    def __init__(self, directory, net, text, dns=None, smtp="", delivery="", metrics=False, wait=(), base=BASE):
+    def __init__(self, directory, net, text, dns=None, smtp="", delivery="", metrics=False, wait=(), base=BASE,
+                 verify="off"):
         self.dir, self.net = Path(directory), net
         for part in (self.dir, *list(self.dir.parents)[:2]):  # roles must get through; /tmp stays as it is
             mode = part.stat().st_mode & 0o7777
@@ -128,7 +132,7 @@ class Gapura:
             (self.dir / name).chmod(0o777)
         self.conf = self.dir / "gapura.conf"
         self.metrics_at = (net.ip(1), 9125)
-        self.parts = dict(dir=self.dir, smtp=smtp, delivery=delivery,
+        self.parts = dict(dir=self.dir, smtp=smtp, delivery=delivery, verify=verify,
                           dns="" if dns == "none" else f"forward = {dns or net.ip(9) + ':5399'}",
                           metrics=f"metrics = {net.ip(1)}:9125" if metrics else "")
         self.base = base

@@ -7,6 +7,8 @@
 
 #include <unistd.h>
 
+#include "auth/evidence.h"
+#include "auth/zone.h"
 #include "checks/table.h"
 #include "core/clock.h"
 #include "policy/pipeline.h"
@@ -24,9 +26,15 @@ static struct {
     struct loop *loop;
     struct chan *ours, *resolver;
     struct dns_client *dns;
+    struct zone *zone; /* answers everything if there is one */
+    unsigned asked;
+    bool own_modes; /* rows run in the mode that they say, not all on */
     const struct rig_dns *answers;
     size_t nanswers;
     struct conf *conf;
+    struct auth_common *common;
+    struct auth_evidence auth;
+    struct address sender;
     struct arena arena;
     struct verdict verdict;
     struct stage_facts facts;
@@ -65,24 +73,22 @@ rig_answer(uint64_t id, struct str name, enum dns_type type)
 static void
 rig_asked(void *ctx, uint16_t type, uint64_t id, struct wire *body, int fd)
 {
-    static const enum dns_type types[] = {DNS_A, DNS_AAAA, DNS_PTR};
-    struct str all = wire_bytes(body, wire_left(body));
+    enum dns_type wanted = (enum dns_type)wire_u16(body);
+    struct str name = wire_str16(body);
+    struct buf b;
 
     (void)ctx;
     (void)type;
     fd_close(&fd);
-    /* Whatever the order of a question's fields, its name stands in it. */
-    for (size_t i = 0; i < rig.nanswers; i++) {
-        if (str_find(all, str_c(rig.answers[i].name)) < 0)
-            continue;
-        for (size_t k = 0; k < ARRAY_LEN(types); k++) {
-            if (rig.answers[i].type == types[k]) {
-                rig_answer(id, str_c(rig.answers[i].name), types[k]);
-                return;
-            }
-        }
+    rig.asked++;
+    if (!rig.zone) {
+        rig_answer(id, name, wanted);
+        return;
     }
-    rig_answer(id, STR("none"), DNS_PTR);
+    buf_init(&b, 1u << 16);
+    dns_answer_encode(&b, zone_lookup(rig.zone, name, wanted));
+    chan_send(rig.resolver, DNS_MSG_ANSWER, id, &b, -1);
+    buf_done(&b);
 }
 static void
 rig_told(void *ctx, uint16_t type, uint64_t id, struct wire *body, int fd)
@@ -108,7 +114,7 @@ rig_mode(void *ctx, const char *name)
 {
     (void)ctx;
     (void)name;
-    return CHECK_ON;
+    return rig.own_modes ? -1 : CHECK_ON;
 }
 
 static void
@@ -116,7 +122,7 @@ rig_open(const char *settings)
 {
     static const struct chan_ops ours = {.message = rig_told, .closed = rig_nothing};
     static const struct chan_ops resolver = {.message = rig_asked, .closed = rig_nothing};
-    static const struct conf_block *const blocks[] = {&settings_main_block};
+    static const struct conf_block *const blocks[] = {&settings_main_block, &auth_verify_block};
     static struct conf_texts texts;
     struct conf_errors errs = {0};
     int fds[2];
@@ -124,7 +130,7 @@ rig_open(const char *settings)
     alarm(60);
     texts.n = 1;
     texts.items[0] = (struct conf_text){.path = STR("t"), .text = str_c(settings)};
-    conf_parse(&rig.conf, &texts, blocks, 1, 1, &errs);
+    conf_parse(&rig.conf, &texts, blocks, ARRAY_LEN(blocks), 1, &errs);
     conf_errors_done(&errs);
     rig.loop = loop_create();
     chan_pair(fds);
@@ -140,17 +146,31 @@ rig_close(void)
     dns_client_free(rig.dns);
     chan_free(rig.ours);
     chan_free(rig.resolver);
+    auth_common_free(rig.common);
+    zone_free(rig.zone);
     loop_free(rig.loop);
     conf_free(rig.conf);
 }
 
-/* Runs the check from its stage to the one that waits for it; rig.facts are set by the caller. */
 static void
+rig_wait(void)
+{
+    uint64_t until = clock_mono() + 5 * NS_PER_S;
+    struct loop_timer t;
+
+    loop_timer_init(&t, rig.loop, rig_nothing, NULL);
+    while (!rig.completions && clock_mono() < until) {
+        loop_timer_set(&t, 20 * NS_PER_MS);
+        loop_once(rig.loop, true);
+    }
+    loop_timer_stop(&t);
+}
+
+/* Runs the check from its stage to the one that waits for it; rig.facts are set by the caller. */
+__attribute__((unused)) static void
 rig_run(const struct check *check)
 {
     const struct check *const rows[] = {check};
-    uint64_t until = clock_mono() + 5 * NS_PER_S;
-    struct loop_timer t;
 
     rig.decided = NULL;
     rig.completions = 0;
@@ -164,20 +184,87 @@ rig_run(const struct check *check)
         (check->join == check->stage ||
          pipeline_run(&rig.line, check->join, &rig.verdict, &rig.decided)))
         return;
-    loop_timer_init(&t, rig.loop, rig_nothing, NULL);
-    while (!rig.completions && clock_mono() < until) {
-        loop_timer_set(&t, 20 * NS_PER_MS);
-        loop_once(rig.loop, true);
-    }
-    loop_timer_stop(&t);
+    rig_wait();
 }
 
 static void
 rig_done(void)
 {
     pipeline_done(&rig.line);
+    auth_evidence_close(&rig.auth);
     arena_done(&rig.arena);
     memset(&rig.facts, 0, sizeof(rig.facts));
+}
+
+__attribute__((unused)) static void
+rig_zone(const char *text)
+{
+    struct why why = {""};
+
+    rig.zone = zone_create(1u << 20);
+    OK(rig.zone && zone_read(rig.zone, str_c(text), &why) == 0, "a zone %s", why.text);
+    OK(auth_common_create(&rig.common, conf_get(rig.conf, "verify"), STR("mx.gate.test"), STR_NONE,
+                          &why) == 0,
+       "what verification shares %s", why.text);
+}
+
+/* A stranger's message through MAIL, HEADER and BODY; the first decisive finding ends it. `text` is
+ * the message with CRLF line ends; rig.facts may hold more. rig_done() ends it. */
+__attribute__((unused)) static void
+rig_mail(const struct check *const *checks, size_t n, const char *client, const char *helo,
+         const char *from, const char *text)
+{
+    static const enum stage stages[] = {STAGE_MAIL, STAGE_HEADER, STAGE_BODY};
+    struct str all = str_c(text), header = all;
+    ssize_t end = str_find(all, STR("\r\n\r\n"));
+
+    if (end >= 0)
+        header = str_sub(all, 0, (size_t)end + 4);
+    rig.decided = NULL;
+    rig.facts.conf = rig.conf;
+    rig.facts.hostname = STR("mx.gate.test");
+    rig.facts.helo = str_c(helo);
+    addr_parse(str_c(client), &rig.facts.client.addr);
+    rig.sender = (struct address){.null = true};
+    if (from[0])
+        IS(address_parse(str_c(from), 0, &rig.sender), 0, "a sender");
+    arena_init(&rig.arena, 8u << 20);
+    verdict_init(&rig.verdict, &rig.arena);
+    auth_evidence_open(&rig.auth, rig.common, &rig.arena, &rig.facts.client.addr, rig.facts.helo,
+                       rig.sender.local, rig.sender.domain, clock_wall_s(), clock_mono());
+    rig.facts.auth = &rig.auth;
+    rig.facts.sender = &rig.sender;
+    stage_plan_build(&rig.plan, checks, n, rig_mode, NULL, 2 * NS_PER_S);
+    pipeline_init(&rig.line, &rig.plan, &rig.facts, rig.loop, rig.dns, rig_completed, NULL);
+    for (size_t i = 0; i < ARRAY_LEN(stages) && !rig.decided; i++) {
+        if (stages[i] == STAGE_HEADER) {
+            auth_evidence_header(&rig.auth, header);
+            auth_evidence_body(&rig.auth, all.p + header.n, all.n - header.n);
+            rig.facts.header = header;
+        }
+        rig.completions = 0;
+        if (!pipeline_run(&rig.line, stages[i], &rig.verdict, &rig.decided))
+            rig_wait();
+    }
+}
+
+/* "check/name=weight ..." of all findings; an observed one in (), a refusal with its codes. */
+__attribute__((unused)) static const char *
+rig_findings(void)
+{
+    static char text[4096];
+    size_t n = 0;
+
+    text[0] = '\0';
+    for (const struct finding *f = rig.verdict.first; f; f = f->next) {
+        n += str_fmt(text + n, sizeof(text) - n, "%s%s%s/%s=%d", n ? " " : "",
+                     f->observed ? "(" : "", f->check, f->name, f->weight);
+        if (f->action != VERDICT_PASS)
+            n += str_fmt(text + n, sizeof(text) - n, ":%u %s", f->code, f->enhanced);
+        if (f->observed)
+            n += str_fmt(text + n, sizeof(text) - n, ")");
+    }
+    return text;
 }
 
 /* Name of the first finding, "" if none. */
