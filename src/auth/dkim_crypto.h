@@ -7,6 +7,7 @@
 #define GAPURA_AUTH_DKIM_CRYPTO_H
 
 #include "auth/dkim.h"
+#include "core/buf.h"
 
 /* md: EVP_MD_CTX. Begins SHA-256 (or SHA-1, for old test data). */
 bool dkim_digest_begin(void *md, bool sha1);
@@ -31,6 +32,13 @@ int dkim_pub_verify(struct dkim_pub *, enum dkim_alg, const uint8_t *digest, siz
 struct dkim_private;
 /* PEM (PKCS#1 or PKCS#8, no passphrase) or, for Ed25519, the base64 of its 32 bytes. */
 int dkim_private_load(struct str text, struct dkim_private **ret, struct str *ret_why);
+/* A new key: Ed25519, or RSA of so many bits (1024 to 8192; takes a second or more for large ones).
+ */
+int dkim_private_make(enum dkim_alg, unsigned bits, struct dkim_private **ret);
+/* The same key for another thread. */
+int dkim_private_clone(const struct dkim_private *, struct dkim_private **ret);
+/* PKCS#8 PEM, in the clear: to be sealed at once, and wiped. */
+int dkim_private_text(const struct dkim_private *, struct buf *out);
 void dkim_private_free(struct dkim_private *);
 enum dkim_alg dkim_private_alg(const struct dkim_private *);
 unsigned dkim_private_bits(const struct dkim_private *);

@@ -91,15 +91,18 @@ begin(struct dkim_private *k)
            EVP_PKEY_CTX_set_signature_md(k->sign, a->sha256) == 1;
 }
 
-int
-dkim_private_load(struct str text, struct dkim_private **ret, struct str *ret_why)
+/* Takes the key, NULL as well. */
+static int
+adopt(EVP_PKEY *key, struct dkim_private **ret, struct str *ret_why)
 {
     struct dkim_private *k = calloc(1, sizeof(*k));
 
     *ret_why = STR("out of memory");
-    if (!k)
+    if (!k) {
+        EVP_PKEY_free(key);
         return ERR_NOMEM;
-    k->key = read_key(text);
+    }
+    k->key = key;
     *ret_why = STR("neither a PEM private key without passphrase nor the base64 of an Ed25519 key");
     if (!k->key)
         goto bad;
@@ -121,6 +124,46 @@ bad:
     ERR_clear_error();
     dkim_private_free(k);
     return ERR_SYNTAX;
+}
+
+int
+dkim_private_load(struct str text, struct dkim_private **ret, struct str *ret_why)
+{
+    return adopt(read_key(text), ret, ret_why);
+}
+
+int
+dkim_private_make(enum dkim_alg alg, unsigned bits, struct dkim_private **ret)
+{
+    EVP_PKEY *key = alg == DKIM_ED25519_SHA256 ? EVP_PKEY_Q_keygen(NULL, NULL, "ED25519")
+                    : alg == DKIM_RSA_SHA256   ? EVP_RSA_gen(bits)
+                                               : NULL;
+    struct str why;
+
+    return key ? adopt(key, ret, &why) : ERR_TLS;
+}
+
+int
+dkim_private_clone(const struct dkim_private *k, struct dkim_private **ret)
+{
+    struct str why;
+
+    return EVP_PKEY_up_ref(k->key) == 1 ? adopt(k->key, ret, &why) : ERR_TLS;
+}
+
+int
+dkim_private_text(const struct dkim_private *k, struct buf *out)
+{
+    BIO *bio = BIO_new(BIO_s_secmem());
+    char *p = NULL;
+    long n = 0;
+
+    if (bio && PEM_write_bio_PrivateKey(bio, k->key, NULL, NULL, 0, NULL, NULL) == 1)
+        n = BIO_get_mem_data(bio, &p);
+    if (n > 0)
+        buf_add(out, p, (size_t)n);
+    BIO_free(bio);
+    return n > 0 && !out->failed ? 0 : ERR_TLS;
 }
 
 ssize_t

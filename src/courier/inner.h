@@ -91,6 +91,7 @@ struct courier {
     struct loop_call *purge_waiter; /* of the verb that makes one now: what it wrote stays pinned */
     struct callouts *callouts;
     struct compaction *compaction;
+    struct snapshot keys; /* of domains that we sign for */
     struct control_call *calls; /* control verbs that go on */
     struct worker *readers;     /* threads of explain, made when first needed */
     struct worker *writers;     /* threads of Maildirs, the same */

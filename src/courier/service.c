@@ -263,6 +263,7 @@ courier_free(struct courier *c)
     for (size_t i = 0; i < ARRAY_LEN(c->windows); i++)
         free(c->windows[i].p);
     spool_files_free(c->files);
+    snapshot_unmap(&c->keys);
     free(c);
 }
 
@@ -278,6 +279,19 @@ courier_set_conf(struct courier *c, const struct conf *conf, struct why *why)
     dests_reroute(c);
     scopes_apply(c);
     courier_wheel_soon(c);
+    return 0;
+}
+
+int
+courier_set_keys(struct courier *c, int fd)
+{
+    struct snapshot fresh;
+    int err = snapshot_map(&fresh, fd);
+
+    if (err < 0)
+        return err;
+    snapshot_unmap(&c->keys);
+    c->keys = fresh;
     return 0;
 }
 

@@ -13,6 +13,7 @@
 #include "core/clock.h"
 
 #define PASSWORD_MAX 1024u
+#define FILE_MAX     16384u
 
 static const char *
 option_name(const void *ctx, size_t i)
@@ -123,17 +124,54 @@ take_option(const struct ctl_verb *v, char **argv, struct args *a, struct why *w
     return r < 0 ? r : joined ? 1 : 2;
 }
 
+/* The first of the verb's words that was not given yet. */
+static bool
+next_key(const struct ctl_verb *v, const struct args *a, char dst[32])
+{
+    struct str keys = str_c(v->argument), key;
+
+    while ((key = str_word(&keys)).n)
+        if (str_copy(key, dst, 32) && !json_object_get(a->json, dst))
+            return true;
+    return false;
+}
+
+/* Read here, with the rights of who asks: the role may not open it. */
+static int
+take_file(const struct ctl_verb *v, const char *path, struct args *a, struct why *why)
+{
+    char text[FILE_MAX + 1];
+    FILE *f = fopen(path, "re");
+    size_t n = f ? fread(text, 1, sizeof(text), f) : 0;
+    int r = 0;
+
+    if (!f || ferror(f))
+        r = why_set(why, ERR_NOTFOUND, "cannot read %.120s: %s", path, strerror(errno));
+    else if (n > FILE_MAX || !n)
+        r = why_set(why, ERR_LIMIT, "%.120s: `gapura %s` wants a file of 1 to %u bytes", path,
+                    v->words, FILE_MAX);
+    else if (!str_is_ascii(str_of(text, n)) ||
+             json_object_set_new(a->json, "file", json_stringn(text, n)) < 0)
+        r = why_set(why, ERR_SYNTAX, "%.120s holds no text", path);
+    if (f)
+        (void)fclose(f);
+    explicit_bzero(text, sizeof(text));
+    return r;
+}
+
 /* "explain bob@example.org": an address instead of an id. */
 static int
 take_argument(const struct ctl_verb *v, const char *word, struct args *a, struct why *why)
 {
-    const char *key = v->argument;
+    char key[32];
 
-    if (!key || json_object_get(a->json, key))
+    if (!next_key(v, a, key))
         return why_set(why, ERR_SYNTAX, "`gapura %s`: what is `%.60s` for? See gapura %s --help",
                        v->words, word, v->words);
     if (!strcmp(key, "id") && strchr(word, '@'))
-        key = "recipient";
+        str_fmt(key, sizeof(key), "recipient");
+    if (v->flags & CTL_READS && !strcmp(key, "file"))
+        return take_file(v, word, a, why);
     if (!str_is_utf8(str_c(word)) || !word[0] ||
         json_object_set_new(a->json, key, json_string(word)) < 0)
         return why_set(why, ERR_SYNTAX, "`gapura %s`: an empty word, or one that is not UTF-8",
@@ -147,8 +185,9 @@ check(const struct ctl_verb *v, const struct args *a, struct why *why)
 {
     size_t given = json_object_size(a->json);
     const json_t *reason = json_object_get(a->json, "reason");
+    char key[32];
 
-    if (v->argument && v->shown[0] != '[' && !json_object_get(a->json, v->argument) &&
+    if (v->argument && v->shown[0] != '[' && next_key(v, a, key) &&
         !json_object_get(a->json, "recipient"))
         return why_set(why, ERR_SYNTAX, "`gapura %s` needs %s; for example: gapura %s", v->words,
                        v->shown, v->example);

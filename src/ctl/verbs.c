@@ -50,6 +50,22 @@ static const struct ctl_option users_options[] = {
     {"tenant", CTL_TEXT, "NAME", "logins of this tenant"},
     {"domain", CTL_TEXT, "DOMAIN", "logins that are addresses at this domain"}};
 static const struct ctl_option remove_options[] = {REASON};
+#define SELECTOR                                                                                   \
+    {                                                                                              \
+        "selector", CTL_TEXT, "SELECTOR", "this key of the domain"                                 \
+    }
+static const struct ctl_option key_add_options[] = {
+    {"selector", CTL_TEXT, "SELECTOR", "name of the new key (default: made of the date)"},
+    {"type", CTL_TEXT, "TYPE", "rsa (default), ed25519 or both"},
+    {"bits", CTL_NUMBER, "N", "size of an RSA key, 1024 to 4096"},
+    {"tenant", CTL_TEXT, "NAME", "tenant whose mail is signed with it"}};
+static const struct ctl_option key_rotate_options[] = {
+    {"bits", CTL_NUMBER, "N", "size of an RSA key, 1024 to 4096"}};
+static const struct ctl_option key_import_options[] = {
+    {"tenant", CTL_TEXT, "NAME", "tenant whose mail is signed with it"}};
+static const struct ctl_option keys_options[] = {
+    {"tenant", CTL_TEXT, "NAME", "keys of this tenant"}};
+static const struct ctl_option key_options[] = {SELECTOR};
 static const struct ctl_option trace_options[] = {
     {"ip", CTL_PREFIX, "ADDRESS", "sessions from this address or network"},
     {"id", CTL_TEXT, "SESSION", "this session"}};
@@ -91,6 +107,12 @@ static const struct ctl_column user_columns[] = {{"login", "LOGIN", CTL_COL_TEXT
                                                  {"tenant", "TENANT", CTL_COL_TEXT, 20},
                                                  {"senders", "SENDERS", CTL_COL_TEXT, 60},
                                                  {"created", "CREATED", CTL_COL_TIME, 0}};
+static const struct ctl_column key_columns[] = {
+    {"domain", "DOMAIN", CTL_COL_TEXT, 40},    {"selector", "SELECTOR", CTL_COL_TEXT, 0},
+    {"type", "TYPE", CTL_COL_TEXT, 0},         {"bits", "BITS", CTL_COL_NUMBER, 0},
+    {"tenant", "TENANT", CTL_COL_TEXT, 20},    {"state", "STATE", CTL_COL_TEXT, 0},
+    {"since", "SINCE", CTL_COL_TIME, 0},       {"published", "IN DNS", CTL_COL_TEXT, 0},
+    {"checked", "LOOKED UP", CTL_COL_TIME, 0}, {"reason", "REASON", CTL_COL_TEXT, 40}};
 static const struct ctl_column status_columns[] = {{"role", "ROLE", CTL_COL_TEXT, 0},
                                                    {"pid", "PID", CTL_COL_NUMBER, 0},
                                                    {"ready", "READY", CTL_COL_TEXT, 0},
@@ -341,6 +363,79 @@ const struct ctl_verb ctl_verbs[] = {
      COLUMNS(user_columns),
      .help = "List logins and what they may write as.",
      .example = "user list --json"},
+    {.words = "domain dkim add",
+     .wire = "domain.dkim.add",
+     .role = CTL_KEEPER,
+     .argument = "domain",
+     .shown = "DOMAIN",
+     OPTIONS(key_add_options),
+     .help = "Make a signing key for a domain and show the record to publish.",
+     .more = "The private key is made in the keyring and leaves it only sealed. It signs once its "
+             "record is seen in DNS.",
+     .example = "domain dkim add example.com --type both"},
+    {.words = "domain dkim import",
+     .wire = "domain.dkim.import",
+     .role = CTL_KEEPER,
+     .flags = CTL_READS,
+     .argument = "domain selector file",
+     .shown = "DOMAIN SELECTOR FILE",
+     OPTIONS(key_import_options),
+     .help = "Take over a signing key that exists already (PEM, RSA or Ed25519).",
+     .example = "domain dkim import example.com mail /etc/opendkim/mail.private"},
+    {.words = "domain dkim list",
+     .wire = "domain.dkim.list",
+     .role = CTL_KEEPER,
+     .flags = CTL_LISTS,
+     .argument = "domain",
+     .shown = "[DOMAIN]",
+     OPTIONS(keys_options),
+     COLUMNS(key_columns),
+     .help = "List signing keys: state, and whether their records are in DNS.",
+     .example = "domain dkim list"},
+    {.words = "domain dkim show",
+     .wire = "domain.dkim.show",
+     .role = CTL_KEEPER,
+     .argument = "domain",
+     .shown = "DOMAIN",
+     OPTIONS(key_options),
+     .help = "Show the records to publish for a domain's keys, as lines of a zone file.",
+     .example = "domain dkim show example.com"},
+    {.words = "domain dkim rotate",
+     .wire = "domain.dkim.rotate",
+     .role = CTL_KEEPER,
+     .argument = "domain",
+     .shown = "DOMAIN",
+     OPTIONS(key_rotate_options),
+     .help = "Make the successor of each key that signs for a domain.",
+     .more = "The former key signs until the new record is seen in DNS, and its own record stays "
+             "for dkim.grace; a Notice says when it can go.",
+     .example = "domain dkim rotate example.com"},
+    {.words = "domain dkim activate",
+     .wire = "domain.dkim.activate",
+     .role = CTL_KEEPER,
+     .argument = "domain",
+     .shown = "DOMAIN",
+     OPTIONS(key_options),
+     .help = "Sign with the new key now, without waiting for DNS.",
+     .example = "domain dkim activate example.com"},
+    {.words = "domain dkim retire",
+     .wire = "domain.dkim.retire",
+     .role = CTL_KEEPER,
+     .flags = CTL_REASON,
+     .argument = "domain selector",
+     .shown = "DOMAIN SELECTOR",
+     OPTIONS(remove_options),
+     .help = "Sign with this key no more; it is erased after dkim.grace.",
+     .example = "domain dkim retire example.com old2024 --reason \"1024 bits\""},
+    {.words = "domain dkim remove",
+     .wire = "domain.dkim.remove",
+     .role = CTL_KEEPER,
+     .flags = CTL_REASON,
+     .argument = "domain selector",
+     .shown = "DOMAIN SELECTOR",
+     OPTIONS(remove_options),
+     .help = "Forget a key and erase its private half at once.",
+     .example = "domain dkim remove example.com old2024 --reason \"leaked\""},
     {.words = "trace",
      .wire = "trace",
      .role = CTL_GATE,

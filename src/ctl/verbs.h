@@ -25,21 +25,22 @@ struct ctl_column {
     unsigned max; /* widest that it is shown; 0: no limit */
 };
 
-#define CTL_REASON   1u  /* destructive: wants --reason */
-#define CTL_SELECTS  2u  /* wants an id or a filter, lest it takes all by accident */
-#define CTL_LISTS    4u  /* lines are rows of a table */
-#define CTL_PASSWORD 8u  /* asks for one */
-#define CTL_STREAMS  16u /* goes on until somebody ends it */
-#define CTL_LOCAL    32u /* roles/main.c runs it; here for help and suggestions */
-#define CTL_OFFLINE  64u /* needs no settings and no running program */
+#define CTL_REASON   1u   /* destructive: wants --reason */
+#define CTL_SELECTS  2u   /* wants an id or a filter, lest it takes all by accident */
+#define CTL_LISTS    4u   /* lines are rows of a table */
+#define CTL_PASSWORD 8u   /* asks for one */
+#define CTL_STREAMS  16u  /* goes on until somebody ends it */
+#define CTL_LOCAL    32u  /* roles/main.c runs it; here for help and suggestions */
+#define CTL_OFFLINE  64u  /* needs no settings and no running program */
+#define CTL_READS    128u /* the word of the key "file" names a file; its text goes to the role */
 
 struct ctl_verb {
     const char *words; /* "queue list" */
     const char *wire;  /* "queue.list" */
     enum ctl_role role;
     unsigned flags;
-    const char *argument; /* key of the word behind the verb, or NULL */
-    const char *shown;    /* that word in help: "ID", "[ID]" if it may be left out */
+    const char *argument; /* keys of the words behind the verb, "domain selector", or NULL */
+    const char *shown;    /* those words in help: "ID", "[ID]" if it may be left out */
     const struct ctl_option *options;
     size_t noptions;
     const struct ctl_column *columns;

@@ -12,6 +12,7 @@
 
 #include "net/stream.h"
 #include "roles/dirs.h"
+#include "store/seal.h"
 
 /* Made with its parents if it is not there. */
 static int
@@ -84,6 +85,64 @@ dirs_make(const struct plan *p, const struct children *c, struct why *why)
     if (!rc && dir_of(p->store, dir, sizeof dir))
         rc = make_dir(dir, 0750, c->uids[ROLE_KEEPER], c->gid, why);
     return rc;
+}
+
+/* In the directory of the keeper, which must not read it: so nothing of what stands there is
+ * believed but a plain file that is ours alone. */
+static int
+master_open(const char *path, struct why *why)
+{
+    struct stat st;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    if (fd < 0)
+        return -errno;
+    if (!fstat(fd, &st) && S_ISREG(st.st_mode) && st.st_uid == geteuid() && st.st_nlink == 1 &&
+        !(st.st_mode & 077))
+        return fd;
+    close(fd);
+    return why_set(why, ERR_REFUSED,
+                   "%s must be a file of user %u that nobody else may read (mode 0600): it is the "
+                   "key to all signing keys. Nothing was changed",
+                   path, (unsigned)geteuid());
+}
+
+/* Whole or not at all: on disk under another name first. */
+static int
+master_make(const char *dir, const char *path, struct why *why)
+{
+    char fresh[600], text[SEAL_MASTER_TEXT];
+    int rc = seal_master_make(text);
+    str_fmt(fresh, sizeof fresh, "%s.new", path);
+    unlink(fresh);
+    CLEANUP(fd_close) int fd = rc ? -1 : open(fresh, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    CLEANUP(fd_close) int folder = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (!rc && (fd < 0 || write(fd, text, strlen(text)) != (ssize_t)strlen(text) || fsync(fd) ||
+                rename(fresh, path) || folder < 0 || fsync(folder)))
+        rc = -errno;
+    explicit_bzero(text, sizeof text);
+    return rc ? why_set(why, rc, "cannot make the master key %s: %s", path, err_text(rc)) : 0;
+}
+
+int
+dirs_master(const struct plan *p, int *ret_fd, struct why *why)
+{
+    char dir[512], path[560];
+    if (!dir_of(p->store, dir, sizeof dir))
+        return why_set(why, ERR_SYNTAX, "control.store %s has no directory", p->store);
+    str_fmt(path, sizeof path, "%s/master.key", dir);
+    int fd = master_open(path, why);
+    if (fd == -ENOENT) {
+        int rc = master_make(dir, path, why);
+        if (rc)
+            return rc;
+        fd = master_open(path, why);
+    }
+    if (fd < 0)
+        return fd == ERR_REFUSED
+                   ? fd
+                   : why_set(why, fd, "cannot open the master key %s: %s", path, err_text(fd));
+    *ret_fd = fd;
+    return 0;
 }
 
 int

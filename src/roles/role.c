@@ -310,6 +310,10 @@ supervisor_message(void *ctx, uint16_t type, uint64_t id, struct wire *body, int
         fd_close(&old);
         return;
     }
+    case TELL_MASTER:
+        fd_close(&r->master);
+        r->master = fd;
+        return;
     case TELL_METRICS:
         metric_attach(fd, wire_u8(body));
         break; /* mapped: the descriptor may go */
@@ -353,6 +357,7 @@ role_main(const struct role_row *row, unsigned index)
     ENSURE(r);
     r->row = row;
     r->index = index;
+    r->master = -1;
     for (unsigned i = 0; i < ROLE_MAX_; i++)
         r->early[i] = -1;
     /* Libraries ask the C library for local time, which would open a file inside the sandbox. */

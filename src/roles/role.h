@@ -84,6 +84,7 @@ struct role {
     struct loop_timer forget;
     struct ctl_server *control;
     bool starting, started, stopping;
+    int master; /* the keyring's: file of the master key, or -1 */
     void *self; /* the role's own state */
     struct role_listen {
         struct str name;

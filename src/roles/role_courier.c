@@ -28,6 +28,8 @@ struct courier_role {
     uint16_t share_stream;
     uint32_t share_epoch;
     int share_fd, wake_fd;
+    int keys_fd; /* of the index of signing keys, until the courier is there */
+    uint64_t keys_generation;
     bool opened, fenced, gate_known, recovered, open;
     uint32_t live[64]; /* epochs that are followed, not recovered: ours, and gates' so far */
     unsigned nlive;
@@ -101,6 +103,23 @@ take_share(struct courier_role *c, struct wire *body, int fd)
     attach_if_ready(c);
 }
 
+static void
+take_keys(struct courier_role *c)
+{
+    if (!c->courier || c->keys_fd < 0)
+        return;
+    int rc = courier_set_keys(c->courier, c->keys_fd);
+    c->keys_fd = -1;
+    if (rc) {
+        event_warning("an index of signing keys is damaged: the former one stays");
+        return;
+    }
+    CLEANUP(buf_done) struct buf b;
+    buf_init(&b, 64);
+    put_u64(&b, c->keys_generation);
+    chan_send(role_chan(c->role, ROLE_KEEPER), TELL_SNAPSHOT_TAKEN, 0, &b, -1);
+}
+
 /* The log to read, and maildirs of domains and routes to write. */
 static void
 gather_paths(struct courier_role *c, const struct conf *conf, struct sandbox_paths *to)
@@ -143,6 +162,7 @@ courier_opened(struct role *r)
         .writer = c->link.writer,
         .dns = c->dns,
         .spooler = role_chan(r, ROLE_SPOOLER),
+        .keyring = role_chan(r, ROLE_KEYRING),
         .gate = role_has(r, ROLE_GATE) ? role_chan(r, ROLE_GATE) : NULL,
         .file = role_file,
         .file_ctx = r,
@@ -160,6 +180,7 @@ courier_opened(struct role *r)
         role_exit(r, 1);
     }
     c->opened = true;
+    take_keys(c);
     /* A gate that was started before we had our epoch may hold an older one: the supervisor told
      * us of it before, perhaps unread so far. Behind its answer nothing of that kind is unread; and
      * epochs younger than ours are never read as dead (courier/recover.c). */
@@ -179,7 +200,7 @@ courier_start(struct role *r, struct why *why)
     (void)why;
     r->self = c;
     c->role = r;
-    c->share_fd = c->wake_fd = -1;
+    c->share_fd = c->wake_fd = c->keys_fd = -1;
     c->spool_dir = str_dup(sp->dir);
     c->dns = dns_client_create(r->loop, role_chan(r, ROLE_RESOLVER), (unsigned)dns->cache);
     return stream_link_open(&c->link, r, SPOOL_STREAM_COURIER * 256, courier_opened);
@@ -200,13 +221,20 @@ courier_role_message(struct role *r, enum role_id from, uint16_t type, uint64_t 
         take_share(c, body, fd);
         return;
     }
+    if (type == TELL_SNAPSHOT && from == ROLE_KEEPER) {
+        c->keys_generation = wire_u64(body);
+        fd_close(&c->keys_fd);
+        c->keys_fd = fd;
+        take_keys(c);
+        return;
+    }
     fd_close(&fd);
     if (type == ASK_FENCE_ANSWER) {
         c->fenced = true;
         recover_if_ready(c);
         return;
     }
-    if (type == TELL_SNAPSHOT || !c->courier) { /* space and freed segments: read anew soon */
+    if (!c->courier) { /* space and freed segments: read anew soon */
         wire_skip(body, wire_left(body));
         return;
     }

@@ -29,6 +29,7 @@ struct keeper_call {
 
 struct keeper_role {
     struct keeper *keeper;
+    struct dns_client *dns;
     struct keeper_call *calls;
     uint64_t taken[KEEPER_VIEWS_];
     char *store;
@@ -51,11 +52,11 @@ tell_snapshot(struct role *r, enum role_id to, uint64_t generation, int fd)
         chan_send(role_chan(r, to), TELL_SNAPSHOT, 0, &b, fd);
 }
 
-static enum role_id
-role_of_view(enum keeper_view view)
-{
-    return view == KEEPER_VIEW_KEYRING ? ROLE_KEYRING : ROLE_GATE;
-}
+static const enum role_id role_of_view[KEEPER_VIEWS_] = {
+    [KEEPER_VIEW_ROLES] = ROLE_GATE,
+    [KEEPER_VIEW_KEYRING] = ROLE_KEYRING,
+    [KEEPER_VIEW_COURIER] = ROLE_COURIER,
+};
 
 static void
 call_end(struct keeper_call *kc, const char *also)
@@ -88,7 +89,7 @@ calls_look(struct role *r)
         bool in_use = kc->published;
         next = kc->next;
         for (unsigned v = 0; v < KEEPER_VIEWS_; v++)
-            in_use = in_use && (!role_has(r, role_of_view(v)) || k->taken[v] >= kc->want[v]);
+            in_use = in_use && (!role_has(r, role_of_view[v]) || k->taken[v] >= kc->want[v]);
         if (in_use)
             call_end(kc, "");
     }
@@ -99,7 +100,7 @@ on_publish(void *ctx, enum keeper_view view, uint64_t generation, int fd)
 {
     struct role *r = ctx;
     struct keeper_role *k = r->self;
-    tell_snapshot(r, role_of_view(view), generation, fd);
+    tell_snapshot(r, role_of_view[view], generation, fd);
     for (struct keeper_call *kc = k->calls; kc; kc = kc->next) {
         if (!kc->want[view])
             kc->want[view] = generation;
@@ -115,6 +116,13 @@ on_problem(void *ctx, const char *text)
 {
     (void)ctx;
     event_alarm("%s", text);
+}
+
+static void
+on_notice(void *ctx, const char *text)
+{
+    (void)ctx;
+    event_notice("%s", text);
 }
 
 /* Folders of the tables that settings name: files are replaced by rename, and watched. SQLite wants
@@ -147,15 +155,20 @@ static int
 keeper_start(struct role *r, struct why *why)
 {
     const struct settings_control *co = conf_get(r->conf, "control");
+    const struct settings_dns *dns = conf_get(r->conf, "dns");
     struct keeper_role *k = calloc(1, sizeof *k);
     ENSURE(k);
     r->self = k;
     k->store = str_dup(co->store);
+    k->dns = dns_client_create(r->loop, role_chan(r, ROLE_RESOLVER), (unsigned)dns->cache);
     struct keeper_links links = {
         .loop = r->loop,
         .store_path = k->store,
+        .keyring = role_chan(r, ROLE_KEYRING),
+        .dns = k->dns,
         .publish = on_publish,
         .problem = on_problem,
+        .notice = on_notice,
         .file = role_file,
         .ctx = r,
     };
@@ -176,10 +189,15 @@ keeper_role_message(struct role *r, enum role_id from, uint16_t type, uint64_t i
     struct keeper_role *k = r->self;
     fd_close(&fd);
     if (k && type == TELL_SNAPSHOT_TAKEN) {
-        k->taken[from == ROLE_KEYRING ? KEEPER_VIEW_KEYRING : KEEPER_VIEW_ROLES] = wire_u64(body);
+        uint64_t generation = wire_u64(body);
+        for (unsigned v = 0; v < KEEPER_VIEWS_; v++)
+            if (role_of_view[v] == from)
+                k->taken[v] = generation;
         calls_look(r);
         return;
     }
+    if (k && from == ROLE_RESOLVER && k->dns && dns_client_message(k->dns, type, id, body))
+        return;
     if (!k || !keeper_message(k->keeper, role_chan(r, from), type, id, body))
         event_warning("unknown message %#x from %s", type, role_table[from].name);
 }
@@ -188,17 +206,20 @@ static void
 keeper_peer(struct role *r, enum role_id id)
 {
     struct keeper_role *k = r->self;
-    uint64_t generation = 0;
-    int fd = keeper_snapshot(
-        k->keeper, id == ROLE_KEYRING ? KEEPER_VIEW_KEYRING : KEEPER_VIEW_ROLES, &generation);
-    if (id == ROLE_KEYRING || id == ROLE_GATE)
-        tell_snapshot(r, id, generation, fd);
+    for (unsigned v = 0; v < KEEPER_VIEWS_; v++) {
+        uint64_t generation = 0;
+        int fd = keeper_snapshot(k->keeper, v, &generation);
+        if (role_of_view[v] == id)
+            tell_snapshot(r, id, generation, fd);
+    }
 }
 
 static void
 keeper_peer_lost(struct role *r, enum role_id id)
 {
     struct keeper_role *k = r->self;
+    if (id == ROLE_RESOLVER && k->dns)
+        dns_client_lost(k->dns);
     keeper_lost(k->keeper, role_chan(r, id));
     calls_look(r);
 }
@@ -249,7 +270,7 @@ keeper_role_verb(struct role *r, struct ctl_call *call, struct str verb, struct 
 {
     struct keeper_role *k = r->self;
     struct keeper_reply reply;
-    if (!reply_init(&reply, r, call, !str_eq(verb, STR("user.list")))) {
+    if (!reply_init(&reply, r, call, keeper_verb_changes(verb))) {
         ctl_call_end(call, 1, "no memory for that now; nothing was changed");
         return;
     }

@@ -161,6 +161,6 @@ const struct conf_block *const roles_blocks[] = {
     &settings_tenant_block,  &settings_sender_block, &settings_auth_block, &gate_check_block,
     &gate_srs_block,         &courier_source_block,  &courier_pool_block,  &courier_route_block,
     &courier_delivery_block, &spool_block,           &events_block,        &dns_block,
-    &control_block,          &auth_verify_block,
+    &control_block,          &auth_verify_block,     &settings_dkim_block,
 };
 const size_t roles_nblocks = ARRAY_LEN(roles_blocks);

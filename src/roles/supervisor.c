@@ -43,7 +43,7 @@ struct supervisor {
     struct reload reload;
     struct loop_timer late, renew, look;
     struct loop_io *watch;
-    int watch_fd, lock;
+    int watch_fd, lock, master;
     bool restart, testing; /* testing: the settings are tried before a restart */
 };
 
@@ -95,6 +95,8 @@ static void
 greet(void *ctx, struct child *ch)
 {
     struct supervisor *s = ctx;
+    if (ch->row->id == ROLE_KEYRING && s->master >= 0 && ch->chan)
+        chan_send(ch->chan, TELL_MASTER, 0, NULL, s->master);
     for (unsigned i = 0; i < s->listeners.n; i++) {
         const struct listeners_row *r = &s->listeners.rows[i];
         bool desk = !strcmp(r->at.name, "metrics");
@@ -409,6 +411,8 @@ prepare(struct supervisor *s, struct why *why)
         rc = sink_open(&s->sink, s->plan, c->admin_gid, why);
     if (!rc)
         rc = dirs_make(s->plan, c, why);
+    if (!rc && s->plan->wings != WINGS_INBOUND) /* nothing is signed, and there is no keyring */
+        rc = dirs_master(s->plan, &s->master, why);
     if (!rc)
         rc = dirs_make_control(s->plan, c, why);
     return rc;
@@ -512,7 +516,7 @@ supervisor_main(const char *file)
     static struct supervisor s;
     static const int signals[] = {SIGCHLD, SIGHUP, SIGTERM, SIGINT, SIGUSR2};
     struct why why = {{0}};
-    s.watch_fd = s.lock = s.sink.fd = -1;
+    s.watch_fd = s.lock = s.master = s.sink.fd = -1;
     s.loop = loop_create();
     if (!s.loop || !paths(&s, file)) {
         fprintf(stderr, "gapura: no memory, or the path %s is too long\n", file);

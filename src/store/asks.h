@@ -19,6 +19,13 @@ enum ask_type {
      * to. mech: PLAIN, or OAUTHBEARER or XOAUTH2 with the whole response as password. */
     ASK_PASSWORD = 0x0205,        /* str mech, str user, str password */
     ASK_PASSWORD_ANSWER = 0x0206, /* u8 enum auth_answer, str user (as the server knows it) */
+    /* courier -> keyring: signatures of one message's digests. n: 1 to SIGN_MAX. */
+    ASK_SIGN = 0x0207,        /* u32 tenant, u16 n, n * (str domain, str selector, str digest) */
+    ASK_SIGN_ANSWER = 0x0208, /* u16 n, n * (u8 enum sign_status, str signature) */
+    /* keeper -> keyring: a new key, or one that was imported; it comes back sealed. */
+    ASK_KEY_MAKE = 0x0209,   /* str domain, str selector, str tenant, u8 enum keys_alg, u16 bits,
+                                str text (empty: make one) */
+    ASK_KEY_ANSWER = 0x020a, /* u8 good, str why not, u8 alg, u16 bits, str public, str sealed */
 
     /* gate -> keeper: a recipient or alias that no snapshot holds (LDAP; SQLite over the limit). */
     ASK_LOOKUP = 0x0301,        /* str domain, str address_key */
@@ -52,6 +59,7 @@ enum ask_type {
     TELL_LISTEN = 0x060a,         /* str name + fd: bound and listening */
     TELL_UNLISTEN = 0x060f,       /* str name: stop taking connections there */
     TELL_SINK = 0x060b,           /* u8 enum event_sink_kind, str prefix + fd: where events go */
+    TELL_MASTER = 0x0616,         /* + fd: the master key's file, for the keyring alone */
     TELL_METRICS = 0x060c,        /* u8 slot + fd of the page */
     TELL_CONTROL = 0x060d,        /* + fd: the role's control socket, listening */
     TELL_START = 0x060e,          /* all of the above was said: begin */
@@ -69,6 +77,14 @@ enum ask_type {
 enum lookup_result { LOOKUP_FOUND, LOOKUP_UNKNOWN, LOOKUP_TEMPORARY, LOOKUP_REFUSED };
 /* The same numbers as enum smtp_auth_result. */
 enum auth_answer { AUTH_ANSWER_OK, AUTH_ANSWER_CHALLENGE, AUTH_ANSWER_FAIL, AUTH_ANSWER_TEMP };
+enum sign_status {
+    SIGN_DONE,
+    SIGN_REFUSED, /* not this tenant's key */
+    SIGN_UNKNOWN, /* the keyring has no such key (yet) */
+    SIGN_BROKEN,  /* it has, and cannot use it */
+    SIGN_BUSY,
+};
+#define SIGN_MAX        4u /* signatures on one message */
 #define INSIDE_8BITMIME 1u
 #define INSIDE_SMTPUTF8 2u
 #define INSIDE_KNOWN    4u /* the server has been asked; without it settings decide */

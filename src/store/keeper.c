@@ -8,6 +8,7 @@
 #include <stdarg.h>
 
 #include "store/keeper_inner.h"
+#include "store/keys.h"
 #include "store/users.h"
 
 #define LOOKUP_THREADS 4u
@@ -41,7 +42,9 @@ build_view(struct keeper *k, enum keeper_view view, struct why *why)
         return why_set(why, ERR_NOMEM, "out of memory");
     if (view == KEEPER_VIEW_ROLES)
         r = sources_publish(k->sources, k->conf, b);
-    r = r < 0 ? r : users_publish(k->store, k->conf, b, view == KEEPER_VIEW_KEYRING);
+    if (r == 0 && view != KEEPER_VIEW_COURIER)
+        r = users_publish(k->store, k->conf, b, view == KEEPER_VIEW_KEYRING);
+    r = r < 0 ? r : keys_publish(k->store, k->conf, b, view == KEEPER_VIEW_KEYRING);
     if (r < 0) {
         snapshot_abandon(b);
         return why_set(why, r, "%s", err_text(r));
@@ -190,6 +193,8 @@ keeper_create(struct keeper **ret, const struct keeper_links *links, const struc
     }
     if (r == 0)
         r = keeper_set_conf(k, conf, why);
+    if (r == 0 && (keeper_keys_create(k) < 0 || keeper_domain_create(k) < 0))
+        r = why_set(why, ERR_NOMEM, "out of memory for the signing keys");
     if (r < 0) {
         keeper_free(k);
         return r;
@@ -204,6 +209,8 @@ keeper_free(struct keeper *k)
     if (!k)
         return;
     keeper_asks_drop(k);
+    keeper_domain_free(k);
+    keeper_keys_free(k);
     loop_call_cancel(k->links.loop, &k->publish);
     watch_free(k->watch);
     sources_free(k->sources);
@@ -226,7 +233,14 @@ keeper_set_conf(struct keeper *k, const struct conf *conf, struct why *why)
         return why_set(why, r, "cannot read the tables of the settings: %s", err_text(r));
     }
     check_tenants(k);
+    keeper_keys_conf(k);
     return 0;
+}
+
+struct store *
+keeper_store(struct keeper *k)
+{
+    return k->store;
 }
 
 int

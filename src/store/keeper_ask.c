@@ -271,6 +271,9 @@ keeper_message(struct keeper *k, struct chan *from, uint16_t type, uint64_t id, 
     case ASK_PASSWORD:
         on_password(k, from, id, body);
         return true;
+    case ASK_KEY_ANSWER:
+        keeper_domain_answer(k, id, body);
+        return true;
     default:
         return false;
     }
@@ -282,6 +285,8 @@ keeper_lost(struct keeper *k, struct chan *from)
     for (struct keeper_ask *a = k->asks; a; a = a->next)
         if (a->from == from)
             a->from = NULL;
+    if (from == k->links.keyring)
+        keeper_domain_lost(k);
 }
 
 void

@@ -8,19 +8,18 @@
 #include "store/keeper_inner.h"
 #include "store/users.h"
 
-struct verb_call {
-    struct keeper *keeper;
-    const struct keeper_reply *reply;
-    json_t *args;
-    unsigned n;
-};
-
-static struct str
-arg(const struct verb_call *c, const char *name)
+struct str
+verb_arg(const struct verb_call *c, const char *name)
 {
     const json_t *v = json_object_get(c->args, name);
 
     return str_of(json_string_value(v), json_string_length(v));
+}
+
+static struct str
+arg(const struct verb_call *c, const char *name)
+{
+    return verb_arg(c, name);
 }
 
 static uint32_t
@@ -32,10 +31,16 @@ iterations(const struct keeper *k)
     return auth ? (uint32_t)auth->iterations : 4096;
 }
 
+void
+verb_end(const struct verb_call *c, int status, const char *text)
+{
+    c->reply->end(c->reply->ctx, status, text);
+}
+
 static void
 end(const struct verb_call *c, int status, const char *text)
 {
-    c->reply->end(c->reply->ctx, status, text);
+    verb_end(c, status, text);
 }
 
 static void
@@ -127,30 +132,44 @@ user_list(struct verb_call *c)
     end(c, r < 0 ? 1 : 0, r < 0 ? err_text(r) : text);
 }
 
+static const struct keeper_verb_row user_verbs[] = {{"user.add", user_add, false},
+                                                    {"user.password", user_password, false},
+                                                    {"user.remove", user_remove, false},
+                                                    {"user.list", user_list, true}};
+
+static const struct keeper_verb_row *
+find_verb(struct str verb)
+{
+    for (size_t i = 0; i < ARRAY_LEN(user_verbs); i++)
+        if (str_eq(verb, str_c(user_verbs[i].name)))
+            return &user_verbs[i];
+    for (size_t i = 0; i < domain_nverbs; i++)
+        if (str_eq(verb, str_c(domain_verbs[i].name)))
+            return &domain_verbs[i];
+    return NULL;
+}
+
+bool
+keeper_verb_changes(struct str verb)
+{
+    const struct keeper_verb_row *v = find_verb(verb);
+
+    return v && !v->reads;
+}
+
 bool
 keeper_verb(struct keeper *k, struct str verb, struct str args, const struct keeper_reply *reply)
 {
-    static const struct {
-        const char *name;
-        void (*run)(struct verb_call *);
-    } verbs[] = {{"user.add", user_add},
-                 {"user.password", user_password},
-                 {"user.remove", user_remove},
-                 {"user.list", user_list}};
+    const struct keeper_verb_row *v = find_verb(verb);
+    struct verb_call c = {.keeper = k, .reply = reply};
 
-    for (size_t i = 0; i < ARRAY_LEN(verbs); i++) {
-        struct verb_call c = {.keeper = k, .reply = reply};
-
-        if (!str_eq(verb, str_c(verbs[i].name)))
-            continue;
-        c.args =
-            json_loadb(args.n ? args.p : "{}", args.n ? args.n : 2, JSON_REJECT_DUPLICATES, NULL);
-        if (json_is_object(c.args))
-            verbs[i].run(&c);
-        else
-            end(&c, 2, "the arguments are not a JSON object");
-        json_decref(c.args);
-        return true;
-    }
-    return false;
+    if (!v)
+        return false;
+    c.args = json_loadb(args.n ? args.p : "{}", args.n ? args.n : 2, JSON_REJECT_DUPLICATES, NULL);
+    if (json_is_object(c.args))
+        v->run(&c);
+    else
+        end(&c, 2, "the arguments are not a JSON object");
+    json_decref(c.args);
+    return true;
 }

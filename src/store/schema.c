@@ -32,6 +32,25 @@ static const char *const steps[] = {
     "  name TEXT NOT NULL,"
     "  reason TEXT NOT NULL"
     ") STRICT;",
+    /* 2: DKIM keys; the private half sealed under the keyring's master key, empty once retired */
+    "CREATE TABLE dkim_keys ("
+    "  domain TEXT NOT NULL,"
+    "  selector TEXT NOT NULL,"
+    "  number INTEGER NOT NULL,"
+    "  tenant TEXT NOT NULL,"
+    "  alg INTEGER NOT NULL,"
+    "  bits INTEGER NOT NULL,"
+    "  public TEXT NOT NULL,"
+    "  sealed BLOB NOT NULL,"
+    "  state INTEGER NOT NULL,"
+    "  created INTEGER NOT NULL,"
+    "  since INTEGER NOT NULL,"
+    "  seen INTEGER NOT NULL DEFAULT 0,"
+    "  checked INTEGER NOT NULL DEFAULT 0,"
+    "  found INTEGER NOT NULL DEFAULT 0,"
+    "  reason TEXT NOT NULL DEFAULT '',"
+    "  PRIMARY KEY (domain, selector)"
+    ") STRICT, WITHOUT ROWID;",
 };
 
 static int

@@ -18,6 +18,8 @@ enum snapshot_table {
     SNAPSHOT_ALIAS = 'a',    /* address_key or "@domain" -> addresses, each NUL-terminated */
     SNAPSHOT_USER = 'u',     /* login -> encoded rights (store/users.h); no verifier */
     SNAPSHOT_VERIFIER = 'v', /* login -> SASL verifier text; only in the keyring's snapshot */
+    SNAPSHOT_KEY = 'k',  /* sealed signing keys (store/keys.h); only in the keyring's snapshot */
+    SNAPSHOT_SIGN = 's', /* domain -> the public side of its signing keys (store/keys.h) */
 };
 
 struct snapshot_builder;
