@@ -182,7 +182,7 @@ parse_row(struct parse *p, struct str name, struct str value)
     }
     index = (size_t)(row - block->rows);
     place = &p->open->rows[index];
-    if (place->line) {
+    if (place->line && row->type != CONF_LINES) {
         conf_scope_fail(&p->at, "`%s` is given a second time; the first is at %.*s:%u", row->name,
                         CONF_SHOWN(place->file), place->line);
         p->open->bad = true;

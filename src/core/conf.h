@@ -46,6 +46,13 @@ enum conf_type {
     CONF_ADDR,      /* struct addr */
     CONF_PREFIXES,  /* struct conf_list of struct prefix */
     CONF_DURATIONS, /* struct conf_list of uint64_t ns */
+    CONF_POINTS,    /* int64_t hundredths: "1.5", "-2"; CONF_POINTS_NONE: "none" */
+    CONF_LINES,     /* struct conf_list of struct conf_line; the row may be given many times */
+};
+#define CONF_POINTS_NONE INT64_MAX
+struct conf_line { /* one element with its place, for errors that only its reader can see */
+    struct str text, file;
+    unsigned line;
 };
 
 struct conf_list {
@@ -85,6 +92,8 @@ struct conf_row {
 #define CONF_CTYPE_ADDR      struct addr
 #define CONF_CTYPE_PREFIXES  struct conf_list
 #define CONF_CTYPE_DURATIONS struct conf_list
+#define CONF_CTYPE_POINTS    int64_t
+#define CONF_CTYPE_LINES     struct conf_list
 #define CONF_ROW(kind, type_, field, ...)                                                          \
     .type = CONF_##kind,                                                                           \
     .offset = offsetof(type_, field) +                                                             \

@@ -59,6 +59,8 @@ print_type(struct buf *out, const struct conf_row *row)
         [CONF_ADDR] = "address",
         [CONF_PREFIXES] = "list of networks",
         [CONF_DURATIONS] = "list of time spans",
+        [CONF_POINTS] = "points or none",
+        [CONF_LINES] = "list of texts, may be given several times",
     };
 
     ENSURE((size_t)row->type < ARRAY_LEN(names));

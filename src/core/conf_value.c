@@ -111,7 +111,7 @@ static bool
 is_list(enum conf_type type)
 {
     return type == CONF_FLAGS || type == CONF_TEXTS || type == CONF_ENDPOINTS ||
-           type == CONF_PREFIXES || type == CONF_DURATIONS;
+           type == CONF_PREFIXES || type == CONF_DURATIONS || type == CONF_LINES;
 }
 
 static const char *
@@ -396,6 +396,29 @@ set_flags(const struct conf_scope *scope, const struct conf_row *row,
     return 0;
 }
 
+static int
+set_points(const struct conf_scope *scope, const struct conf_row *row, struct str text,
+           int64_t *ret)
+{
+    int64_t least = -(int64_t)row->min, most = row->max ? (int64_t)row->max : INT32_MAX;
+    int64_t value;
+
+    if (str_ieq(text, STR("none"))) {
+        *ret = CONF_POINTS_NONE;
+        return 0;
+    }
+    if (str_points(text, &value) < 0)
+        return conf_scope_fail(scope,
+                               "`%s`: `%.*s` is not a number of points; write for example 5, 1.5 "
+                               "or none",
+                               row->name, CONF_SHOWN(text));
+    if (value < least || value > most)
+        return conf_scope_fail(scope, "`%s`: %.*s points are too %s", row->name, CONF_SHOWN(text),
+                               value < least ? "few" : "many");
+    *ret = value;
+    return 0;
+}
+
 static size_t
 element_size(enum conf_type type)
 {
@@ -406,9 +429,34 @@ element_size(enum conf_type type)
         return sizeof(struct prefix);
     case CONF_DURATIONS:
         return sizeof(uint64_t);
+    case CONF_LINES:
+        return sizeof(struct conf_line);
     default:
         return sizeof(struct str);
     }
+}
+
+/* Behind what the row was given before. The room doubles at each power of two. */
+static int
+add_lines(const struct conf_scope *scope, const struct conf_items *items, struct conf_list *ret)
+{
+    for (size_t i = 0; i < items->n; i++) {
+        size_t n = ret->n;
+
+        if ((n & (n - 1)) == 0) {
+            void *more = ARENA_ARRAY(scope->arena, struct conf_line, MAX(2 * n, (size_t)1));
+
+            if (!more)
+                return conf_scope_fail(scope, "out of memory");
+            if (n)
+                memcpy(more, ret->items, n * sizeof(struct conf_line));
+            ret->items = more;
+        }
+        ((struct conf_line *)ret->items)[n] =
+            (struct conf_line){items->items[i].text, scope->file, scope->line};
+        ret->n = n + 1;
+    }
+    return 0;
 }
 
 static int
@@ -473,6 +521,8 @@ set_single(const struct conf_scope *scope, const struct conf_row *row, struct st
         return set_endpoint(scope, row, text, field);
     case CONF_ADDR:
         return set_addr(scope, row, text, field);
+    case CONF_POINTS:
+        return set_points(scope, row, text, field);
     default:
         return set_amount(scope, row, text, field);
     }
@@ -484,8 +534,8 @@ is_empty_list(const struct conf_row *row, const struct conf_item *item)
 {
     if (item->text.n == 0)
         return true;
-    return row->type != CONF_TEXTS && !item->quoted && str_ieq(item->text, STR("none")) &&
-           word_find(row, item->text) < 0;
+    return row->type != CONF_TEXTS && row->type != CONF_LINES && !item->quoted &&
+           str_ieq(item->text, STR("none")) && word_find(row, item->text) < 0;
 }
 
 int
@@ -509,10 +559,14 @@ conf_value_set(const struct conf_scope *scope, const struct conf_row *row, struc
         return set_single(scope, row, first, field);
     }
     if (items.n == 1 && is_empty_list(row, &items.items[0])) {
+        if (row->type == CONF_LINES)
+            return 0; /* adds nothing */
         memset(field, 0, row->type == CONF_FLAGS ? sizeof(uint64_t) : sizeof(struct conf_list));
         return 0;
     }
     if (row->type == CONF_FLAGS)
         return set_flags(scope, row, &items, field);
+    if (row->type == CONF_LINES)
+        return add_lines(scope, &items, field);
     return set_list(scope, row, &items, field);
 }

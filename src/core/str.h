@@ -68,6 +68,9 @@ int str_duration(struct str s, uint64_t *ret_ns);
 /* "100/s", "30/min", "5000/day", "10/5m": events and period in ns, neither of them 0. */
 int str_rate(struct str s, uint64_t *ret_count, uint64_t *ret_period_ns);
 
+/* "1.5", "-2", "0.05": hundredths; at most two decimals, no exponent, at most 7 digits before. */
+int str_points(struct str s, int64_t *ret);
+
 /* Writes like snprintf but clamps: returns bytes written without the NUL. */
 size_t str_fmt(char *dst, size_t cap, const char *fmt, ...) PRINTF_LIKE(3, 4);
 /* Human forms for people: "10.0 MB", "5m", "2d 3h". dst of 32 bytes is always enough. */

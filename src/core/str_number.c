@@ -99,6 +99,23 @@ str_i64(struct str s, int64_t *ret)
 }
 
 int
+str_points(struct str s, int64_t *ret)
+{
+    bool minus = s.n && s.p[0] == '-';
+    struct str fraction, whole = str_cut(str_from(s, minus), '.', &fraction);
+    bool dot = str_chr(s, '.') >= 0;
+    uint64_t v, part = 0;
+
+    if (whole.n > 7 || fraction.n > 2 || (dot && !fraction.n))
+        return ERR_SYNTAX;
+    if (str_u64(whole, &v) < 0 || (fraction.n && str_u64(fraction, &part) < 0))
+        return ERR_SYNTAX;
+    v = v * 100 + (fraction.n == 1 ? part * 10 : part);
+    *ret = minus ? -(int64_t)v : (int64_t)v;
+    return 0;
+}
+
+int
 str_hex64(struct str s, uint64_t *ret)
 {
     uint64_t v = 0;

@@ -24,6 +24,11 @@ digest_list(const struct conf_row *row, const struct conf_list *list)
         [CONF_DURATIONS] = sizeof(uint64_t),
     };
     uint32_t crc = crc32c(0, &list->n, sizeof list->n);
+    if (row->type == CONF_LINES) { /* where a line stands is no change */
+        for (size_t i = 0; i < list->n; i++)
+            crc = digest_text(crc, ((const struct conf_line *)list->items)[i].text);
+        return crc;
+    }
     if (row->type != CONF_TEXTS)
         return crc32c(crc, list->n ? list->items : "", list->n * sizes[row->type]);
     for (size_t i = 0; i < list->n; i++)
@@ -44,6 +49,7 @@ digest(const struct conf_row *row, const void *data)
     case CONF_SIZE:
     case CONF_DURATION:
     case CONF_FLAGS:
+    case CONF_POINTS:
         return crc32c(0, field, sizeof(uint64_t));
     case CONF_RATE:
         return crc32c(0, field, sizeof(struct rate));
@@ -60,6 +66,7 @@ digest(const struct conf_row *row, const void *data)
     case CONF_ENDPOINTS:
     case CONF_PREFIXES:
     case CONF_DURATIONS:
+    case CONF_LINES:
         return digest_list(row, field);
     }
     return 0;

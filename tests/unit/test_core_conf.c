@@ -24,6 +24,8 @@ struct main_conf {
     struct addr addr;
     struct conf_list nets;
     struct conf_list waits;
+    int64_t score;
+    struct conf_list rule;
 };
 struct listen_conf {
     struct conf_list address;
@@ -59,6 +61,8 @@ static const struct conf_row main_rows[] = {
     ROW(addr, ADDR),
     ROW(nets, PREFIXES),
     ROW(waits, DURATIONS, .def = "5m, 10m, 1h"),
+    ROW(score, POINTS, .def = "none", .min = 500, .max = 10000),
+    ROW(rule, LINES),
 };
 static const struct conf_row listen_rows[] = {
     {.name = "address",
@@ -199,6 +203,32 @@ test_values(void)
 
 /* One line behind a good hostname must give exactly this error. */
 static void
+test_lines(void)
+{
+    struct conf *c = parse("hostname = a.b\nscore = -4.5\nrule = one\nrule = two, three\n"
+                           "rule = \"\"\nflag = no\nrule = none");
+    const struct conf_line *lines;
+    const struct main_conf *m;
+
+    OK(c != NULL, "a row of many lines");
+    if (!c)
+        return;
+    m = conf_get(c, "");
+    lines = m->rule.items;
+    IS(m->score, -450, "points");
+    if (!OK(m->rule.n == 4, "four elements"))
+        return;
+    TEXT(lines[2].text, "three", "in their order");
+    OK(lines[0].line == 3 && lines[2].line == 4 && lines[3].line == 7, "each with its line");
+    TEXT(lines[3].file, "/etc/g/gapura.conf", "and file");
+    TEXT(lines[3].text, "none", "none is a text here");
+    conf_free(c);
+    c = parse("hostname = a.b\nscore = none\n");
+    IS(c ? ((const struct main_conf *)conf_get(c, ""))->score : 0, CONF_POINTS_NONE, "no points");
+    conf_free(c);
+}
+
+static void
 refuses(const char *text, unsigned line, const char *want)
 {
     char whole[4096];
@@ -261,6 +291,10 @@ test_errors(void)
             "`nets`: `10.0.0.0/33` is not a network; write for example 192.0.2.0/24, "
             "2001:db8::/32 or a single address");
     refuses("waits = 5m,,6m", 2, "an empty element between commas");
+    refuses("score = 1.234", 2,
+            "`score`: `1.234` is not a number of points; write for example 5, 1.5 or none");
+    refuses("score = -5.01", 2, "`score`: -5.01 points are too few");
+    refuses("score = 101", 2, "`score`: 101 points are too many");
     refuses("waits = 5m,", 2, "an empty element between commas");
     refuses("text =", 2, "no value; write \"\" for an empty text");
     refuses("text = \"abc", 2, "quoted text without its closing quote");
@@ -461,6 +495,7 @@ main(void)
 {
     test_defaults();
     test_values();
+    test_lines();
     test_errors();
     test_block_errors();
     test_bad_default();

@@ -143,6 +143,14 @@ test_numbers(void)
     IS(str_i64(S("-9223372036854775809"), &i), ERR_LIMIT, "too small");
     IS(str_i64(S("-"), &i), ERR_SYNTAX, "only a sign");
     OK(str_i64(S("-0"), &i) == 0 && i == 0, "minus nought");
+    OK(str_points(S("1.5"), &i) == 0 && i == 150, "points");
+    OK(str_points(S("-2"), &i) == 0 && i == -200, "without a fraction");
+    OK(str_points(S("0.05"), &i) == 0 && i == 5, "hundredths");
+    OK(str_points(S("9999999.99"), &i) == 0 && i == 999999999, "the most");
+    static const char *const bad[] = {"",    "-",  ".",   "1.",       ".5",    "1.234", "1.-2",
+                                      "--1", "+1", "1e3", "10000000", "1.5.5", " 1"};
+    for (size_t k = 0; k < ARRAY_LEN(bad); k++)
+        IS(str_points(str_c(bad[k]), &i), ERR_SYNTAX, "no points: %s", bad[k]);
     OK(str_hex64(S("00FFffFFffFFffFFff"), &v) == 0 && v == UINT64_MAX, "hex");
     IS(str_hex64(S("10000000000000000"), &v), ERR_LIMIT, "hex too large");
     IS(str_hex64(S("0x1"), &v), ERR_SYNTAX, "no prefix");
