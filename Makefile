@@ -52,6 +52,13 @@ $(BUILD)/gen/core/lang_%.inc: po/%.po tools/po-table
 	$(Q)awk -f tools/po-table $< > $@.new && mv $@.new $@
 $(BUILD)/obj/core/lang.o: $(BUILD)/gen/core/lang_id.inc
 
+# So are the shipped profiles.
+PROFILE_FILES := $(wildcard share/profiles/*.conf)
+$(BUILD)/gen/policy/profiles.inc: $(PROFILE_FILES) tools/embed-files
+	@mkdir -p $(@D)
+	$(Q)awk -f tools/embed-files -v base=share/profiles/ $(PROFILE_FILES) > $@.new && mv $@.new $@
+$(BUILD)/obj/policy/profile.o: $(BUILD)/gen/policy/profiles.inc
+
 # So are the lab's data files.
 LAB_FILES := $(wildcard share/lab/*.conf share/lab/providers/*.conf) share/lab/zone share/lab/people.txt
 $(BUILD)/gen/lab/files.inc: $(LAB_FILES) tools/embed-files

@@ -35,6 +35,8 @@ client_run(struct check_run *run, enum check_event event)
     return STEP_NEXT;
 }
 
+static const char *const client_findings[] = {"denied-network", NULL};
+
 const struct check check_client = {
     .name = "client",
     .stage = STAGE_CONNECT,
@@ -43,5 +45,6 @@ const struct check check_client = {
     .cost = 1,
     .all_clients = true,
     .mode = CHECK_ON,
+    .findings = client_findings,
     .run = client_run,
 };

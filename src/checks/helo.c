@@ -67,6 +67,10 @@ helo_run(struct check_run *run, enum check_event event)
     return STEP_NEXT;
 }
 
+static const char *const helo_findings[] = {"own-name", "bad-literal",  "literal-mismatch",
+                                            "literal",  "bare-address", "localhost",
+                                            "bad-name", "not-fqdn",     NULL};
+
 const struct check check_helo = {
     .name = "helo",
     .stage = STAGE_HELO,
@@ -74,5 +78,6 @@ const struct check check_helo = {
     .place = CHECK_IN_GATE,
     .cost = 2,
     .mode = CHECK_OBSERVE,
+    .findings = helo_findings,
     .run = helo_run,
 };

@@ -66,6 +66,8 @@ recipient_run(struct check_run *run, enum check_event event)
     return STEP_NEXT;
 }
 
+static const char *const recipient_findings[] = {"harvest", "not-served", "unknown", NULL};
+
 const struct check check_recipient = {
     .name = "recipient",
     .stage = STAGE_RCPT,
@@ -74,5 +76,6 @@ const struct check check_recipient = {
     .cost = 1,
     .all_clients = true,
     .mode = CHECK_ON,
+    .findings = recipient_findings,
     .run = recipient_run,
 };

@@ -89,6 +89,8 @@ reverse_run(struct check_run *run, enum check_event event)
     return STEP_NEXT;
 }
 
+static const char *const reverse_findings[] = {"no-name", "name-mismatch", NULL};
+
 const struct check check_reverse = {
     .name = "reverse",
     .stage = STAGE_CONNECT,
@@ -97,5 +99,6 @@ const struct check check_reverse = {
     .cost = 20,
     .mode = CHECK_ON,
     .memory = sizeof(struct reverse),
+    .findings = reverse_findings,
     .run = reverse_run,
 };

@@ -112,6 +112,8 @@ draft_new(struct parse *p, const struct conf_block *block, struct str label)
         section->data = arena_alloc(arena, block->size);
         section->file = p->at.file;
         section->line = p->at.line;
+        if (block->keeps_lines)
+            section->lines = ARENA_ARRAY(arena, unsigned, block->nrows);
     }
     if (!draft || !draft->rows || !section || !section->label.p || !section->data) {
         conf_scope_fail(&p->at, "out of memory");
@@ -191,6 +193,8 @@ parse_row(struct parse *p, struct str name, struct str value)
     *place = (struct place){.file = p->at.file, .line = p->at.line};
     if (index < 64)
         p->open->section->set |= UINT64_C(1) << index;
+    if (p->open->section->lines)
+        p->open->section->lines[index] = p->at.line;
     if (conf_value_set(&p->at, row, value, p->open->section->data) < 0)
         p->open->bad = true;
 }

@@ -110,6 +110,7 @@ struct conf_block {
     const struct conf_row *rows;
     size_t nrows;
     const char *doc;
+    bool keeps_lines; /* of its rows, for readers that tell where a value came from */
     /* Optional: checks what rows alone cannot, reports with conf_fail. */
     void (*check)(const struct conf_section *, struct conf_errors *);
 };
@@ -122,6 +123,7 @@ struct conf_section {
     unsigned line;
     bool flawed;               /* a draft's: something in it was wrong */
     uint64_t set;              /* bit i: rows[i] was given in the file (first 64 rows) */
+    unsigned *lines;           /* of each row, 0: not given; NULL unless the block keeps them */
     struct conf_section *next; /* in order of appearance */
 };
 
@@ -181,6 +183,12 @@ const void *conf_get(const struct conf *c, const char *block);
 void conf_fail(struct conf_errors *errs, struct str file, unsigned line, const char *fmt, ...)
     PRINTF_LIKE(4, 5);
 void conf_errors_done(struct conf_errors *errs);
+
+/* The candidate that a slip of the fingers turns into `text`, or an empty view. */
+struct str conf_nearest(struct str text, const char *(*name)(const void *ctx, size_t i),
+                        const void *ctx, size_t n);
+/* "; did you mean `X`?" or "". */
+const char *conf_hint(struct str near, char dst[96]);
 
 /* Prints the rows as the settings part of gapura.conf(5) (mdoc) or as docs/configuration.md. */
 void conf_print_man(struct buf *out, const struct conf_block *const *blocks, size_t nblocks);

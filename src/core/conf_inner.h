@@ -35,12 +35,6 @@ struct conf_items {
 
 /* Reports at the scope's place and returns ERR_SYNTAX. */
 int conf_scope_fail(const struct conf_scope *scope, const char *fmt, ...) PRINTF_LIKE(2, 3);
-/* The candidate that a slip of the fingers turns into `text`, or an empty view. */
-struct str conf_nearest(struct str text, const char *(*name)(const void *ctx, size_t i),
-                        const void *ctx, size_t n);
-/* " (did you mean X?)" or "". */
-const char *conf_hint(struct str near, char dst[96]);
-
 /* Takes a value apart at its commas; the comment behind it is dropped. 0 or a reported error. */
 int conf_items_parse(const struct conf_scope *scope, struct str raw, struct conf_items *ret);
 /* Parses a value into the row's field. `data` is the block's struct. 0 or a reported error. */

@@ -92,6 +92,7 @@ struct check {
     bool all_clients;              /* runs for trusted networks and logins too */
     enum check_mode mode;          /* when no settings block says otherwise */
     const struct conf_block *conf; /* its own settings, or NULL */
+    const char *const *findings;   /* all names that it may find, for profiles; ends with NULL */
     size_t memory;                 /* bytes of zeroed state of one run */
     enum step (*run)(struct check_run *, enum check_event);
 };
