@@ -8,7 +8,7 @@ FUZZ_SUITES ?= $(or $(GAPURA_SUITES),../shared/suites)
 FUZZ := $(patsubst fuzz/fuzz_%.c,%,$(wildcard fuzz/fuzz_*.c))
 FUZZ_OUT := build/fuzz
 # Folders that targets call; a target for another folder adds it here.
-FUZZ_FOLDERS ?= core mail net smtp auth spool store
+FUZZ_FOLDERS ?= core mail net smtp auth spool store policy
 FUZZ_SRC := $(sort $(foreach f,$(FUZZ_FOLDERS),$(wildcard src/$(f)/*.c)) \
               $(wildcard src/*/settings.c) src/roles/fixed.c)
 FUZZ_FLAGS := -D_GNU_SOURCE -Isrc -Ibuild/gen -Itests/unit -std=gnu17 -O1 -g -fno-omit-frame-pointer \
@@ -40,6 +40,7 @@ $(FUZZ_OUT)/replay-obj/%.o: src/%.c
 	@mkdir -p $(@D)
 	$(CC) $(FUZZ_FLAGS) $(FUZZ_SAN) -MMD -MP -c $< -o $@
 $(FUZZ_OUT)/obj/core/lang.o $(FUZZ_OUT)/replay-obj/core/lang.o: build/gen/core/lang_id.inc
+$(FUZZ_OUT)/obj/policy/profile.o $(FUZZ_OUT)/replay-obj/policy/profile.o: build/gen/policy/profiles.inc
 FUZZ_OBJ := $(FUZZ_SRC:src/%.c=$(FUZZ_OUT)/obj/%.o)
 REPLAY_OBJ := $(FUZZ_SRC:src/%.c=$(FUZZ_OUT)/replay-obj/%.o)
 $(FUZZ_OUT)/libfuzz.a: $(FUZZ_OBJ)

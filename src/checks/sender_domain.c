@@ -74,6 +74,9 @@ sender_domain_run(struct check_run *run, enum check_event event)
     return STEP_NEXT;
 }
 
+static const char *const sender_domain_findings[] = {
+    "missing", "no-host", "null-mx", "bogus-address", "dead-mx", "literal", "unknown-now", NULL};
+
 const struct check check_sender_domain = {
     .name = "sender_domain",
     .stage = STAGE_MAIL,
@@ -81,5 +84,6 @@ const struct check check_sender_domain = {
     .place = CHECK_IN_GATE,
     .cost = 20,
     .mode = CHECK_ON,
+    .findings = sender_domain_findings,
     .run = sender_domain_run,
 };

@@ -52,6 +52,10 @@ spf_run_row(struct check_run *run, enum check_event event)
     return STEP_NEXT;
 }
 
+static const char *const spf_findings[] = {"pass",      "fail",          "softfail",
+                                           "permerror", "temperror",     "helo-pass",
+                                           "helo-fail", "helo-softfail", NULL};
+
 const struct check check_spf = {
     .name = "spf",
     .stage = STAGE_MAIL,
@@ -59,5 +63,6 @@ const struct check check_spf = {
     .place = CHECK_IN_GATE,
     .cost = 30,
     .mode = CHECK_ON,
+    .findings = spf_findings,
     .run = spf_run_row,
 };

@@ -58,6 +58,58 @@ setup_tenants(struct setup *su, struct why *why)
     return 0;
 }
 
+/* Of the settings that name one, the first. */
+static int
+named_profile(const struct setup *su, const struct str *names, size_t n, const struct profile **ret,
+              struct why *why)
+{
+    struct str name = STR(PROFILE_DEFAULT_NAME);
+
+    for (size_t i = 0; i < n; i++) {
+        if (!names[i].n)
+            continue;
+        name = names[i];
+        break;
+    }
+    *ret = profile_find(&su->profiles, name);
+    return *ret ? 0
+                : why_set(why, ERR_NOTFOUND,
+                          "there is no profile \"%.*s\": name a shipped one or add its block",
+                          STR_ARG(name));
+}
+
+static int
+domain_profile(const struct setup *su, struct setup_domain *d, struct why *why)
+{
+    const struct conf_section *s =
+        d->conf->tenant.n ? conf_find(su->conf, "tenant", d->conf->tenant) : NULL;
+    const struct str names[] = {
+        d->conf->profile,
+        s ? ((const struct settings_tenant *)s->data)->profile : STR_NONE,
+        su->main->profile,
+    };
+
+    return named_profile(su, names, ARRAY_LEN(names), &d->profile, why);
+}
+
+static int
+setup_profiles(struct setup *su, const struct gate_links *links, struct why *why)
+{
+    struct conf_errors errs = {0};
+    int rc = profile_set_build(&su->profiles, su->conf, links->checks, links->nchecks, &errs);
+
+    /* The shipped ones speak of the program's checks; a gate with others may go without. */
+    for (size_t i = 0; i < errs.n && rc == 0; i++) {
+        const struct conf_error *e = &errs.items[i];
+
+        if (!str_starts(e->file, STR("shipped:")))
+            rc = why_set(why, ERR_SYNTAX, "%.*s:%u: %.*s", STR_ARG(e->file), e->line,
+                         STR_ARG(e->text));
+    }
+    conf_errors_done(&errs);
+    return rc < 0 ? rc : named_profile(su, &su->main->profile, 1, &su->profile, why);
+}
+
 static int
 setup_domains(struct setup *su, struct why *why)
 {
@@ -72,6 +124,8 @@ setup_domains(struct setup *su, struct why *why)
         d->name = s->label;
         d->conf = s->data;
         rc = tenant_number(su->conf, d->conf->tenant, &d->tenant, why);
+        if (rc == 0)
+            rc = domain_profile(su, d, why);
         if (rc < 0)
             return rc;
         if (map_put(&su->domains, d->name, d) < 0)
@@ -282,6 +336,8 @@ setup_fill(struct setup *su, const struct gate_links *links, struct why *why)
     su->tick = MIN(MIN(su->tick, su->smtp->timeout_block), TICK_MAX);
     rc = setup_tenants(su, why);
     if (rc == 0)
+        rc = setup_profiles(su, links, why);
+    if (rc == 0)
         rc = setup_domains(su, why);
     if (rc == 0)
         rc = setup_srs(su, links, why);
@@ -338,6 +394,7 @@ setup_unref(struct setup *su)
     auth_common_free(su->auth);
     map_done(&su->domains);
     map_done(&su->tenants);
+    profile_set_done(&su->profiles);
     arena_done(&su->arena);
     free(su);
 }

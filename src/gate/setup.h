@@ -14,12 +14,14 @@
 #include "gate/srs.h"
 #include "net/tls.h"
 #include "policy/pipeline.h"
+#include "policy/profile.h"
 #include "smtp/server.h"
 #include "store/settings.h"
 
 struct setup_domain {
     struct str name;                    /* A-labels, lower case */
     const struct settings_domain *conf; /* never NULL */
+    const struct profile *profile;      /* that judges mail for it; never NULL */
     uint32_t tenant;
 };
 struct setup_listen {
@@ -44,6 +46,8 @@ struct setup {
     struct stage_plan plan;
     struct auth_common *auth; /* verification of strangers' mail; NULL: nobody could be asked */
     bool verifies;            /* some row wants what it finds */
+    struct profile_set profiles;
+    const struct profile *profile; /* for mail of domains without a block */
     /* SASL mechanisms: without TLS, with it, and for a client whose certificate is a login. */
     char mechs[SETTINGS_MECHS_TEXT], mechs_tls[SETTINGS_MECHS_TEXT],
         mechs_cert[SETTINGS_MECHS_TEXT + 16];

@@ -466,6 +466,7 @@ read_shipped(struct profile_set *set, struct conf_errors *errs)
 {
     static const struct conf_block *const blocks[] = {&policy_profile_block};
     struct conf_texts *texts = ARENA_NEW(&set->arena, struct conf_texts);
+    struct conf_errors own = {0}; /* what was told before is no mistake of these */
 
     if (!texts) {
         conf_fail(errs, STR_NONE, 0, "out of memory");
@@ -477,7 +478,10 @@ read_shipped(struct profile_set *set, struct conf_errors *errs)
 
         texts->items[texts->n++] = (struct conf_text){path, str_c(profile_files[i].text)};
     }
-    conf_parse(&set->shipped, texts, blocks, ARRAY_LEN(blocks), 0, errs);
+    conf_parse(&set->shipped, texts, blocks, ARRAY_LEN(blocks), 0, &own);
+    for (size_t i = 0; i < own.n; i++)
+        conf_fail(errs, own.items[i].file, own.items[i].line, "%.*s", STR_ARG(own.items[i].text));
+    conf_errors_done(&own);
 }
 
 int

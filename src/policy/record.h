@@ -21,7 +21,7 @@
 #ifndef GAPURA_POLICY_RECORD_H
 #define GAPURA_POLICY_RECORD_H
 
-#include "policy/verdict_judge.h"
+#include "policy/judgement.h"
 
 #define RECORD_VERSION      1u
 #define RECORD_MAX          (64u << 10) /* bytes of one; a usual one has some hundred */

@@ -7,7 +7,7 @@
  *
  * One message's way: checks add findings (check_find), those of connect and HELO to the session's
  * verdict, all others to the message's. A finding that refuses or puts off is `decisive` and
- * answered at its stage. At the end of the message verdict_judge() (policy/verdict_judge.h) weighs
+ * answered at its stage. At the end of the message verdict_judge() (policy/judgement.h) weighs
  * all of them with the profile of each recipient.
  */
 #ifndef GAPURA_POLICY_VERDICT_H

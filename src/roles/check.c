@@ -15,6 +15,7 @@
 #include "gate/settings.h"
 #include "gate/setup.h"
 #include "net/tls.h"
+#include "policy/profile.h"
 #include "roles/bounds.h"
 #include "roles/check.h"
 #include "roles/settings.h"
@@ -240,6 +241,35 @@ check_domains(struct checker *c)
 }
 
 static void
+profile_exists(struct checker *c, const struct profile_set *set, const struct conf_section *s,
+               struct str name)
+{
+    if (!name.n || profile_find(set, name))
+        return;
+    conf_fail(c->errs, s->file, s->line,
+              "%s%s%.*s: `profile` names \"%.*s\", which is neither shipped (standard, strict, "
+              "lenient) nor a block here",
+              s->block->name[0] ? s->block->name : "main block", s->label.n ? " " : "",
+              STR_ARG(s->label), STR_ARG(name));
+}
+
+static void
+check_profiles(struct checker *c)
+{
+    struct profile_set set;
+    const struct conf_section *s = conf_first(c->conf, "");
+
+    if (profile_set_build(&set, c->conf, checks_table, checks_count, c->errs) < 0)
+        return;
+    profile_exists(c, &set, s, ((const struct settings_main *)s->data)->profile);
+    for (s = conf_first(c->conf, "domain"); s; s = conf_next(s))
+        profile_exists(c, &set, s, ((const struct settings_domain *)s->data)->profile);
+    for (s = conf_first(c->conf, "tenant"); s; s = conf_next(s))
+        profile_exists(c, &set, s, ((const struct settings_tenant *)s->data)->profile);
+    profile_set_done(&set);
+}
+
+static void
 check_main_block(struct checker *c)
 {
     const struct settings_main *m = conf_get(c->conf, "");
@@ -284,5 +314,6 @@ check_conf(const struct conf *conf, struct check_files *files, struct conf_error
     check_pools(&c);
     check_domains(&c);
     check_routes(&c);
+    check_profiles(&c);
     check_gate(&c);
 }

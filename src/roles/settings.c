@@ -9,6 +9,7 @@
 #include "core/lang.h"
 #include "courier/settings.h"
 #include "gate/settings.h"
+#include "policy/profile.h"
 #include "store/settings.h"
 
 static const struct conf_row spool_rows[] = {
@@ -157,10 +158,25 @@ static const struct conf_block control_block = {
 };
 
 const struct conf_block *const roles_blocks[] = {
-    &settings_main_block,    &gate_listen_block,     &gate_smtp_block,     &settings_domain_block,
-    &settings_tenant_block,  &settings_sender_block, &settings_auth_block, &gate_check_block,
-    &gate_srs_block,         &courier_source_block,  &courier_pool_block,  &courier_route_block,
-    &courier_delivery_block, &spool_block,           &events_block,        &dns_block,
-    &control_block,          &auth_verify_block,     &settings_dkim_block,
+    &settings_main_block,
+    &gate_listen_block,
+    &gate_smtp_block,
+    &settings_domain_block,
+    &settings_tenant_block,
+    &settings_sender_block,
+    &settings_auth_block,
+    &gate_check_block,
+    &policy_profile_block,
+    &gate_srs_block,
+    &courier_source_block,
+    &courier_pool_block,
+    &courier_route_block,
+    &courier_delivery_block,
+    &spool_block,
+    &events_block,
+    &dns_block,
+    &control_block,
+    &auth_verify_block,
+    &settings_dkim_block,
 };
 const size_t roles_nblocks = ARRAY_LEN(roles_blocks);

@@ -47,6 +47,10 @@ static const struct conf_row main_rows[] = {
               .doc = "Address that takes mail for postmaster of every served domain (RFC 5321 "
                      "4.5.1). Empty: postmaster is a recipient like others, and is accepted "
                      "wherever its domain is.")},
+    {.name = "profile",
+     CONF_ROW(NAME, struct settings_main, profile, .def = "standard",
+              .doc = "Profile (shipped or a block of that name) that judges mail for domains "
+                     "which, as their tenants, name no other one.")},
 };
 
 static bool
@@ -136,6 +140,10 @@ static const struct conf_row domain_rows[] = {
     {.name = "tenant",
      CONF_ROW(NAME, struct settings_domain, tenant,
               .doc = "Tenant (a block of that name) that the domain's mail is counted for.")},
+    {.name = "profile",
+     CONF_ROW(NAME, struct settings_domain, profile,
+              .doc = "Profile (shipped or a block of that name) that judges mail for this domain. "
+                     "Without it, that of its tenant, else that of the main block.")},
     {.name = "max_size",
      CONF_ROW(SIZE, struct settings_domain, max_size, .def = "0",
               .doc = "Largest message for this domain; 0: smtp.max_size and what the inside "
@@ -245,6 +253,10 @@ static const struct conf_row tenant_rows[] = {
     {.name = "class",
      CONF_ROW(WORD, struct settings_tenant, class, .def = "transactional", .words = class_words,
               .doc = "Rank of the tenant's mail: bulk waits behind transactional.")},
+    {.name = "profile",
+     CONF_ROW(NAME, struct settings_tenant, profile,
+              .doc =
+                  "Profile (shipped or a block of that name) that judges mail for its domains.")},
 };
 const struct conf_block settings_tenant_block = {
     .name = "tenant",

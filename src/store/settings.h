@@ -16,6 +16,7 @@ struct settings_main {        /* block "" */
     struct conf_list trusted; /* prefixes that may relay without AUTH ("trusted networks") */
     struct conf_list denied;  /* prefixes refused at connect */
     struct str postmaster;    /* where postmaster of any served domain goes; empty: as others */
+    struct str profile;       /* that judges mail for domains and tenants that name none */
 };
 
 enum settings_recipients {                    /* how we know who exists */
@@ -49,13 +50,15 @@ struct settings_domain {        /* block "domain NAME": a domain we serve */
     struct str catch_all;       /* address that takes unknown local parts */
     struct str delimiter;       /* one or more characters: user+tag is user */
     struct str tenant;
-    uint64_t max_size; /* 0: what the inside server says */
+    struct str profile; /* empty: the tenant's, else the main block's */
+    uint64_t max_size;  /* 0: what the inside server says */
 };
 struct settings_tenant { /* block "tenant NAME" */
     uint64_t number;     /* in the log; unique; 1.. (0 is the system) */
     struct str pool;     /* of sources; empty: "default" */
     uint64_t weight;     /* share inside a destination; default 1 */
     struct rate rate;    /* submissions; none by default */
+    struct str profile;  /* that judges mail for its domains; empty: the main block's */
     int class;           /* enum settings_class */
 };
 struct settings_sender { /* block "user NAME": rights of a login (password: `gapura user`) */

@@ -5,7 +5,7 @@
 #ifndef GAPURA_POLICY_RIG_H
 #define GAPURA_POLICY_RIG_H
 
-#include "policy/verdict_judge.h"
+#include "policy/judgement.h"
 #include "tap.h"
 
 static struct profile_set rig_set;

@@ -1,10 +1,10 @@
 /*
- * policy/verdict_judge.c - weights, ceilings, the sum, what follows from it.
+ * policy/judgement.c - weights, ceilings, the sum, what follows from it.
  *
  * Called by the gate at the end of a message and for the record of a refusal. Never replies, never
  * looks at anything but findings and profile.
  */
-#include "policy/verdict_judge.h"
+#include "policy/judgement.h"
 
 #include "core/err.h"
 

@@ -1,5 +1,5 @@
 /*
- * policy/verdict_judge.h - the law that makes one decision of many findings, for each recipient.
+ * policy/judgement.h - the law that makes one decision of many findings, for each recipient.
  *
  * Pure: takes findings and a profile, returns lines and actions. The lines are all there is: their
  * sum is the total, whatever a profile clips, and nothing is rounded (all are whole hundredths).
@@ -8,8 +8,8 @@
  * and no findings of their own, once for each other one; verdict_together() says what the client is
  * told for all of them, verdict_applied() what becomes of each when the client was told yes.
  */
-#ifndef GAPURA_POLICY_VERDICT_JUDGE_H
-#define GAPURA_POLICY_VERDICT_JUDGE_H
+#ifndef GAPURA_POLICY_JUDGEMENT_H
+#define GAPURA_POLICY_JUDGEMENT_H
 
 #include "policy/profile.h"
 
