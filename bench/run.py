@@ -292,7 +292,7 @@ def interleave(name, peers, run, runs=None):
 
 # The shapes.
 
-RATE = {1024: 60000, 10240: 25000, 102400: 5000}
+RATE = {1024: 60000, 10240: 25000, 102400: 8000}
 
 
 def pool_for(rate, size):
