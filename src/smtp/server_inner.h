@@ -52,10 +52,11 @@ struct smtp_server {
     const struct smtp_refusal *chunk_refusal; /* they are thrown away; then this is said, if code */
     enum smtp_server_state state;
     enum smtp_owed owed;
-    unsigned depth;  /* calls into the engine on the stack */
-    unsigned errors; /* 5yz since the last accepted message */
-    unsigned idle;   /* commands without a message since then */
-    unsigned mails;  /* MAIL commands */
+    unsigned depth;   /* calls into the engine on the stack */
+    unsigned errors;  /* 5yz since the last accepted message */
+    unsigned idle;    /* commands without a message since then */
+    unsigned mails;   /* MAIL commands */
+    unsigned excused; /* RCPT and DATA behind the last MAIL whose 503 counts as no error */
     bool chunk_last;
     bool skip_line;  /* the line is too long: thrown away up to its LF */
     bool drop_input; /* STARTTLS: the rest of this input is plain text of nobody */

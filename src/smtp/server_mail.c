@@ -80,10 +80,12 @@ smtp_do_mail(struct smtp_server *s, struct str arg)
 void
 smtp_replied_mail(struct smtp_server *s, int code)
 {
-    if (code / 100 == 2)
+    if (code / 100 == 2) {
+        s->excused = 0;
         smtp_to(s, SMTP_MAIL);
-    else
+    } else {
         smtp_txn_end(s);
+    }
 }
 
 const struct smtp_refusal *

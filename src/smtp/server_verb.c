@@ -221,6 +221,19 @@ refusal_of(struct smtp_server *s, const struct verb *v, struct str arg)
     return v->may ? v->may(s, arg) : NULL;
 }
 
+/* RCPT and DATA that were pipelined behind a MAIL which we refused are no errors of the client. */
+static void
+refuse(struct smtp_server *s, const struct verb *v, const struct smtp_refusal *r)
+{
+    unsigned before = s->errors;
+
+    smtp_say(s, r);
+    if (s->txn || !s->excused || (v->run != smtp_do_rcpt && v->run != smtp_do_data))
+        return;
+    s->excused--;
+    s->errors = before;
+}
+
 static void
 run_verb(struct smtp_server *s, const struct verb *v, struct str arg)
 {
@@ -232,12 +245,14 @@ run_verb(struct smtp_server *s, const struct verb *v, struct str arg)
         smtp_server_close(s, "4.7.0", "Too many commands without a message");
         return;
     }
+    if (v->run == smtp_do_mail && !s->txn)
+        s->excused = s->conf->max_rcpts + 1;
     if (!r)
         v->run(s, arg);
     else if (v->flags & VERB_OCTETS)
         smtp_bdat_refused(s, arg, r);
     else
-        smtp_say(s, r);
+        refuse(s, v, r);
 }
 
 bool
