@@ -28,7 +28,7 @@ on_begin(void *ctx, const struct mime_part *p)
     ENSURE(p->number == s->begun && (p->parent == MIME_NO_PART || p->parent < p->number));
     ENSURE(p->depth <= 8);
     s->begun++;
-    if (p->kind == MIME_UUENCODED)
+    if (p->kind >= MIME_UUENCODED)
         return; /* stands beside the text that holds it, so its order follows the pieces */
     mix(s, p->type.p, p->type.n);
     mix(s, p->subtype.p, p->subtype.n);
@@ -69,7 +69,7 @@ parse(const char *p, size_t n, size_t step)
 {
     static const struct mime_sink sink = {on_begin, on_data, on_end, on_odd};
     static const struct mime_limits limits = {
-        .depth = 6, .parts = 40, .header_bytes = 4096, .memory = 1u << 20};
+        .depth = 6, .parts = 40, .header_bytes = 4096, .memory = 1u << 20, .tnef = 65536};
     struct seen s = {.digest = 14695981039346656037u};
     struct mime *m;
 

@@ -73,6 +73,38 @@ AUTHRES = [
 ]
 
 
+PARAM = [
+    b"text/plain; charset=\"utf-8\" (c); name*0*=iso-8859-1'en'a%20; name*1=b; name=\"=?utf-8?q?x=20y?=\"",
+    b"=?utf-8?B?w6Q=?= =?windows-1252?Q?=80_5?= x\r\n =?iso-2022-jp?b?GyRCJCI=?=",
+    b"begin 644 a\r\n#86)C\r\n`\r\nend\r\n", b"YWJj\r\nZA==\r\nYQ==", b"a=3D=20 \r\nb=\r\nc",
+    b"iso-2022-jp\0\x1b$B$\"\x1b(B", b"gb18030\0\x810\x811\xfe", b"utf-16\0\xff\xfea\0",
+    b"Mon, 23 Nov 2026 06:44:24 +0000 (c)",
+]
+
+REPORT = [
+    b'{"organization-name":"o","report-id":"i","contact-info":"c","date-range":{"start-datetime":"2024-01-09T00:00:00Z",'
+    b'"end-datetime":"2024-01-09T23:59:59+01:00"},"policies":[{"policy":{"policy-type":"tlsa","policy-domain":"d","policy-string"'
+    b':"x","mx-host":["a"]},"summary":{"total-successful-session-count":1,"total-failure-session-count":"2"},"failure-details":'
+    b'[{"result-type":"tlsa-invalid","failed-session-count":2,"receiving-ip":"::1"}]}]}',
+]
+
+
+def tnef(inner=b""):
+    """A winmail.dat with a file, and a message within it."""
+    def attribute(level, number, data):
+        return bytes([level]) + number.to_bytes(4, "little") + len(data).to_bytes(4, "little") + data + (sum(data) & 0xffff).to_bytes(2, "little")
+
+    def prop(tag, value):
+        return tag.to_bytes(4, "little") + b"\1\0\0\0" + len(value).to_bytes(4, "little") + value + b"\0" * (-len(value) % 4)
+
+    wide = "long name.exe".encode("utf-16le")
+    props = b"\3\0\0\0" + prop(0x3707001f, wide) + prop(0x370e001e, b"image/png\0") + prop(0x3701000d, bytes(16) + inner)
+    body = b"\3\0\0\0" + prop(0x1000001e, b"text\0") + prop(0x10130102, b"<p>") + prop(0x10090102, bytes(8) + b"MELA" + bytes(4) + b"{}")
+    return (b"\x78\x9f\x3e\x22\1\0" + attribute(1, 0x69007, b"\xe4\4\0\0\0\0\0\0") + attribute(1, 0x69003, body)
+            + attribute(2, 0x69002, b"\1\0") + attribute(2, 0x6800f, b"MZ") + attribute(2, 0x18010, b"LONG~1.EXE\0")
+            + attribute(2, 0x69005, props))
+
+
 def spf_zones(text):
     """Each published policy of a suite as a zone of its own."""
     for policy in re.findall(r"(?:SPF|TXT):\s+(.*v=spf1.*)", text):
@@ -106,6 +138,9 @@ def seeds(suites):
     yield "smtp_client", [bytes([c, d]) + s for c in (0, 1, 2, 0xe8) for d in (31, 0x40) for s in CLIENT + curl]
     yield "reply", CLIENT + curl
     yield "mime", [m[:8192] for folder in sorted(suites.glob("mime-*")) for m in files(folder)]
+    yield "report", REPORT + [m for folder in sorted(suites.glob("dmarc-*")) for m in files(folder) if len(m) < 16384]
+    yield "tnef", [tnef(tnef())] + [p.read_bytes() for p in suites.glob("av-clamav/*.tnef")]
+    yield "param", [bytes([i]) + v for i in (0, 1, 2, 40) for v in PARAM]
     yield "header", [m[:8192] for m in files(suites / "smtp-haraka") + files(suites / "smtp-robin/mime")]
 
 

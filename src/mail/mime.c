@@ -13,7 +13,7 @@
 #include "mail/mime_inner.h"
 
 const struct mime_limits mime_limits_default = {
-    .depth = 32, .parts = 1000, .header_bytes = 256u << 10, .memory = 8u << 20};
+    .depth = 32, .parts = 1000, .header_bytes = 256u << 10, .memory = 8u << 20, .tnef = 16u << 20};
 
 static const char *const odd_names[MIME_ODD_MAX_] = {
     [MIME_ODD_NO_COLON] = "header_no_colon",
@@ -38,6 +38,7 @@ static const char *const odd_names[MIME_ODD_MAX_] = {
     [MIME_ODD_BARE_CR] = "bare_cr",
     [MIME_ODD_FILENAMES] = "filenames",
     [MIME_ODD_TYPE] = "type",
+    [MIME_ODD_TNEF] = "tnef",
 };
 
 const char *
@@ -139,6 +140,7 @@ header_end(struct mime *m, uint64_t at)
         m->leaf = part;
         transfer_init(&m->transfer, part->encoding);
         m->uu = (struct mime_uu){.line_start = true};
+        mime_tnef_begin(m);
     }
 }
 
@@ -500,5 +502,6 @@ mime_free(struct mime *m)
     mime_free(m->inner);
     arena_done(&m->arena);
     buf_done(&m->header);
+    buf_done(&m->tnef.bytes);
     free(m);
 }

@@ -19,8 +19,9 @@ struct mime_limits {
     uint32_t parts;        /* of a message; content of further ones is not handed on */
     uint32_t header_bytes; /* of one part's header; the rest is skipped */
     uint32_t memory;       /* bytes of the parser's arena: header texts that it keeps */
+    uint32_t tnef;         /* bytes of a winmail.dat that are looked into; 0: it is a leaf */
 };
-extern const struct mime_limits mime_limits_default; /* 32, 1000, 256 KiB, 8 MiB */
+extern const struct mime_limits mime_limits_default; /* 32, 1000, 256 KiB, 8 MiB, 16 MiB */
 
 enum mime_odd {
     MIME_ODD_NO_COLON,          /* no field: skipped; as the first of a part, its body */
@@ -45,11 +46,14 @@ enum mime_odd {
     MIME_ODD_BARE_CR,   /* CR without LF in a header: a line end to some readers */
     MIME_ODD_FILENAMES, /* name and filename differ */
     MIME_ODD_TYPE,      /* no type and subtype: taken as text/plain */
+    MIME_ODD_TNEF,      /* a winmail.dat that is damaged: not all of it may be seen */
     MIME_ODD_MAX_
 };
 const char *mime_odd_name(enum mime_odd); /* "boundary_like" */
 
-enum mime_kind { MIME_LEAF, MIME_MULTIPART, MIME_MESSAGE, MIME_UUENCODED };
+/* UUENCODED: a file in a text; TNEF: a file or a body in a winmail.dat (mail/tnef.h). Both are told
+ * beside the leaf that holds them, whose content is handed on as it is. */
+enum mime_kind { MIME_LEAF, MIME_MULTIPART, MIME_MESSAGE, MIME_UUENCODED, MIME_TNEF };
 #define MIME_NO_PART UINT32_MAX
 
 struct mime_part {   /* views live until its end */

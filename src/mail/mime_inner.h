@@ -6,6 +6,7 @@
 
 #include "core/arena.h"
 #include "mail/mime.h"
+#include "mail/tnef.h"
 
 #define MIME_DEPTH_MAX 100u       /* of the limit */
 #define MIME_HOLD      8192u      /* longest line that can be a boundary */
@@ -24,6 +25,12 @@ struct mime_uu {            /* uuencoded files in text */
     uint8_t n;
     char line[200]; /* begins with "begin " or "end", as far as it came */
 };
+struct mime_tnef { /* a leaf that may be a winmail.dat */
+    uint8_t state, n;
+    bool cut;
+    char head[4];
+    struct buf bytes;
+};
 struct mime {
     struct mime_limits limits;
     const struct mime_sink *sink;
@@ -37,6 +44,7 @@ struct mime {
     struct mime_part *leaf; /* gets content; NULL between parts */
     struct transfer transfer;
     struct mime_uu uu;
+    struct mime_tnef tnef;
     struct buf header;
     bool in_header, header_cut, incomplete, ended;
     bool field_seen; /* in this header */
@@ -65,5 +73,9 @@ void mime_content_end(struct mime *);
 /* Decoded text that may hold uuencoded files. */
 void mime_uu_feed(struct mime *, const char *p, size_t n);
 void mime_uu_finish(struct mime *);
+/* Decoded content of a leaf, from its beginning on. */
+void mime_tnef_begin(struct mime *);
+void mime_tnef_feed(struct mime *, const char *p, size_t n);
+void mime_tnef_finish(struct mime *);
 
 #endif

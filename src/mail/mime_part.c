@@ -298,6 +298,8 @@ hand_on(struct mime *m, const char *p, size_t n)
         m->sink->data(m->ctx, leaf, p, n);
     if (leaf->kind == MIME_LEAF && str_eq(leaf->type, STR("text")))
         mime_uu_feed(m, p, n);
+    if (leaf->kind == MIME_LEAF)
+        mime_tnef_feed(m, p, n);
 }
 
 void
@@ -326,6 +328,7 @@ mime_content_end(struct mime *m)
     if (m->transfer.after_pad)
         mime_odd_told(m, m->leaf, MIME_ODD_BASE64_AFTER_PAD, STR_NONE, STR_NONE);
     mime_uu_finish(m);
+    mime_tnef_finish(m);
     if (m->inner) {
         mime_end(m->inner);
         m->incomplete |= m->inner->incomplete;

@@ -121,7 +121,7 @@ on_begin(void *ctx, const struct mime_part *p)
         buf_str(&m->original, p->header); /* the mail that failed */
         m->use = USE_NONE;
     }
-    if (inner || p->kind == MIME_UUENCODED)
+    if (inner || p->kind >= MIME_UUENCODED)
         return;
     if (p->number == 0 && type_is(p, "multipart/report")) {
         m->of_report = true;
@@ -152,7 +152,7 @@ on_data(void *ctx, const struct mime_part *p, const char *data, size_t n)
 {
     struct report_mail *m = ctx;
 
-    if (p->number != m->part || p->kind == MIME_UUENCODED)
+    if (p->number != m->part || p->kind >= MIME_UUENCODED)
         return;
     if (m->use == USE_FILE)
         report_feed(m->reader, data, n);

@@ -116,8 +116,8 @@ on_begin(void *ctx, const struct mime_part *p)
     struct entry *e;
 
     if (p->number < ENTRIES_MAX)
-        l->at[p->number] = p->kind == MIME_UUENCODED ? -1 : (int)l->n;
-    if (p->kind == MIME_UUENCODED)
+        l->at[p->number] = p->kind >= MIME_UUENCODED ? -1 : (int)l->n;
+    if (p->kind >= MIME_UUENCODED)
         return;
     e = list_add(l, kinds[p->kind]);
     snprintf(e->type, sizeof(e->type), "%.*s/%.*s", STR_ARG(p->type), STR_ARG(p->subtype));
