@@ -137,10 +137,12 @@ test-long:
 	sh tools/install-deps test
 	$(MAKE) all
 	sh tests/run long
-# ONLY=auth is a program of its own: no peer's server runs, the bars come from libraries.
-bench: all $(if $(filter auth,$(ONLY)),$(BUILD)/bench/auth_bench)
+# ONLY=auth and ONLY=mime are programs of their own: no peer's server runs, the bars come from libraries.
+BENCH_OWN := $(filter auth mime,$(ONLY))
+bench: all $(BENCH_OWN:%=$(BUILD)/bench/%_bench)
 	$(if $(filter auth,$(ONLY)),$(BUILD)/bench/auth_bench)
-	$(if $(and $(ONLY),$(if $(filter-out auth,$(ONLY)),,1)),,GAPURA_BENCH="$(GAPURA_BENCH)" python3 bench/run.py $(filter-out auth,$(ONLY)))
+	$(if $(filter mime,$(ONLY)),python3 "$(GAPURA_BENCH)/gen_corpus.py" $(BUILD)/bench/corpus && $(BUILD)/bench/mime_bench $(BUILD)/bench/corpus)
+	$(if $(and $(ONLY),$(if $(filter-out auth mime,$(ONLY)),,1)),,GAPURA_BENCH="$(GAPURA_BENCH)" python3 bench/run.py $(filter-out auth mime,$(ONLY)))
 # The settings' part of the manual comes from the rows that the parser reads.
 docs: all
 	@mkdir -p $(BUILD)/man
