@@ -92,9 +92,10 @@ struct dmarc_verdict {
     enum dmarc_result result;
     enum dmarc_policy policy; /* that applies, t= taken into account; what was asked for on pass */
     enum dmarc_advice advice;
-    char source[4]; /* which tag it came from: "p", "sp", "np" */
-    bool testing;   /* t=y lowered it */
-    bool spf_aligned, dkim_aligned;
+    char source[4];                 /* which tag it came from: "p", "sp", "np" */
+    bool testing;                   /* t=y lowered it */
+    bool spf_aligned, dkim_aligned; /* also where no policy is published */
+    bool unsure;                    /* neither, and it could have been had DNS answered */
     struct str domain, organization, policy_domain; /* empty if none */
     struct dmarc_record record;
     struct dmarc_step steps[DMARC_WALK_MAX]; /* of the author's domain */

@@ -331,6 +331,25 @@ align(struct run *r, bool *ret_maybe)
     return waiting ? WAIT : KNOWN;
 }
 
+/* The author's very domain is in line with him whatever the policy, which cannot be had now. */
+static void
+align_same(struct run *r)
+{
+    char normal[256];
+    size_t n;
+
+    r->v.unsure = true;
+    for (size_t i = 0; i <= MIN(r->in->ndkim, (size_t)DMARC_SIGNATURES_MAX); i++) {
+        const struct dmarc_identifier *id = i ? &r->in->dkim[i - 1] : &r->in->spf;
+
+        if (id->auth != DMARC_AUTH_PASS || !auth_name_normal(id->domain, normal, &n) ||
+            !str_eq(str_of(normal, n), r->author))
+            continue;
+        r->v.unsure = false;
+        *(i ? &r->v.dkim_aligned : &r->v.spf_aligned) = true;
+    }
+}
+
 static enum state
 ends(struct run *r, enum dmarc_result result, enum dmarc_advice advice, const char *why)
 {
@@ -351,11 +370,18 @@ evaluate(struct run *r)
     state = discover(r, &node);
     if (state == WAIT)
         return WAIT;
-    if (state == TEMPORARY)
+    if (state == TEMPORARY) {
+        align_same(r);
         return ends(r, DMARC_RESULT_TEMPERROR, DMARC_DEFER,
                     "DNS did not answer for the author's policy");
-    if (!node.has)
+    }
+    if (!node.has) {
+        /* Nothing follows from it here, and yet who sent the message may be asked. */
+        if (align(r, &maybe) == WAIT)
+            return WAIT;
+        r->v.unsure = maybe && !r->v.spf_aligned && !r->v.dkim_aligned;
         return ends(r, DMARC_RESULT_NONE, DMARC_ACCEPT, "no policy is published");
+    }
     if (choose(r, &node, &applies) == WAIT)
         return WAIT;
     if (!applies)
@@ -364,6 +390,7 @@ evaluate(struct run *r)
         return WAIT;
     if (r->v.spf_aligned || r->v.dkim_aligned)
         return ends(r, DMARC_RESULT_PASS, DMARC_ACCEPT, "authenticated as the author's domain");
+    r->v.unsure = maybe;
     if (maybe)
         return ends(r, DMARC_RESULT_TEMPERROR, DMARC_DEFER,
                     "what could have shown the author could not be looked up now");

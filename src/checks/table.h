@@ -13,6 +13,6 @@ extern const struct check *const checks_table[];
 extern const size_t checks_count;
 
 extern const struct check check_client, check_reverse, check_helo, check_recipient;
-extern const struct check check_sender_domain, check_spf;
+extern const struct check check_sender_domain, check_spf, check_dkim, check_arc, check_dmarc;
 
 #endif

@@ -1,6 +1,6 @@
 /*
- * gate/accept.c - from the whole body to the 250: our fields in front, the envelope, the record,
- * and the reply when it is durable.
+ * gate/accept.c - from the whole body to the 250: the envelope, the record, and the reply when it
+ * is durable.
  *
  * Called by session_data.c and by the writer's callbacks. A 250 leaves this file only when every
  * variant of the message, and every chunk of it, is on disk. Never decides whether mail is wanted.
@@ -10,7 +10,6 @@
 
 #include "core/clock.h"
 #include "core/metric.h"
-#include "gate/received.h"
 
 #define HELD_LIFE (5 * 86400 * NS_PER_S) /* of a message from its release on (FUTURERELEASE) */
 
@@ -34,119 +33,6 @@ accept_failure(int status)
     }
     return (struct accept_reply){451, "4.3.0",
                                  "The message could not be written; nothing was kept, try again"};
-}
-
-/* Date and Message-ID are added for those who submit (RFC 6409 8), for nobody else. */
-static void
-accept_missing(struct tx *tx, struct str id)
-{
-    struct buf *out = &tx->body.front;
-
-    if (!tx->may_relay)
-        return;
-    if (!tx->has_date) {
-        buf_str(out, STR("Date: "));
-        buf_str(out, gate_date(tx->gate, tx->received / NS_PER_S));
-        buf_str(out, STR("\r\n"));
-    }
-    if (!tx->has_message_id) {
-        tx->message_id = arena_fmt(&tx->arena, "<%.*s@%.*s>", STR_ARG(id),
-                                   STR_ARG(tx->session->setup->main->hostname));
-        buf_str(out, STR("Message-ID: "));
-        buf_str(out, tx->message_id);
-        buf_str(out, STR("\r\n"));
-    }
-}
-
-/* The TLS of the session, kept for Received and for the event, which may come after the stream. */
-static void
-accept_tls(struct tx *tx)
-{
-    struct tls_info tls;
-
-    if (!session_tls(tx->session, &tls))
-        return;
-    tx->tls_version = arena_str(&tx->arena, str_c(tls.version));
-    tx->tls_cipher = arena_str(&tx->arena, str_c(tls.cipher));
-    tx->tls_peer = arena_str(&tx->arena, str_c(tls.peer_name));
-    tx->tls_peer_hash = arena_str(&tx->arena, str_c(tls.peer_hash));
-}
-
-bool
-accept_wants_header(const struct tx *tx)
-{
-    const struct stage_plan *plan = &tx->session->setup->plan;
-
-    return tx->session->facts.user.n || plan->first[STAGE_HEADER] != plan->first[STAGE_MAX_];
-}
-
-/* Takes away the lines at the top that begin with white space: they would continue our own field,
- * and say in it what we did not. True if all that is held went: more may follow, so a blank line
- * must end our header. */
-static bool
-accept_unfold(struct body *b)
-{
-    bool inside = false;
-
-    for (struct block *k = b->first; k; k = k->next) {
-        uint32_t at = 0;
-
-        while (at < k->n && (inside || k->bytes[at] == ' ' || k->bytes[at] == '\t')) {
-            const char *nl = memchr(k->bytes + at, '\n', k->n - at);
-
-            inside = !nl;
-            at = nl ? (uint32_t)(nl - k->bytes) + 1 : k->n;
-        }
-        k->n -= at;
-        memmove(k->bytes, k->bytes + at, k->n);
-        b->held -= at;
-        b->size -= at;
-        if (k->n)
-            return false;
-    }
-    return b->first;
-}
-
-void
-accept_front(struct tx *tx)
-{
-    struct session *s = tx->session;
-    struct stage_facts *facts = &s->facts;
-    char id[SPOOL_ID_TEXT];
-    struct received r = {
-        .helo = facts->helo,
-        .client_name = facts->client_name,
-        .client = facts->client.addr,
-        .local = str_c(s->uid),
-        .hostname = s->setup->main->hostname,
-        .rcpt = tx->nrcpt == 1 ? tx->first_rcpt : STR_NONE,
-        .esmtp = facts->esmtp,
-        .utf8 = tx->utf8,
-        .auth = facts->user.n > 0,
-    };
-    bool emptied;
-
-    if (tx->body.fronted || tx->body.chunked)
-        return;
-    emptied = accept_unfold(&tx->body);
-    if (facts->tls)
-        accept_tls(tx);
-    r.id = str_c(spool_id_show(&tx->variants[0].id, id));
-    r.date = gate_date(tx->gate, tx->received / NS_PER_S);
-    r.tls_version = tx->tls_version;
-    r.tls_cipher = tx->tls_cipher;
-    if (accept_wants_header(tx))
-        tx->header = body_header(&tx->body, &tx->arena, s->setup->smtp->max_header);
-    received_write(&tx->body.front, &r);
-    accept_missing(tx, r.id);
-    if (emptied)
-        buf_c(&tx->body.front, "\r\n");
-    if (tx->body.front.failed) {
-        tx->status = ERR_NOMEM;
-        return;
-    }
-    tx->body.fronted = true;
-    tx->body.size += tx->body.front.n;
 }
 
 static uint16_t
@@ -328,8 +214,13 @@ void
 accept_end(struct tx *tx)
 {
     tx->ended = true;
-    if (tx->status == 0 && tx->body.chunked)
+    if (tx->status == 0 && tx->body.chunked) {
         chunk_flush(tx);
+        chunk_results(tx);
+    } else if (tx->status == 0) {
+        front_results(tx);
+        front_write(tx);
+    }
     if (!tx->pending)
         accept_progress(tx);
 }

@@ -8,8 +8,8 @@
 
 #include <stdlib.h>
 
-#define POOL_KEEP  1024u /* free blocks kept (16 MiB) */
-#define FRONT_MAX  8192u
+#define POOL_KEEP  1024u  /* free blocks kept (16 MiB) */
+#define FRONT_MAX  65536u /* results of ten signatures with long names are 24 KB */
 #define FRONT_KEEP 2048u
 
 struct block *
@@ -84,6 +84,9 @@ body_clear(struct body *b, struct block_pool *pool)
     b->nblocks = 0;
     b->held = 0;
     b->size = 0;
+    b->skip = 0;
+    b->header = NULL;
+    b->header_n = 0;
     b->fronted = b->chunked = false;
     buf_clear(&b->front);
     buf_shrink(&b->front, FRONT_KEEP);
@@ -121,12 +124,20 @@ body_add(struct body *b, struct block_pool *pool, const char *p, size_t n)
 unsigned
 body_pieces(struct body *b, bool with_front)
 {
+    uint32_t skip = b->skip;
     unsigned n = 0;
 
     if (with_front && b->front.n)
         b->pieces[n++] = (struct iovec){b->front.p, b->front.n};
-    for (struct block *k = b->first; k && n < BODY_PIECES; k = k->next)
-        b->pieces[n++] = (struct iovec){k->bytes, k->n};
+    if (b->header_n)
+        b->pieces[n++] = (struct iovec){b->header, b->header_n};
+    for (struct block *k = b->first; k && n < BODY_PIECES; k = k->next) {
+        uint32_t from = MIN(skip, k->n);
+
+        skip -= from;
+        if (k->n > from)
+            b->pieces[n++] = (struct iovec){k->bytes + from, k->n - from};
+    }
     return n;
 }
 

@@ -11,10 +11,11 @@
 #include "core/arena.h"
 #include "spool/writer.h"
 
-#define BLOCK_BYTES  (16u << 10)
-#define BLOCK_ROOM   (BLOCK_BYTES - 16u)
-#define BODY_WHOLE   (256u << 10) /* bytes kept in memory before they go as a chunk */
-#define BODY_PIECES  (BODY_WHOLE / BLOCK_ROOM + 3) /* blocks, and our fields in front */
+#define BLOCK_BYTES (16u << 10)
+#define BLOCK_ROOM  (BLOCK_BYTES - 16u)
+#define BODY_WHOLE  (256u << 10) /* bytes kept in memory before they go as a chunk */
+/* Blocks, our fields in front, a header in place of the one that came. */
+#define BODY_PIECES  (BODY_WHOLE / BLOCK_ROOM + 4)
 #define BODY_PENDING (1u << 20) /* of one message: above it the client is not read */
 
 struct block {
@@ -41,7 +42,9 @@ struct body {
     uint32_t held;    /* bytes in blocks */
     uint64_t size;    /* of the whole message as it will stand in the log */
     struct buf front; /* our fields: the first piece */
-    bool fronted;     /* front is complete and not yet in a chunk */
+    char *header;     /* goes in place of the first `skip` bytes of the blocks; in an arena */
+    uint32_t header_n, skip;
+    bool fronted; /* front is complete and not yet in a chunk */
     bool chunked;
     struct iovec pieces[BODY_PIECES];
 };

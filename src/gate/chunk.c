@@ -89,8 +89,20 @@ chunk_slot(struct tx_variant *v)
     return true;
 }
 
+/* The place of what stands before all others, in every variant. */
+static bool
+chunk_reserve(struct tx *tx)
+{
+    for (unsigned i = 0; i < tx->nvariants; i++) {
+        if (!chunk_slot(&tx->variants[i]))
+            return false;
+        tx->variants[i].nchunks = 1;
+    }
+    return true;
+}
+
 static int
-chunk_send(struct chunk *c, unsigned npieces)
+chunk_send(struct chunk *c, unsigned npieces, bool first)
 {
     struct tx *tx = c->tx;
     struct spool_writer *writer = tx->gate->links.writer;
@@ -100,11 +112,11 @@ chunk_send(struct chunk *c, unsigned npieces)
         struct chunk_out *o = &c->outs[i];
         int rc;
 
-        if (!chunk_slot(v))
+        if (!first && !chunk_slot(v))
             return ERR_LIMIT;
         o->chunk = c;
         o->variant = i;
-        o->index = v->nchunks;
+        o->index = first ? 0 : v->nchunks;
         o->out = (struct spool_out){.type = SPOOL_CHUNK,
                                     .seq = v->id.seq,
                                     .body = c->pieces,
@@ -113,23 +125,22 @@ chunk_send(struct chunk *c, unsigned npieces)
         rc = spool_writer_add(writer, &o->out);
         if (rc < 0)
             return rc;
-        v->nchunks++;
+        if (!first)
+            v->nchunks++;
         c->left++;
         tx->pending++;
     }
     return 0;
 }
 
-void
-chunk_flush(struct tx *tx)
+/* What is held becomes a chunk; `first`: our fields alone, which go where the place is kept. */
+static void
+chunk_make(struct tx *tx, bool first)
 {
     struct body *b = &tx->body;
-    struct chunk *c;
+    struct chunk *c = calloc(1, sizeof(*c) + tx->nvariants * sizeof(c->outs[0]));
     unsigned n;
 
-    if (tx->status < 0 || !b->held)
-        return;
-    c = calloc(1, sizeof(*c) + tx->nvariants * sizeof(c->outs[0]));
     if (!c) {
         tx->status = ERR_NOMEM;
         return;
@@ -139,7 +150,7 @@ chunk_flush(struct tx *tx)
     memcpy(c->pieces, b->pieces, n * sizeof(c->pieces[0]));
     c->blocks = b->first;
     c->bytes = b->held;
-    if (b->fronted) { /* the fields go with the first chunk: their bytes stay until it is told */
+    if (b->fronted) { /* the fields go with the chunk: their bytes stay until it is told */
         c->front = b->front;
         buf_init(&b->front, c->front.max);
         b->fronted = false;
@@ -147,13 +158,38 @@ chunk_flush(struct tx *tx)
     b->first = b->last = NULL;
     b->nblocks = 0;
     b->held = 0;
+    b->skip = 0;
+    b->header = NULL;
+    b->header_n = 0;
     b->chunked = true;
     tx->pending_bytes += c->bytes;
-    tx->status = chunk_send(c, n);
+    tx->status = chunk_send(c, n, first);
     if (c->left)
         return;
     tx->pending_bytes -= c->bytes;
     chunk_free(c);
+}
+
+void
+chunk_flush(struct tx *tx)
+{
+    if (tx->status < 0 || !tx->body.held)
+        return;
+    if (!tx->body.chunked && tx->auth.common && !chunk_reserve(tx))
+        tx->status = ERR_LIMIT;
+    else
+        chunk_make(tx, false);
+}
+
+void
+chunk_results(struct tx *tx)
+{
+    if (tx->status < 0 || !tx->auth.common)
+        return;
+    front_results(tx);
+    tx->body.fronted = true;
+    if (tx->status == 0)
+        chunk_make(tx, true);
 }
 
 static void

@@ -53,14 +53,14 @@ data_flush(struct session *s)
     struct tx *tx = s->tx;
 
     if (!tx->body.chunked) {
-        struct str header = body_header(&tx->body, &tx->arena, s->setup->smtp->max_header);
         struct header_field f;
 
-        tx->has_date = header_find(header, STR("Date"), &f);
-        tx->has_message_id = header_find(header, STR("Message-ID"), &f);
-        accept_front(tx);
-        if (tx->header.n)
-            tx->header = arena_str(&tx->arena, tx->header);
+        front_view(tx, true);
+        tx->has_date = header_find(tx->header, STR("Date"), &f);
+        tx->has_message_id = header_find(tx->header, STR("Message-ID"), &f);
+        front_write(tx);
+    } else {
+        front_feed(tx, 0);
     }
     chunk_flush(tx);
     if (!s->paused && tx_pauses(tx, BODY_PENDING)) {
@@ -176,7 +176,9 @@ session_data_end(void *ctx, const struct header_scan *scan)
     if (tx->status == 0 && !tx->body.chunked) {
         tx->has_date = scan->has_date;
         tx->has_message_id = scan->has_message_id;
-        accept_front(tx);
+        front_view(tx, false);
+    } else if (tx->status == 0) {
+        front_feed(tx, 0);
     }
     if (tx->status == 0 && s->facts.user.n) {
         text = from_refusal(s, room, sizeof(room));

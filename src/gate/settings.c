@@ -350,7 +350,6 @@ const struct conf_block gate_check_block = {
     .size = sizeof(struct settings_check),
     .rows = check_rows,
     .nrows = ARRAY_LEN(check_rows),
-    .doc =
-        "A check by its name (docs/checks/ has a page for each): what it may do. "
-        "A check without this block does what its page says.",
+    .doc = "A check by its name (docs/checks/ has a page for each): what it may do. "
+           "A check without this block does what its page says.",
 };

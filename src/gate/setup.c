@@ -312,8 +312,11 @@ setup_verify(struct setup *su, const struct gate_links *links, struct why *why)
 {
     const struct settings_verify *verify = conf_get(su->conf, "verify");
 
-    for (unsigned i = 0; i < su->plan.n; i++)
+    for (unsigned i = 0; i < su->plan.n; i++) {
         su->verifies |= is_verify_row(su->plan.rows[i]->name);
+        su->header_any |= su->plan.rows[i]->stage >= STAGE_HEADER;
+        su->header_all |= su->plan.rows[i]->stage >= STAGE_HEADER && su->plan.rows[i]->all_clients;
+    }
     if (!verify)
         return 0;
     return auth_common_create(&su->auth, verify, su->main->hostname, setup_file(links, verify->psl),

@@ -44,8 +44,9 @@ struct setup {
     size_t nlistens;
     struct srs srs; /* domain empty: off */
     struct stage_plan plan;
-    struct auth_common *auth; /* verification of strangers' mail; NULL: nobody could be asked */
-    bool verifies;            /* some row wants what it finds */
+    struct auth_common *auth;    /* verification of strangers' mail; NULL: nobody could be asked */
+    bool verifies;               /* some row wants what it finds */
+    bool header_any, header_all; /* some row reads the header; one for all clients does */
     struct profile_set profiles;
     const struct profile *profile; /* for mail of domains without a block */
     /* SASL mechanisms: without TLS, with it, and for a client whose certificate is a login. */

@@ -57,11 +57,13 @@ struct tx {
     bool may_relay; /* a login or a trusted network: any recipient */
     bool eight_bit; /* seen in the content */
     bool has_date, has_message_id;
-    bool ended; /* the whole body is here */
+    bool viewed, emptied; /* front.c: the header was looked at; it was all white space */
+    bool ended;           /* the whole body is here */
     bool committing;
     int status;       /* first failure of a record, negative */
     unsigned pending; /* records the writer has not told about yet */
     uint64_t pending_bytes;
+    unsigned removed;      /* fields of the header that only we may write */
     unsigned nrcpt;        /* recipients the client was told yes for */
     uint64_t inside_max;   /* least size that the inside servers of all recipients take; 0 any */
     struct str first_rcpt; /* as the client wrote it */
@@ -100,10 +102,21 @@ void chunk_void(struct tx *);
 void chunk_void_retry(void *gate);
 void chunk_void_free(struct gate *);
 
-/* accept.c: what of the header is needed is found while its blocks are held; then our fields go in
- * front of the body. Once, before the first piece leaves or at the end. */
-void accept_front(struct tx *);
-bool accept_wants_header(const struct tx *);
+/* What was found of a stranger's sender, as a chunk of its own that stands before all others. */
+void chunk_results(struct tx *);
+
+/* front.c. When the whole header is here: what is wanted of it is looked at (keep: its blocks are
+ * about to leave), and the rest of what is held goes to whoever verifies the body. Once. */
+void front_view(struct tx *, bool keep);
+/* What is held goes there, but for the first bytes. */
+void front_feed(struct tx *, size_t skip);
+bool front_wants_header(const struct tx *);
+/* Before the first piece leaves or at the end: our fields, and the header without what only we may
+ * write. front_results() comes before it, where all is known by then. */
+void front_results(struct tx *);
+void front_write(struct tx *);
+
+/* accept.c */
 /* Everything has been said: writes the record and answers when it is durable. */
 void accept_end(struct tx *);
 /* One record of the message is over. */

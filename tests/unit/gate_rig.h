@@ -53,6 +53,7 @@ struct rig {
     uint16_t ports[4];
     struct chan *keyring, *keeper, *courier;             /* the gate's ends */
     struct chan *keyring_end, *keeper_end, *courier_end; /* the fakes' ends */
+    struct dns_client *dns;                              /* NULL: nobody can be asked */
     struct str (*file)(void *ctx, struct str path);
     const struct check *const *checks; /* NULL: those of the program */
     size_t nchecks;
@@ -64,10 +65,9 @@ struct rig {
 static struct rig rig;
 
 static const struct conf_block *const rig_blocks[] = {
-    &settings_main_block,   &settings_domain_block, &settings_tenant_block,
-    &settings_sender_block, &settings_auth_block,   &gate_listen_block,
-    &gate_smtp_block,       &gate_srs_block,        &gate_check_block,
-    &auth_verify_block,
+    &settings_main_block, &settings_domain_block, &settings_tenant_block, &settings_sender_block,
+    &settings_auth_block, &gate_listen_block,     &gate_smtp_block,       &gate_srs_block,
+    &gate_check_block,    &auth_verify_block,
 };
 
 static void
@@ -207,6 +207,7 @@ rig_start(const char *text, unsigned segments)
     spool_writer_poll(rig.writer);
     links.loop = rig.loop;
     links.writer = rig.writer;
+    links.dns = rig.dns;
     links.keyring = rig.keyring;
     links.keeper = rig.keeper;
     links.courier = rig.courier;
@@ -355,6 +356,7 @@ rig_end(void)
 {
     for (unsigned i = 0; i < rig.nmessages; i++)
         free(rig.messages[i].body);
+    dns_client_free(rig.dns);
     spool_pool_close(rig.pool);
     loop_waker_free(rig.waker);
     chan_free(rig.keyring);
