@@ -141,6 +141,7 @@ gmime(struct str message, struct work *w)
         gmime_headers((GMimeObject *)m, w);
         if (GMIME_IS_MULTIPART(top)) {
             w->parts++;
+            gmime_headers(top, w);
             g_mime_multipart_foreach((GMimeMultipart *)top, gmime_part, w);
         } else {
             gmime_part(NULL, top, w);

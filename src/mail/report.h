@@ -7,8 +7,8 @@
  *     report_open(&r, &limits, arena); report_feed(r, p, n) ...; report_end(r, &report, &why);
  *     report_close(r);
  *
- * and the same with report_mail_*. What is told lies in the caller's arena. A bad one gives
- * ERR_SYNTAX or ERR_LIMIT, and `why` says what is wrong and where.
+ * and the same with report_mail_*. What is told lies in the caller's arena, up to 1 KB a record. A
+ * bad one gives ERR_SYNTAX or ERR_LIMIT, and `why` says what is wrong and where.
  */
 #ifndef GAPURA_MAIL_REPORT_H
 #define GAPURA_MAIL_REPORT_H
@@ -78,8 +78,8 @@ void report_mail_close(struct report_mail *);
 /* A whole text at once: a mail, or a file of one of the forms above. */
 int report_read(struct str text, const struct report_limits *, struct arena *, struct report *ret,
                 struct why *why);
-/* What is this mail? By structure and by the beginning of its attachments, so that a broken report
- * is known as what it wants to be. */
+/* What is this mail? By its structure and by what its attachments are; a broken report is known as
+ * what it wants to be. */
 enum report_kind report_mail_kind(struct str mail, const struct report_limits *);
 
 /* gzip (RFC 1952), as reports are sent; false: the buffer's ceiling. */

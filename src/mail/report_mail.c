@@ -62,7 +62,8 @@ name_is_told(struct str name)
 static bool
 is_candidate(const struct mime_part *p)
 {
-    static const char *const types[] = {"application/gzip",
+    static const char *const types[] = {"application/octet-stream",
+                                        "application/gzip",
                                         "application/x-gzip",
                                         "application/zip",
                                         "application/x-zip-compressed",

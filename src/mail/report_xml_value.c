@@ -126,6 +126,7 @@ static const struct word words[] = {
     {H_ALIGNMENT, REPORT_RELAXED, "r"},
     {H_ALIGNMENT, REPORT_STRICT, "s"},
     {H_SCOPE, REPORT_SCOPE_MFROM, "mfrom"},
+    {H_SCOPE, REPORT_SCOPE_MFROM, "mailfrom"},
     {H_SCOPE, REPORT_SCOPE_HELO, "helo"},
     {H_OVERRIDE, REPORT_OVERRIDE_OTHER, "other"},
     {H_OVERRIDE, REPORT_OVERRIDE_FORWARDED, "forwarded"},

@@ -36,9 +36,9 @@ dmarc_lack(const struct report_dmarc *d)
     return !d->org.n                        ? "no organisation"
            : !d->id.n                       ? "no id"
            : d->end < d->begin || !d->begin ? "no date range"
-           : str_chr(d->domain, '.') <= 0   ? "no domain"
+           : !d->domain.n                   ? "no domain"
            : !rows || rows != d->nrows      ? "rows are not counted"
-           : !sum || sum != d->messages     ? "messages are not counted"
+           : sum != d->messages             ? "messages are not counted"
            : passed != d->passed            ? "what passed is not counted"
                                             : NULL;
 }
