@@ -200,6 +200,23 @@ put_spf(struct buf *b, struct str domain, const char *scope, uint8_t result)
     buf_c(b, "      </spf>\n");
 }
 
+/* RFC 9990 knows one, of MAIL FROM; RFC 7489 and its schema want at least one. */
+static void
+put_spfs(struct buf *b, const struct report_row *r, bool old)
+{
+    unsigned n = 0;
+
+    for (const struct report_auth *a = r->spfs; a; a = a->next) {
+        bool helo = a->scope == REPORT_SCOPE_HELO;
+        if (!old && (helo || n))
+            continue;
+        put_spf(b, a->domain, helo ? "helo" : "mfrom", a->result);
+        n++;
+    }
+    if (n == 0)
+        put_spf(b, r->envelope_from, "mfrom", REPORT_RESULT_NONE);
+}
+
 static void
 put_row(struct buf *b, const struct report_row *r, bool old)
 {
@@ -221,10 +238,7 @@ put_row(struct buf *b, const struct report_row *r, bool old)
     buf_c(b, "    </identifiers>\n    <auth_results>\n");
     for (const struct report_auth *a = r->dkims; a; a = a->next)
         put_dkim(b, a);
-    for (const struct report_auth *a = r->spfs; a; a = a->next)
-        put_spf(b, a->domain, a->scope == REPORT_SCOPE_HELO ? "helo" : "mfrom", a->result);
-    if (!r->spfs)
-        put_spf(b, r->envelope_from, "mfrom", REPORT_RESULT_NONE);
+    put_spfs(b, r, old);
     buf_c(b, "    </auth_results>\n  </record>\n");
 }
 

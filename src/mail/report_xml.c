@@ -1,9 +1,10 @@
 /*
  * mail/report_xml.c - a DMARC aggregate report out of its XML: elements by a table, values by kind.
  *
- * Called by mail/report.c. Element names count without their namespace; elements that no table
- * knows are passed over with all that is in them, and so is text between elements. A document type
- * is refused, so there are no entities to expand and nothing is ever fetched.
+ * Called by mail/report.c. Elements have the prefix that <feedback> has or none, whatever it stands
+ * for; others, and those that no table knows, are passed over with all that is in them, and so is
+ * text between elements. A document type is refused, so there are no entities to expand and nothing
+ * is ever fetched.
  */
 #include <stdlib.h>
 
@@ -148,6 +149,14 @@ node_end(struct report_xml *x, uint8_t node)
 /* ---- Expat -------------------------------------------------------------------------------------
  */
 
+static size_t
+prefix_of(const char *name)
+{
+    const char *colon = strrchr(name, ':');
+
+    return colon ? (size_t)(colon - name) + 1 : 0;
+}
+
 static void
 look_for_namespace(struct report_xml *x, const XML_Char **attributes)
 {
@@ -161,7 +170,7 @@ on_start(void *ctx, const XML_Char *name, const XML_Char **attributes)
 {
     struct report_xml *x = ctx;
     const struct report_leaf *row;
-    const char *colon = strrchr(name, ':');
+    size_t prefix = prefix_of(name);
     uint8_t in = x->nstack ? x->stack[x->nstack - 1] : (uint8_t)N_OUTSIDE;
 
     if (x->failed || x->done)
@@ -174,14 +183,18 @@ on_start(void *ctx, const XML_Char *name, const XML_Char **attributes)
         x->skip++;
         return;
     }
-    row = report_leaf_find(in, colon ? colon + 1 : name);
+    row = report_leaf_find(in, name + prefix);
+    if (in != N_OUTSIDE && prefix && !str_eq(str_of(name, prefix), x->prefix))
+        row = NULL; /* an extension's */
     if (row && row->how != H_NODE) {
         x->leaf = row;
         x->text_cut = false;
         buf_clear(&x->text);
     } else if (row) {
-        if (row->node == N_FEEDBACK)
+        if (row->node == N_FEEDBACK) {
+            x->prefix = arena_str(x->arena, str_of(name, prefix));
             look_for_namespace(x, attributes);
+        }
         x->stack[x->nstack++] = row->node;
         node_begin(x, row->node);
     } else if (x->nstack) {

@@ -78,6 +78,7 @@ struct report_xml {
     unsigned nstack;
     unsigned skip;                  /* elements within one that no table knows */
     unsigned outside;               /* wrappers around the report */
+    struct str prefix;              /* of the report's own namespace, with its colon */
     const struct report_leaf *leaf; /* its text is gathered */
     struct buf text;
     bool text_cut;

@@ -28,6 +28,11 @@
     "\"2024-01-09T01:00:00.5+01:00\",\"end-datetime\":\"2024-01-09\"},\"policies\":["
 #define TLS_GOOD TLS_HEAD TLS_POLICY "}]}"
 
+/* RFC 9990: a file and its records may hold elements of other namespaces. */
+#define EXTENDED                                                                                   \
+    "<feedback>" META POLICY "<extension><x:count>8</x:count></extension>" ROW(                    \
+        "192.0.2.1", "4", "<x:row><x:count>7</x:count></x:row><x:identifiers/>") "</feedback>"
+
 static struct arena arena;
 static struct report report;
 static struct why why;
@@ -67,10 +72,10 @@ test_forms(void)
     IS(report.dmarc->sp, REPORT_POLICY_REJECT, "sp is p if it is not told");
     IS(report.dmarc->pct, 100, "pct");
     TEXT(report.dmarc->fo, "0", "fo");
-    IS(read_one(STR("<w:x xmlns:w='u'><w:feedback>" META POLICY
+    IS(read_one(STR("<w:x xmlns:w='u'><feedback>" META POLICY
                     "text<unknown><record/><row><count>9</count></row></unknown>" ROW(
-                        "2001:db8::1", "1", "") "</w:feedback>")),
-       0, "a wrapper that never ends, prefixes, unknown elements, text between elements");
+                        "2001:db8::1", "1", "") "</feedback>")),
+       0, "a wrapper that never ends, unknown elements, text between elements");
     IS(report.dmarc->nrows, 1, "what stands in an unknown element does not count");
     IS(read_one(STR("<feedback xmlns='urn:ietf:params:xml:ns:dmarc-2.0'>" META POLICY ROW(
            "192.0.2.1", "1",
@@ -92,6 +97,16 @@ test_forms(void)
          "\xe2\x82\xac"
          "5",
          "becomes UTF-8");
+}
+
+static void
+test_extensions(void)
+{
+    IS(read_one(STR(EXTENDED)), 0, "elements of extensions: %s", why.text);
+    IS(report.dmarc->messages, 4, "count for nothing");
+    IS(read_one(
+           STR("<w:feedback xmlns:w='u'>" META POLICY ROW("192.0.2.1", "4", "") "</w:feedback>")),
+       ERR_SYNTAX, "nor do those of another prefix than the report's: %s", why.text);
 }
 
 static void
@@ -421,6 +436,7 @@ int
 main(void)
 {
     test_forms();
+    test_extensions();
     test_refused();
     test_ceilings();
     test_zip();
