@@ -104,9 +104,13 @@ test_extensions(void)
 {
     IS(read_one(STR(EXTENDED)), 0, "elements of extensions: %s", why.text);
     IS(report.dmarc->messages, 4, "count for nothing");
-    IS(read_one(
-           STR("<w:feedback xmlns:w='u'>" META POLICY ROW("192.0.2.1", "4", "") "</w:feedback>")),
-       ERR_SYNTAX, "nor do those of another prefix than the report's: %s", why.text);
+    IS(read_one(STR("<w:feedback xmlns:w='u'>" META POLICY ROW(
+           "192.0.2.1", "4",
+           "") "<w:record><w:row><w:source_ip>192.0.2.2</w:source_ip><w:count>5</w:count></w:row>"
+               "<w:identifiers><w:header_from>a</w:header_from></w:identifiers></w:record>"
+               "</w:feedback>")),
+       0, "with the report's prefix or none: %s", why.text);
+    IS(report.dmarc->messages, 9, "they count");
 }
 
 static void
