@@ -293,6 +293,7 @@ def interleave(name, peers, run, runs=None):
 # The shapes.
 
 RATE = {1024: 60000, 10240: 25000, 102400: 8000}
+RELAY_RATE = 11000
 
 
 def pool_for(rate, size):
@@ -356,7 +357,7 @@ def accept_slow_sync(name):
 
 def relay(name):
     group = servers.peers(False) + [Gapura(ready=32), Gapura("conf-defaults.conf")]
-    rate = {"gapura": 9000, "gapura-defaults": 6000}
+    rate = {"gapura": RELAY_RATE, "gapura-defaults": RELAY_RATE}
     rows = interleave(name, group, lambda p: run_relay(
         p, 10240, 100, int(rate.get(p.name, 700) * (SECONDS if ours(p) else PEER_SECONDS))))
     table(name, rows)
@@ -367,7 +368,7 @@ def relay(name):
 
 def relay_slow(name):
     server = Gapura("conf-slow.conf", ready=32)
-    n, rows = int(9000 * SECONDS), {"alone": [], "beside": []}
+    n, rows = int(RELAY_RATE * SECONDS), {"alone": [], "beside": []}
     try:
         server.prepare(load)
         for _ in range(RUNS):
