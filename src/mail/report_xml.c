@@ -11,6 +11,8 @@
 #include "mail/charset.h"
 #include "mail/report_xml_inner.h"
 
+#define TOKEN_MAX (64u << 10)
+
 /* ---- errors ------------------------------------------------------------------------------------
  */
 
@@ -321,16 +323,27 @@ report_xml_close(struct report_xml *x)
     free(x);
 }
 
-static int
-parse(struct report_xml *x, const char *p, size_t n, bool last)
+/* Expat looks at a tag or a comment that is not whole from its beginning each time that more comes:
+ * so it gets pieces of some size, and no endless token. */
+static void
+parse(struct report_xml *x, bool last)
 {
-    if (XML_Parse(x->parser, p, (int)n, last) != XML_STATUS_ERROR || x->done || x->failed)
-        return x->failed;
+    size_t n = x->ngathered;
+
+    x->fed += n;
+    x->ngathered = 0;
+    if (XML_Parse(x->parser, x->gathered, (int)n, last) != XML_STATUS_ERROR) {
+        XML_Index at = XML_GetCurrentByteIndex(x->parser);
+        if (x->fed - (uint64_t)MAX(at, 0) > TOKEN_MAX)
+            report_xml_fail(x, ERR_LIMIT, "a tag or a comment is too long", STR_NONE);
+        return;
+    }
+    if (x->done || x->failed)
+        return;
     x->failed = ERR_SYNTAX;
     why_set(&x->why, ERR_SYNTAX, "line %lu, column %lu: %s", report_xml_line(x),
             (unsigned long)XML_GetCurrentColumnNumber(x->parser) + 1,
             XML_ErrorString(XML_GetErrorCode(x->parser)));
-    return x->failed;
 }
 
 int
@@ -345,8 +358,11 @@ report_xml_feed(struct report_xml *x, const char *p, size_t n, struct why *why)
     }
     x->begun |= n > 0;
     while (n && !x->done && !x->failed) {
-        size_t take = MIN(n, (size_t)1 << 20);
-        parse(x, p, take, false);
+        size_t take = MIN(n, sizeof(x->gathered) - x->ngathered);
+        memcpy(x->gathered + x->ngathered, p, take);
+        x->ngathered += take;
+        if (x->ngathered == sizeof(x->gathered))
+            parse(x, false);
         p += take;
         n -= take;
     }
@@ -393,7 +409,7 @@ report_xml_end(struct report_xml *x, struct report_dmarc **ret, struct why *why)
     struct report_dmarc *r = x->report;
 
     if (!x->done && !x->failed)
-        parse(x, "", 0, true);
+        parse(x, true);
     const char *lack = x->failed ? NULL : lack_of(x);
     if (lack) {
         x->failed = ERR_SYNTAX;

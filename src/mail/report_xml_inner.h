@@ -80,6 +80,9 @@ struct report_xml {
     unsigned outside;               /* wrappers around the report */
     struct str prefix;              /* of the report's own namespace, with its colon */
     const struct report_leaf *leaf; /* its text is gathered */
+    uint64_t fed;                   /* bytes that Expat has */
+    size_t ngathered;
+    char gathered[8192];
     struct buf text;
     bool text_cut;
     unsigned seen, row_seen;

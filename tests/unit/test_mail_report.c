@@ -196,6 +196,12 @@ test_ceilings(void)
     OK(report_gzip(buf_view(&b), &packed), "a bomb of %zu bytes", packed.n);
     small.bytes = 1u << 20;
     IS(read_with(&small, buf_view(&packed)), ERR_LIMIT, "unpacked too much: %s", why.text);
+    buf_clear(&b);
+    buf_clear(&packed);
+    buf_c(&b, "<feedback><!--");
+    repeat(&b, "a tag in a comment ends nothing >", 1u << 20);
+    report_gzip(buf_view(&b), &packed);
+    IS(read_one(buf_view(&packed)), ERR_LIMIT, "an endless comment: %s", why.text);
     small.packed = 100;
     IS(read_with(&small, buf_view(&packed)), ERR_LIMIT, "packed too much: %s", why.text);
     buf_clear(&b);
