@@ -20,7 +20,7 @@ FUZZ_LINK := $(LIBS)
 fuzz: $(FUZZ:%=$(FUZZ_OUT)/fuzz_%) fuzz-seeds
 	@fail=0; for t in $(FUZZ); do \
 	    echo "fuzz $$t for $(SECONDS) s"; mkdir -p $(FUZZ_OUT)/corpus/$$t $(FUZZ_OUT)/seeds/$$t; \
-	    dict=; case $$t in smtp*) dict=-dict=fuzz/smtp.dict;; esac; \
+	    dict=; case $$t in smtp*) dict=-dict=fuzz/smtp.dict;; report) dict=-dict=fuzz/report.dict;; esac; \
 	    $(FUZZ_OUT)/fuzz_$$t $$dict -max_total_time=$(SECONDS) -max_len=8192 -rss_limit_mb=1024 \
 	        -timeout=10 -verbosity=0 -print_final_stats=1 -artifact_prefix=$(FUZZ_OUT)/found-$$t- \
 	        $(FUZZ_OUT)/corpus/$$t $(FUZZ_OUT)/seeds/$$t 2>$(FUZZ_OUT)/$$t.log \
