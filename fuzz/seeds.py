@@ -105,6 +105,15 @@ def tnef(inner=b""):
             + attribute(2, 0x69005, props))
 
 
+ARF = [
+    b"Feedback-Type: abuse\r\nUser-Agent: x/1\r\nVersion: 1\r\nOriginal-Mail-From: <a@b.test>\r\n"
+    b"Original-Rcpt-To: <c@d.test>\r\nArrival-Date: Thu, 8 Mar 2005 14:00:00 EDT\r\nSource-IP: 192.0.2.1\r\n"
+    b"Reporting-MTA: dns; mx.test\r\nReported-Domain: b.test\r\nReported-URI: http://b.test/\r\nIncidents: 7\r\n"
+    b"Authentication-Results: mx.test;\r\n spf=fail\r\nAuth-Failure: dmarc\r\nDelivery-Result: reject\r\n",
+    b"Received-Date: Thu, 14 Dec 2023 17:16:15 +0100\n\nFeedback-Type: opt-out\nSource-Ip: x.x.x.x\n",
+]
+
+
 def spf_zones(text):
     """Each published policy of a suite as a zone of its own."""
     for policy in re.findall(r"(?:SPF|TXT):\s+(.*v=spf1.*)", text):
@@ -141,6 +150,10 @@ def seeds(suites):
     yield "report", REPORT + [m for folder in sorted(suites.glob("dmarc-*")) for m in files(folder) if len(m) < 16384]
     yield "tnef", [tnef(tnef())] + [p.read_bytes() for p in suites.glob("av-clamav/*.tnef")]
     yield "param", [bytes([i]) + v for i in (0, 1, 2, 40) for v in PARAM]
+    bounces = [p for f in ("bounce-*", "dsn-*") for p in sorted(suites.glob(f + "/**/*.eml")) if p.stat().st_size <= 8192]
+    yield "dsn", [p.read_bytes() for p in bounces]
+    yield "arf", ARF + [part for p in bounces for part in
+                        re.findall(rb"(?is)message/feedback-report.*?\n\r?\n(.*?)\n--", p.read_bytes())]
     yield "header", [m[:8192] for m in files(suites / "smtp-haraka") + files(suites / "smtp-robin/mime")]
 
 

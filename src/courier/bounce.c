@@ -9,7 +9,7 @@
 #include "courier/intake.h"
 #include "courier/outcome.h"
 #include "courier/outs.h"
-#include "mail/dsn.h"
+#include "mail/dsn_write.h"
 
 #define HEADER_MAX   (64u << 10)
 #define BOUNCE_RCPTS 1000u

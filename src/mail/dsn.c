@@ -1,345 +1,507 @@
 /*
- * mail/dsn.c - delivery status notifications as whole messages (RFC 3461 6, 3464, 6533).
+ * mail/dsn.c - the reader of delivery reports: gathers the parts of a message and asks, from the
+ * surest source to the least sure one, what they say.
  *
- * Called by the courier when a sender is to be told. Pure: what it is given goes out, cleaned of
- * everything that could begin a new line or part; nothing is looked up and nothing is sent.
+ * Called by whoever takes mail for bounce and feedback addresses, and by tests. Never looks
+ * anything up and never decides what a failure means for an address: courier/ does.
  */
-#include "mail/dsn.h"
+#include <stdlib.h>
 
-#include "core/codec.h"
-#include "mail/date.h"
+#include "mail/dsn_inner.h"
 
-#define DSN_FOLD      76u   /* columns before a fold is tried */
-#define DSN_FIELD_MAX 2000u /* bytes of one field taken */
+#include "core/err.h"
+#include "mail/charset.h"
+#include "mail/header.h"
+#include "mail/mime.h"
 
-struct dsn_action_row {
-    const char *name;   /* of the Action field */
-    const char *status; /* when none, or no sound one, was given */
-    const char *text;   /* heads the recipients of this kind */
+#define LEVELS    2u   /* the message, and the one that it carries */
+#define PARTS_MAX 200u /* of a message */
+#define HEAD_MAX  (64u << 10)
+#define FEED_MAX  (16u << 10) /* bytes with line ends made CRLF at a time */
+
+const struct dsn_limits dsn_limits_default = {.text = 256u << 10,
+                                              .status = 256u << 10,
+                                              .original = 64u << 10,
+                                              .rcpts = 1000,
+                                              .reply = 4000,
+                                              .memory = 8u << 20};
+
+struct level {
+    struct buf head, text, html, status, feedback, original;
 };
-static const struct dsn_action_row dsn_actions[] = {
-    [DSN_FAILED] = {"failed", "5.0.0", "Your message could not be delivered to:"},
-    [DSN_DELAYED] = {"delayed", "4.0.0",
-                     "Your message has not been delivered yet. You need not send it again; we "
-                     "keep trying for:"},
-    [DSN_DELIVERED] = {"delivered", "2.0.0", "Your message was delivered to:"},
-    [DSN_RELAYED] = {"relayed", "2.0.0",
-                     "Your message was handed to a server that does not confirm delivery, for:"},
-    [DSN_EXPANDED] = {"expanded", "2.0.0", "Your message was given to a list of addresses, for:"},
+struct dsn_reader {
+    struct dsn_limits limits;
+    struct arena arena;
+    struct mime *mime;
+    bool was_cr, ended;
+    struct level levels[LEVELS + 1]; /* the last one takes what lies deeper; only its head counts */
+    struct buf raw;                  /* of the body, for messages whose structure is broken */
+    uint8_t deep[PARTS_MAX];         /* messages around each part */
+    bool is_message[PARTS_MAX];
+    struct buf *into; /* what the present leaf is for; NULL: nothing */
+    bool decoding;    /* by `charset` */
+    struct charset charset;
+    struct dsn_report report;
+    struct dsn_list list;
 };
 
-/* --- text that cannot hurt --- */
+/* --- lists --- */
 
-/* One line: controls become a space, bytes over 127 stay only where UTF-8 is announced. */
-static void
-dsn_clean(struct buf *out, struct str s, bool utf8)
+struct dsn_outcome *
+dsn_list_add(struct dsn_list *l)
 {
-    s = str_sub(s, 0, DSN_FIELD_MAX);
-    for (size_t at = 0; at < s.n;) {
-        size_t len = str_utf8_len(str_from(s, at));
-        unsigned char c = (unsigned char)s.p[at];
-
-        if (len == 1)
-            buf_char(out, c < 32 || c == 127 ? ' ' : (char)c);
-        else if (len > 1 && utf8)
-            buf_add(out, s.p + at, len);
-        else
-            buf_char(out, '?');
-        at += len ? len : 1;
+    if (l->n >= l->limits->rcpts) {
+        l->cut = true;
+        return NULL;
     }
-}
+    if (l->n == l->cap) {
+        struct dsn_outcome *more = ARENA_ARRAY(l->arena, struct dsn_outcome, 2 * l->cap + 4);
 
-/* "lead text" folded at spaces; a word longer than a line is left whole up to 900 bytes. */
-static void
-dsn_folded(struct buf *out, const char *lead, struct str text, const char *indent, bool utf8)
-{
-    struct buf clean;
-    struct str rest, word;
-    size_t column = strlen(lead);
-
-    buf_init(&clean, DSN_FIELD_MAX * 4);
-    dsn_clean(&clean, text, utf8);
-    rest = buf_view(&clean);
-    buf_c(out, lead);
-    for (bool first = true; (word = str_word(&rest)).n; first = false) {
-        bool fold = !first && column + 1 + word.n > DSN_FOLD;
-
-        if (fold) {
-            buf_c(out, "\r\n");
-            buf_c(out, indent);
-            column = strlen(indent);
-        } else if (!first) {
-            buf_char(out, ' ');
-            column++;
+        if (!more) {
+            l->cut = true;
+            return NULL;
         }
-        for (; word.n > 900; word = str_from(word, 900)) {
-            buf_add(out, word.p, 900);
-            buf_c(out, "\r\n");
-            buf_c(out, indent);
-            column = strlen(indent);
-        }
-        buf_str(out, word);
-        column += word.n;
+        if (l->n)
+            memcpy(more, l->items, l->n * sizeof(*more));
+        l->items = more;
+        l->cap = 2 * l->cap + 4;
     }
-    buf_c(out, "\r\n");
-    buf_done(&clean);
+    l->items[l->n] = (struct dsn_outcome){.action = DSN_FAILED};
+    return &l->items[l->n++];
 }
 
-static void
-dsn_date(struct buf *out, const char *name, uint64_t wall_s)
+struct dsn_outcome *
+dsn_list_find(const struct dsn_list *l, struct str address)
 {
-    char date[40];
-
-    if (!wall_s)
-        return;
-    date_show(wall_s, date);
-    buf_fmt(out, "%s: %s\r\n", name, date);
+    for (unsigned i = 0; i < l->n; i++)
+        if (str_ieq(l->items[i].final, address))
+            return &l->items[i];
+    return NULL;
 }
 
-/* An address with its type: "rfc822; a@b", or RFC 6533 3 "utf-8; " as it is or as \x{hex}. */
-static void
-dsn_address(struct buf *out, const char *name, struct str address, bool utf8)
+struct str
+dsn_one_line(struct str text, uint32_t max, struct arena *arena)
 {
-    bool ascii = str_is_ascii(address) || !address.n;
+    char *p = text.n ? arena_alloc(arena, MIN(text.n, max) + 1u) : NULL;
+    size_t n = 0;
 
-    buf_fmt(out, "%s: %s; ", name, ascii ? "rfc822" : "utf-8");
-    if (ascii || utf8) {
-        dsn_clean(out, address, utf8);
-        buf_c(out, "\r\n");
-        return;
+    for (size_t i = 0; p && i < text.n && n < max; i++) {
+        bool white = (unsigned char)text.p[i] <= ' ' || text.p[i] == 127;
+
+        if (!white)
+            p[n++] = text.p[i];
+        else if (n && p[n - 1] != ' ')
+            p[n++] = ' ';
     }
-    for (size_t at = 0; at < address.n;) {
-        size_t len = str_utf8_len(str_from(address, at));
-        const unsigned char *p = (const unsigned char *)address.p + at;
-        uint32_t point = len > 1 ? p[0] & (0x7fu >> len) : 0xfffd;
-
-        for (size_t i = 1; i < len; i++)
-            point = point << 6 | (p[i] & 0x3f);
-        if (len == 1)
-            dsn_clean(out, str_of(p, 1), false);
-        else
-            buf_fmt(out, "\\x{%X}", point);
-        at += len ? len : 1;
-    }
-    buf_c(out, "\r\n");
-}
-
-/* Decodes xtext into one clean line; what is no xtext is not repeated at all. */
-static bool
-dsn_xtext(struct str in, char *dst, size_t cap, struct str *ret)
-{
-    ssize_t n = codec_unxtext(in, dst, cap);
-
-    if (n < 0)
-        return false;
-    *ret = str_of(dst, (size_t)n);
-    return !str_has_ctl(*ret);
+    while (n && (p[n - 1] == ' ' || (n == max && !str_is_utf8(str_of(p, n)))))
+        n--;
+    return p ? str_of(p, n) : STR_NONE;
 }
 
 /* --- parts --- */
 
-static enum dsn_action
-dsn_main_action(const struct dsn *d)
+static struct buf *
+leaf_for(struct level *l, const struct mime_part *p)
 {
-    enum dsn_action best = d->nrcpt ? d->rcpts[0].action : DSN_FAILED;
-
-    for (size_t i = 0; i < d->nrcpt; i++)
-        best = MIN(best, d->rcpts[i].action);
-    return best;
-}
-
-/* A boundary that does not occur in what is returned. */
-static void
-dsn_boundary(const struct dsn *d, char dst[48])
-{
-    uint64_t seed = d->now;
-
-    for (unsigned tries = 0; tries < 100; tries++) {
-        str_fmt(dst, 48, "=_gapura_%016llx",
-                (unsigned long long)str_hash(d->message_id, seed + tries));
-        if (str_find(d->original, str_c(dst)) < 0)
-            return;
-    }
-}
-
-static void
-dsn_head(struct buf *out, const struct dsn *d, const char *boundary, bool eight_bit)
-{
-    static const char *const subjects[] = {
-        [DSN_FAILED] = "Undelivered mail returned to sender",
-        [DSN_DELAYED] = "Delayed mail, still being tried",
-        [DSN_DELIVERED] = "Mail delivered",
-        [DSN_RELAYED] = "Mail relayed",
-        [DSN_EXPANDED] = "Mail delivered to a list",
+    static const struct {
+        const char *type, *subtype;
+        size_t at;
+    } rows[] = {
+        {"text", "plain", offsetof(struct level, text)},
+        {"text", "html", offsetof(struct level, html)},
+        {"text", "rfc822-headers", offsetof(struct level, original)},
+        {"text", "rfc822-header", offsetof(struct level, original)},
+        {"message", "delivery-status", offsetof(struct level, status)},
+        {"message", "global-delivery-status", offsetof(struct level, status)},
+        {"message", "global-headers", offsetof(struct level, original)},
+        {"message", "partial", offsetof(struct level, original)},
+        {"message", "feedback-report", offsetof(struct level, feedback)},
     };
 
-    dsn_folded(out, "From: ", d->from, " ", d->utf8);
-    buf_c(out, "To: <");
-    dsn_clean(out, d->to, d->utf8);
-    buf_c(out, ">\r\n");
-    buf_fmt(out, "Subject: %s\r\n", subjects[dsn_main_action(d)]);
-    dsn_date(out, "Date", d->now);
-    buf_c(out, "Message-ID: ");
-    dsn_clean(out, d->message_id, d->utf8);
-    buf_c(out, "\r\nAuto-Submitted: auto-replied\r\nMIME-Version: 1.0\r\n"
-               "Content-Type: multipart/report; report-type=delivery-status;\r\n");
-    buf_fmt(out, " boundary=\"%s\"\r\n", boundary);
-    if (eight_bit)
-        buf_c(out, "Content-Transfer-Encoding: 8bit\r\n");
-    buf_c(out, "\r\nThis is a delivery report in MIME format.\r\n\r\n");
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+        if (str_eq(p->type, str_c(rows[i].type)) && str_eq(p->subtype, str_c(rows[i].subtype)))
+            return (struct buf *)(void *)((char *)l + rows[i].at);
+    return NULL;
 }
 
-static void
-dsn_part(struct buf *out, const char *boundary, const char *description, const char *type,
-         bool eight_bit)
-{
-    buf_fmt(out, "--%s\r\nContent-Description: %s\r\nContent-Type: %s\r\n", boundary, description,
-            type);
-    if (eight_bit)
-        buf_c(out, "Content-Transfer-Encoding: 8bit\r\n");
-    buf_c(out, "\r\n");
-}
-
-static void
-dsn_for_people(struct buf *out, const struct dsn *d)
-{
-    dsn_folded(out, "This is the mail system at ", d->reporting_mta, "", d->utf8);
-    for (size_t action = 0; action < ARRAY_LEN(dsn_actions); action++) {
-        bool headed = false;
-
-        for (size_t i = 0; i < d->nrcpt; i++) {
-            const struct dsn_rcpt *r = &d->rcpts[i];
-
-            if (r->action != (enum dsn_action)action)
-                continue;
-            if (!headed) {
-                buf_c(out, "\r\n");
-                dsn_folded(out, "", str_c(dsn_actions[action].text), "", false);
-            }
-            headed = true;
-            buf_c(out, "\r\n  <");
-            dsn_clean(out, r->address, d->utf8);
-            buf_c(out, ">\r\n");
-            if (r->reason.n)
-                dsn_folded(out, "    ", r->reason, "    ", d->utf8);
-            if (r->remote_mta.n && r->diagnostic.n)
-                dsn_folded(out, "    The server asked was ", r->remote_mta, "    ", d->utf8);
-            if (r->diagnostic.n)
-                dsn_folded(out, "    It said: ", r->diagnostic, "    ", d->utf8);
-            if (r->action == DSN_DELAYED)
-                dsn_date(out, "    We shall try until", r->will_retry_until);
-        }
-    }
-    if (d->id.n) {
-        buf_c(out, "\r\n");
-        dsn_folded(out, "If you ask for help, please tell this number: ", d->id, "", d->utf8);
-    }
-    buf_c(out, "\r\n");
-}
-
+/* Some make the returned message a part of the report without more ado: its fields stand in the
+ * part's header. */
 static bool
-dsn_status_ok(const char status[12])
+is_returned(const struct mime_part *p)
 {
-    struct str s = str_of(status, strnlen(status, 12));
-    unsigned dots = 0;
+    struct header_field f;
 
-    if (s.n < 5 || s.n > 9 || (s.p[0] != '2' && s.p[0] != '4' && s.p[0] != '5') || s.p[1] != '.' ||
-        s.p[s.n - 1] == '.')
-        return false;
-    for (size_t i = 1; i < s.n; i++) {
-        if (s.p[i] == '.' && s.p[i - 1] == '.')
-            return false;
-        if (s.p[i] != '.' && (s.p[i] < '0' || s.p[i] > '9'))
-            return false;
-        dots += s.p[i] == '.';
-    }
-    return dots == 2;
+    return header_find(p->header, STR("From"), &f) &&
+           (header_find(p->header, STR("Date"), &f) || header_find(p->header, STR("Received"), &f));
 }
 
 static void
-dsn_original_rcpt(struct buf *out, const struct dsn *d, struct str orcpt)
+part_begin(void *ctx, const struct mime_part *p)
 {
-    struct str xtext, text, type = str_cut(orcpt, ';', &xtext);
-    char decoded[1024];
+    struct dsn_reader *r = ctx;
+    bool first = p->parent == MIME_NO_PART;
+    unsigned deep;
 
-    if (!type.n || !xtext.n || str_has_ctl(type))
+    r->into = NULL;
+    r->decoding = false;
+    if (p->number >= PARTS_MAX || (!first && p->parent >= PARTS_MAX))
         return;
-    /* The utf-8 type has an encoding of its own (RFC 6533 3), which stays. */
-    if (str_ieq(type, STR("utf-8")))
-        text = xtext;
-    else if (!dsn_xtext(xtext, decoded, sizeof(decoded), &text))
-        return;
-    buf_c(out, "Original-Recipient: ");
-    dsn_clean(out, type, false);
-    buf_c(out, ";");
-    dsn_clean(out, text, d->utf8);
-    buf_c(out, "\r\n");
-}
-
-static void
-dsn_for_programs(struct buf *out, const struct dsn *d)
-{
-    char decoded[256];
-    struct str envid;
-
-    dsn_folded(out, "Reporting-MTA: dns; ", d->reporting_mta, " ", d->utf8);
-    if (d->envid.n && dsn_xtext(d->envid, decoded, sizeof(decoded), &envid))
-        dsn_folded(out, "Original-Envelope-Id: ", envid, " ", d->utf8);
-    dsn_date(out, "Arrival-Date", d->arrival);
-    for (size_t i = 0; i < d->nrcpt; i++) {
-        const struct dsn_rcpt *r = &d->rcpts[i];
-        const struct dsn_action_row *row = &dsn_actions[r->action];
-
-        buf_c(out, "\r\n");
-        dsn_original_rcpt(out, d, r->orcpt);
-        dsn_address(out, "Final-Recipient", r->address, d->utf8);
-        buf_fmt(out, "Action: %s\r\n", row->name);
-        buf_fmt(out, "Status: %.11s\r\n", dsn_status_ok(r->status) ? r->status : row->status);
-        if (r->remote_mta.n)
-            dsn_folded(out, "Remote-MTA: dns; ", r->remote_mta, " ", d->utf8);
-        if (r->diagnostic.n)
-            dsn_folded(out, "Diagnostic-Code: smtp; ", r->diagnostic, " ", d->utf8);
-        dsn_date(out, "Last-Attempt-Date", r->last_attempt);
-        if (r->action == DSN_DELAYED)
-            dsn_date(out, "Will-Retry-Until", r->will_retry_until);
+    deep = first ? 0 : r->deep[p->parent] + r->is_message[p->parent];
+    deep = MIN(deep, LEVELS);
+    r->deep[p->number] = (uint8_t)deep;
+    r->is_message[p->number] = p->kind == MIME_MESSAGE;
+    if ((first || r->is_message[p->parent]) && !r->levels[deep].head.n) {
+        buf_str(&r->levels[deep].head, p->header);
+        if (deep && !r->levels[deep - 1].original.n)
+            buf_str(&r->levels[deep - 1].original, p->header);
     }
-    buf_c(out, "\r\n");
+    if (p->kind != MIME_LEAF || deep >= LEVELS)
+        return;
+    r->into = leaf_for(&r->levels[deep], p);
+    if (!first && is_returned(p)) {
+        r->into = NULL;
+        if (!r->levels[deep].original.n)
+            buf_str(&r->levels[deep].original, p->header);
+    }
+    if (r->into == &r->levels[deep].feedback && r->into->n)
+        r->into = NULL;
+    if (!r->into)
+        return;
+    if (r->into->n)
+        buf_c(r->into, "\r\n\r\n");
+    r->decoding = r->into == &r->levels[deep].text || r->into == &r->levels[deep].html;
+    if (r->decoding)
+        (void)charset_begin(&r->charset, p->charset); /* unknown ones are read as UTF-8 */
 }
 
 static void
-dsn_returned(struct buf *out, const struct dsn *d, const char *boundary, bool eight_bit)
+part_data(void *ctx, const struct mime_part *p, const char *data, size_t n)
 {
-    /* [utf8][whole] */
-    static const char *const types[2][2] = {{"text/rfc822-headers", "message/rfc822"},
-                                            {"message/global-headers", "message/global"}};
-    struct str original = d->original;
-    ssize_t blank = str_find(original, STR("\r\n\r\n"));
+    struct dsn_reader *r = ctx;
 
-    dsn_part(out, boundary, d->original_whole ? "Your message" : "The header of your message",
-             types[d->utf8][d->original_whole], eight_bit);
-    if (!d->original_whole && str_starts(original, STR("\r\n")))
-        original.n = 0;
-    else if (!d->original_whole && blank >= 0)
-        original.n = (size_t)blank + 2;
-    buf_str(out, original);
-    if (original.n && !str_ends(original, STR("\r\n")))
-        buf_c(out, "\r\n");
-    buf_fmt(out, "\r\n--%s--\r\n", boundary);
+    if (!r->into || p->kind != MIME_LEAF)
+        return;
+    if (r->decoding)
+        charset_feed(&r->charset, data, n, r->into);
+    else
+        buf_add(r->into, data, n);
+}
+
+static void
+part_end(void *ctx, const struct mime_part *p)
+{
+    struct dsn_reader *r = ctx;
+
+    if (p->kind != MIME_LEAF)
+        return;
+    if (r->decoding)
+        charset_end(&r->charset, r->into);
+    r->into = NULL;
+    r->decoding = false;
+}
+
+static const struct mime_sink sink = {.begin = part_begin, .data = part_data, .end = part_end};
+
+int
+dsn_reader_create(struct dsn_reader **ret, const struct dsn_limits *limits)
+{
+    static const struct mime_limits parts = {
+        .depth = 12, .parts = PARTS_MAX, .header_bytes = HEAD_MAX, .memory = 2u << 20};
+    struct dsn_reader *r = calloc(1, sizeof(*r));
+
+    if (!r)
+        return ERR_NOMEM;
+    r->limits = *limits;
+    arena_init(&r->arena, limits->memory);
+    r->list = (struct dsn_list){.arena = &r->arena, .limits = &r->limits};
+    for (unsigned i = 0; i <= LEVELS; i++) {
+        buf_init(&r->levels[i].head, HEAD_MAX);
+        buf_init(&r->levels[i].text, limits->text);
+        buf_init(&r->levels[i].html, limits->text);
+        buf_init(&r->levels[i].status, limits->status);
+        buf_init(&r->levels[i].feedback, limits->status);
+        buf_init(&r->levels[i].original, limits->original);
+    }
+    buf_init(&r->raw, limits->text);
+    if (mime_create(&r->mime, &parts, &sink, r) < 0) {
+        dsn_reader_free(r);
+        return ERR_NOMEM;
+    }
+    *ret = r;
+    return 0;
 }
 
 void
-dsn_write(struct buf *out, const struct dsn *d)
+dsn_reader_free(struct dsn_reader *r)
 {
-    char boundary[48];
-    bool original_8bit = d->original.n && !str_is_ascii(d->original);
+    if (!r)
+        return;
+    mime_free(r->mime);
+    for (unsigned i = 0; i <= LEVELS; i++) {
+        buf_done(&r->levels[i].head);
+        buf_done(&r->levels[i].text);
+        buf_done(&r->levels[i].html);
+        buf_done(&r->levels[i].status);
+        buf_done(&r->levels[i].feedback);
+        buf_done(&r->levels[i].original);
+    }
+    buf_done(&r->raw);
+    arena_done(&r->arena);
+    free(r);
+}
 
-    dsn_boundary(d, boundary);
-    dsn_head(out, d, boundary, original_8bit || d->utf8);
-    dsn_part(out, boundary, "Notification",
-             d->utf8 ? "text/plain; charset=utf-8" : "text/plain; charset=us-ascii", d->utf8);
-    dsn_for_people(out, d);
-    dsn_part(out, boundary, "Delivery report",
-             d->utf8 ? "message/global-delivery-status" : "message/delivery-status", d->utf8);
-    dsn_for_programs(out, d);
-    dsn_returned(out, d, boundary, original_8bit);
+/* Every line end becomes CRLF: reports come with each of the three, and mixed. */
+void
+dsn_reader_feed(struct dsn_reader *r, const char *p, size_t n)
+{
+    char out[FEED_MAX];
+
+    while (n) {
+        size_t made = 0, took = 0;
+
+        for (; took < n && made + 2 <= sizeof(out); took++) {
+            char c = p[took];
+
+            if (c == '\r' || (c == '\n' && !r->was_cr)) {
+                out[made++] = '\r';
+                out[made++] = '\n';
+            } else if (c != '\n') {
+                out[made++] = c;
+            }
+            r->was_cr = c == '\r';
+        }
+        mime_feed(r->mime, out, made);
+        buf_add(&r->raw, out, MIN(made, r->raw.max - MIN(r->raw.n, r->raw.max)));
+        p += took;
+        n -= took;
+    }
+}
+
+/* --- what they say --- */
+
+static int
+first_mailbox(void *ctx, struct str mailbox)
+{
+    *(struct str *)ctx = mailbox;
+    return 1;
+}
+
+/* First mailbox of a field, in the arena. */
+static struct str
+mailbox_of(struct str head, const char *name, struct arena *arena)
+{
+    struct header_field f;
+    struct str first = STR_NONE, any;
+    size_t start, end;
+
+    if (!header_find(head, str_c(name), &f))
+        return STR_NONE;
+    (void)header_mailboxes(f.value, first_mailbox, &first);
+    if (first.n)
+        return arena_str(arena, first);
+    return dsn_address_find(f.value, 0, &start, &end, &any) ? arena_str(arena, any) : STR_NONE;
+}
+
+static enum dsn_kind
+kind_of(const struct dsn_list *l)
+{
+    static const struct {
+        enum dsn_action action;
+        enum dsn_kind kind;
+    } rows[] = {
+        {DSN_FAILED, DSN_KIND_FAILURE},     {DSN_DELAYED, DSN_KIND_DELAY},
+        {DSN_RELAYED, DSN_KIND_RELAY},      {DSN_EXPANDED, DSN_KIND_EXPANSION},
+        {DSN_DELIVERED, DSN_KIND_DELIVERY},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+        for (unsigned k = 0; k < l->n; k++)
+            if (l->items[k].action == rows[i].action)
+                return rows[i].kind;
+    return DSN_KIND_NONE;
+}
+
+static void
+complaint_rcpts(struct dsn_reader *r, const struct dsn_parts *parts, const struct arf *arf)
+{
+    static const char *const names[] = {"X-HmXmrOriginalRecipient", "X-Apparently-To",
+                                        "Delivered-To", "To"};
+    struct dsn_outcome *o;
+
+    for (unsigned i = 0; i < arf->rcpts.n; i++)
+        if ((o = dsn_list_add(&r->list))) {
+            o->final = arf->rcpts.items[i];
+            o->action = DSN_DELIVERED;
+        }
+    for (size_t i = 0; i < ARRAY_LEN(names) && !r->list.n; i++) {
+        struct str who = mailbox_of(parts->original, names[i], &r->arena);
+
+        if (who.n && (o = dsn_list_add(&r->list))) {
+            o->final = who;
+            o->action = DSN_DELIVERED;
+        }
+    }
+}
+
+static bool
+read_feedback(struct dsn_reader *r, const struct dsn_parts *parts)
+{
+    struct arf *arf = ARENA_NEW(&r->arena, struct arf);
+
+    if (!arf || arf_parse(arf, parts->feedback, &r->arena) <= 0)
+        return false;
+    r->report.feedback = arf;
+    r->report.kind = DSN_KIND_FEEDBACK;
+    r->report.machine = true;
+    r->report.envid = arf->envid;
+    r->report.reporting_mta = arf->reporting_mta;
+    r->report.arrival = arf->arrival;
+    complaint_rcpts(r, parts, arf);
+    return true;
+}
+
+static void
+read_other(struct dsn_reader *r, const struct dsn_parts *parts)
+{
+    struct str type = STR_NONE;
+    struct dsn_outcome *o;
+    struct arf *arf;
+
+    r->report.kind = dsn_kind_other(parts, &type);
+    if (r->report.kind == DSN_KIND_FEEDBACK && (arf = ARENA_NEW(&r->arena, struct arf))) {
+        arf->type = type;
+        arf->incidents = 1;
+        r->report.feedback = arf;
+        complaint_rcpts(r, parts, arf);
+        if (!r->list.n && (o = dsn_list_add(&r->list))) {
+            o->final = mailbox_of(parts->head, "From", &r->arena);
+            o->action = DSN_DELIVERED;
+        }
+    }
+    if ((r->report.kind == DSN_KIND_AUTO_REPLY || r->report.kind == DSN_KIND_CHALLENGE) &&
+        (o = dsn_list_add(&r->list))) {
+        o->final = mailbox_of(parts->head, "From", &r->arena);
+        o->action = DSN_DELIVERED;
+        o->reply = dsn_one_line(parts->text, r->limits.reply, &r->arena);
+    }
+}
+
+static bool
+read_fields(struct dsn_reader *r, const struct dsn_parts *parts)
+{
+    if (parts->status.n)
+        dsn_status_read(&r->list, parts->status, false, &r->report);
+    if (!r->list.n && dsn_ifind(parts->text, 0, STR("final-recipient:")) >= 0)
+        dsn_status_read(&r->list, parts->text, true, &r->report);
+    if (!r->list.n)
+        return false;
+    r->report.machine = true;
+    dsn_text_fill(&r->list, parts);
+    r->report.kind = kind_of(&r->list);
+    return true;
+}
+
+static bool
+read_text(struct dsn_reader *r, const struct dsn_parts *parts)
+{
+    unsigned weight = dsn_kind_weight(parts);
+    enum dsn_action action;
+    bool told = weight >= DSN_WEIGHT_SURE || dsn_shape_in(DSN_FAILS, parts->text, NULL) ||
+                dsn_shape_in(DSN_ACTION, parts->text, NULL);
+
+    if (weight < DSN_WEIGHT_MAYBE)
+        return false;
+    dsn_text_read(&r->list, parts, mailbox_of(parts->head, "To", &r->arena));
+    for (unsigned i = 0; i < r->list.n && !told; i++)
+        told = r->list.items[i].code || r->list.items[i].status[0];
+    if (!told)
+        r->list.n = 0;
+    if (!r->list.n)
+        return false;
+    action = dsn_action_of(parts);
+    for (unsigned i = 0; i < r->list.n; i++)
+        r->list.items[i].action = action;
+    r->report.kind = kind_of(&r->list);
+    return true;
+}
+
+/* Line ends that came out of an encoding: CRLF, or CR alone, become LF; a zero byte is a space. */
+static void
+text_lines(struct buf *b)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < b->n; i++) {
+        if (b->p[i] == '\r' && i + 1 < b->n && b->p[i + 1] == '\n')
+            continue;
+        b->p[n++] = b->p[i] == '\r' ? '\n' : b->p[i] ? b->p[i] : ' ';
+    }
+    b->n = n;
+}
+
+static bool
+is_blank(const struct buf *b)
+{
+    for (size_t i = 0; i < b->n; i++)
+        if ((unsigned char)b->p[i] > ' ')
+            return false;
+    return true;
+}
+
+static void
+level_read(struct dsn_reader *r, struct level *l)
+{
+    struct dsn_parts parts;
+
+    if (is_blank(&l->text)) {
+        buf_clear(&l->text);
+        dsn_html_text(buf_view(&l->html), &l->text);
+    }
+    if (is_blank(&l->text) && is_blank(&l->status) && l == r->levels) {
+        size_t head = MIN(l->head.n, r->raw.n);
+
+        buf_clear(&l->text);
+        buf_add(&l->text, r->raw.p + head, r->raw.n - head);
+    }
+    text_lines(&l->text);
+    parts = (struct dsn_parts){.head = buf_view(&l->head),
+                               .text = buf_view(&l->text),
+                               .status = buf_view(&l->status),
+                               .feedback = buf_view(&l->feedback),
+                               .original = buf_view(&l->original)};
+    if (!parts.original.n)
+        parts.original = dsn_text_original(parts.text, &r->arena);
+    if (!read_feedback(r, &parts) && !read_fields(r, &parts) &&
+        !dsn_notice_read(&r->list, parts.text, &r->report) && !read_text(r, &parts))
+        read_other(r, &parts);
+    if (r->report.kind == DSN_KIND_NONE)
+        return;
+    r->report.original = parts.original;
+    if (!r->report.message_id.n)
+        r->report.message_id = dsn_field(parts.original, "Message-ID", &r->arena);
+    r->report.from = mailbox_of(parts.head, "From", &r->arena);
+}
+
+const struct dsn_report *
+dsn_reader_end(struct dsn_reader *r)
+{
+    struct dsn_report *report = &r->report;
+
+    if (r->ended)
+        return report;
+    r->ended = true;
+    mime_end(r->mime);
+    for (unsigned i = 0; i < LEVELS && report->kind == DSN_KIND_NONE; i++) {
+        struct level *l = &r->levels[i];
+        struct dsn_parts carried = {.head = buf_view(&l->head)};
+
+        /* A carried message counts only if it is a report itself: a forwarded one. */
+        if (!i || l->status.n || l->feedback.n || dsn_kind_weight(&carried) >= DSN_WEIGHT_SURE)
+            level_read(r, l);
+        report->cut |= l->text.failed || l->html.failed || l->status.failed || l->original.failed;
+    }
+    report->rcpts = r->list.items;
+    report->nrcpt = r->list.n;
+    report->cut |= r->list.cut || !mime_is_whole(r->mime);
+    return report;
 }
