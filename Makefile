@@ -141,7 +141,7 @@ test-long:
 BENCH_OWN := $(filter auth mime,$(ONLY))
 bench: all $(BENCH_OWN:%=$(BUILD)/bench/%_bench)
 	$(if $(filter auth,$(ONLY)),$(BUILD)/bench/auth_bench)
-	$(if $(filter mime,$(ONLY)),python3 "$(GAPURA_BENCH)/gen_corpus.py" $(BUILD)/bench/corpus && $(BUILD)/bench/mime_bench $(BUILD)/bench/corpus)
+	$(if $(filter mime,$(ONLY)),python3 "$(GAPURA_BENCH)/gen_corpus.py" $(BUILD)/bench/corpus && $(BUILD)/bench/mime_bench $(BUILD)/bench/corpus $(wildcard $(or $(GAPURA_SUITES),../shared/suites)/bounce-sisimai/maildir/bsd))
 	$(if $(and $(ONLY),$(if $(filter-out auth mime,$(ONLY)),,1)),,GAPURA_BENCH="$(GAPURA_BENCH)" python3 bench/run.py $(filter-out auth mime,$(ONLY)))
 # The settings' part of the manual comes from the rows that the parser reads.
 docs: all

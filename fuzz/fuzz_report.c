@@ -46,7 +46,7 @@ check(const struct report *r)
         ENSURE(n == r->tls->npolicies && n > 0 && n <= limits.rows && sum == r->tls->good);
     }
     if (r->failure)
-        ENSURE(r->failure->reported_domain.n || r->failure->source_ip.n);
+        ENSURE(r->failure->reported_domain.n || r->failure->arf.source_text.n);
 }
 
 /* What we write of it, read again. */

@@ -13,10 +13,8 @@
 #ifndef GAPURA_MAIL_REPORT_H
 #define GAPURA_MAIL_REPORT_H
 
-#include "core/addr.h"
-#include "core/arena.h"
-#include "core/buf.h"
 #include "core/err.h"
+#include "mail/arf.h"
 
 struct report_limits {
     uint64_t packed; /* bytes as they come */
@@ -44,15 +42,10 @@ struct report {
 
 /* A failure report: one mail that failed. Texts as they came, unfolded; empty if not told. */
 struct report_failure {
-    struct str user_agent, version;
-    struct str auth_failure, delivery_result, identity_alignment;
-    struct str reported_domain; /* lower case */
-    struct str source_ip;
-    struct addr source; /* of source_ip; zero if that is none */
-    struct str mail_from, rcpt_to, envelope_id, message_id;
-    struct str auth_results; /* Authentication-Results */
+    struct arf arf;             /* what RFC 5965 and 6591 name: source, arrival, auth_failure ... */
+    struct str reported_domain; /* the first, lower case */
+    struct str identity_alignment, message_id;
     struct str dkim_domain, dkim_selector, dkim_identity, spf_dns;
-    uint64_t arrival;         /* wall s; 0: not told */
     struct str original;      /* header of the mail, CRLF; cut at 64 KiB */
     struct str from, subject; /* of the original, raw */
     bool from_text;           /* no feedback-report part: read from the words for people */

@@ -1,6 +1,6 @@
 /*
- * mail/report_failure.c - DMARC failure reports: the fields of a message/feedback-report of type
- * auth-failure (RFC 5965, 6591, 9991), or the words of senders that write no such part.
+ * mail/report_failure.c - DMARC failure reports (RFC 6591, 9991): what mail/arf tells of a
+ * message/feedback-report, the fields for DMARC, or the words of senders that write no such part.
  *
  * Called by mail/report_mail.c. Judges nothing: what it says is the word of a stranger.
  */
@@ -13,25 +13,16 @@
 
 struct field {
     const char *name;
-    uint16_t at; /* of a struct str in struct report_failure */
+    size_t at; /* of a struct str in struct report_failure */
 };
 #define FIELD(name, f)                                                                             \
     {                                                                                              \
         name, offsetof(struct report_failure, f)                                                   \
     }
+/* What mail/arf does not read. */
 static const struct field fields[] = {
-    FIELD("User-Agent", user_agent),
-    FIELD("Version", version),
-    FIELD("Auth-Failure", auth_failure),
-    FIELD("Delivery-Result", delivery_result),
     FIELD("Identity-Alignment", identity_alignment),
-    FIELD("Reported-Domain", reported_domain),
-    FIELD("Source-IP", source_ip),
-    FIELD("Original-Mail-From", mail_from),
-    FIELD("Original-Rcpt-To", rcpt_to),
-    FIELD("Original-Envelope-Id", envelope_id),
     FIELD("Message-ID", message_id),
-    FIELD("Authentication-Results", auth_results),
     FIELD("DKIM-Domain", dkim_domain),
     FIELD("DKIM-Selector", dkim_selector),
     FIELD("DKIM-Identity", dkim_identity),
@@ -44,38 +35,19 @@ static const struct field in_original[] = {
 /* The labels of Exim's text. */
 static const struct field in_words[] = {
     FIELD("Sender Domain:", reported_domain),
-    FIELD("Sender IP Address:", source_ip),
-    FIELD("DMARC Results:", delivery_result),
+    FIELD("Sender IP Address:", arf.source_text),
+    FIELD("DMARC Results:", arf.delivery_result),
 };
-
-static struct str *
-slot(struct report_failure *r, const struct field *f)
-{
-    return (struct str *)(void *)((char *)r + f->at);
-}
-
-static void
-empty(struct report_failure *r)
-{
-    *r = (struct report_failure){.original = STR("")};
-    for (size_t i = 0; i < ARRAY_LEN(fields); i++)
-        *slot(r, &fields[i]) = STR("");
-    for (size_t i = 0; i < ARRAY_LEN(in_original); i++)
-        *slot(r, &in_original[i]) = STR("");
-}
 
 /* The first of a name counts. */
 static void
 take(struct report_failure *r, const struct field *f, struct str value, struct arena *arena)
 {
     char text[VALUE_MAX];
-    struct str *to = slot(r, f);
+    struct str *to = (struct str *)(void *)((char *)r + f->at);
 
-    if (to->n)
-        return;
-    struct str copy = arena_str(arena, str_of(text, header_unfold(value, text, sizeof(text))));
-    if (copy.p)
-        *to = copy;
+    if (!to->n)
+        *to = arena_str(arena, str_of(text, header_unfold(value, text, sizeof(text))));
 }
 
 static void
@@ -83,8 +55,6 @@ finish(struct report_failure *r)
 {
     if (r->reported_domain.n) /* ours, in the arena */
         str_lower((char *)(uintptr_t)r->reported_domain.p, r->reported_domain.n);
-    if (addr_parse(r->source_ip, &r->source) < 0)
-        r->source = (struct addr){{0}};
 }
 
 /* As a block of CRLF lines, which the walk over a header reads; without blank lines in front. */
@@ -114,7 +84,7 @@ report_failure_original(struct str header, struct arena *arena, struct report_fa
 
     crlf(header, &block);
     struct str copy = arena_str(arena, buf_view(&block));
-    if (!r->original.n && copy.n) {
+    if (!r->original.n && copy.p) {
         r->original = copy;
         for (size_t i = 0; i < ARRAY_LEN(in_original); i++) {
             if (header_find(copy, str_c(in_original[i].name), &f))
@@ -127,31 +97,21 @@ report_failure_original(struct str header, struct arena *arena, struct report_fa
 bool
 report_failure_read(struct str text, struct arena *arena, struct report_failure *ret)
 {
-    char value[128];
     struct header_field f;
-    struct buf block;
-    size_t at = 0;
-    bool ours = false;
-    int got;
 
-    empty(ret);
-    crlf(text, &block);
-    while ((got = header_next(buf_view(&block), &at, &f)) != 0) {
-        if (got < 0)
-            continue;
-        if (str_ieq(f.name, STR("Feedback-Type")))
-            ours |= str_ieq(str_of(value, header_unfold(f.value, value, sizeof(value))),
-                            STR("auth-failure"));
-        if (str_ieq(f.name, STR("Arrival-Date")))
-            date_parse(str_of(value, header_unfold(f.value, value, sizeof(value))), &ret->arrival);
-        for (size_t i = 0; i < ARRAY_LEN(fields); i++) {
-            if (str_ieq(f.name, str_c(fields[i].name)))
-                take(ret, &fields[i], f.value, arena);
-        }
+    *ret = (struct report_failure){.from_text = false};
+    while (text.n && strchr("\r\n", text.p[0]))
+        text = str_from(text, 1);
+    if (arf_parse(&ret->arf, text, arena) != 1 || !str_eq(ret->arf.type, STR("auth-failure")))
+        return false;
+    if (ret->arf.domains.n)
+        ret->reported_domain = ret->arf.domains.items[0];
+    for (size_t i = 0; i < ARRAY_LEN(fields); i++) {
+        if (header_find(text, str_c(fields[i].name), &f))
+            take(ret, &fields[i], f.value, arena);
     }
-    buf_done(&block);
     finish(ret);
-    return ours;
+    return true;
 }
 
 /* Exim's `dmarc_forensic_sender` writes multipart/report with words alone: labels, and behind a
@@ -161,8 +121,7 @@ report_failure_text(struct str text, struct arena *arena, struct report_failure 
 {
     struct str rest = str_sub(text, 0, BLOCK_MAX);
 
-    empty(ret);
-    ret->from_text = true;
+    *ret = (struct report_failure){.from_text = true};
     if (str_find(rest, STR("failed the published DMARC policy")) < 0)
         return false;
     while (rest.n) {
@@ -176,12 +135,14 @@ report_failure_text(struct str text, struct arena *arena, struct report_failure 
                 take(ret, &in_words[i], str_from(line, label.n), arena);
         }
         if (str_istarts(line, STR("Received date:")))
-            date_parse(str_trim(str_from(line, 14)), &ret->arrival);
+            date_parse(str_trim(str_from(line, 14)), &ret->arf.arrival);
         if (str_starts(line, STR("------"))) {
             report_failure_original(rest, arena, ret);
             break;
         }
     }
     finish(ret);
-    return ret->reported_domain.n > 0 || ret->source_ip.n > 0;
+    ret->arf.type = STR("auth-failure");
+    ret->arf.has_source = addr_parse(ret->arf.source_text, &ret->arf.source) == 0;
+    return ret->reported_domain.n > 0 || ret->arf.source_text.n > 0;
 }

@@ -250,7 +250,7 @@ failure_end(struct report_mail *m, struct report *ret, struct why *why)
     ret->kind = REPORT_DMARC_FAILURE;
     if (m->original.n)
         report_failure_original(buf_view(&m->original), m->arena, f);
-    if (!f->reported_domain.n && !f->source_ip.n)
+    if (!f->reported_domain.n && !f->arf.source_text.n)
         return why_set(why, ERR_SYNTAX,
                        "the failure report has neither Reported-Domain nor Source-IP");
     ret->failure = f;

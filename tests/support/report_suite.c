@@ -72,8 +72,9 @@ lack_of(const struct report *r)
     case REPORT_TLS:
         return tls_lack(r->tls);
     case REPORT_DMARC_FAILURE:
-        return r->failure->reported_domain.n || r->failure->source_ip.n ? NULL
-                                                                        : "neither domain nor IP";
+        return r->failure->reported_domain.n || r->failure->arf.source_text.n
+                   ? NULL
+                   : "neither domain nor IP";
     default:
         return "no report";
     }
@@ -98,8 +99,8 @@ digest(const struct report *r, struct buf *out)
                 (unsigned long long)t->failed);
     } else if (r->kind == REPORT_DMARC_FAILURE) {
         const struct report_failure *f = r->failure;
-        buf_fmt(out, ": %.*s from %.*s at %llu", STR_ARG(f->reported_domain), STR_ARG(f->source_ip),
-                (unsigned long long)f->arrival);
+        buf_fmt(out, ": %.*s from %.*s at %llu", STR_ARG(f->reported_domain),
+                STR_ARG(f->arf.source_text), (unsigned long long)f->arf.arrival);
     }
 }
 

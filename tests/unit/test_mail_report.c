@@ -371,7 +371,7 @@ kind_is(const char *mail, enum report_kind kind, int code, const char *what)
 }
 
 #define ARF(type)                                                                                  \
-    "--b\nContent-Type: message/feedback-report\n\nFeedback-Type: " type                           \
+    "--b\nContent-Type: message/feedback-report\n\n\nDKIM-Domain: d.test\nFeedback-Type: " type                           \
     "\nSource-IP: 192.0.2.7\nReported-Domain: A.test\nArrival-Date: Mon, 1 Oct 2018 11:20:27 "     \
     "+0200\nAuthentication-Results: x;\n dmarc=fail\n"                                             \
     "--b\nContent-Type: message/rfc822\n\nFrom: c@a.test\nSubject: =?utf-8?q?x?=\n\nhi\n"
@@ -410,10 +410,11 @@ test_mails(void)
             REPORT_DMARC_FAILURE, 0, "a failure report");
     read_one(STR(IN_PARTS("report; report-type=feedback-report", ARF("Auth-Failure"))));
     TEXT(report.failure->reported_domain, "a.test", "reported domain");
-    TEXT(report.failure->auth_results, "x; dmarc=fail", "unfolded");
+    TEXT(report.failure->arf.auth_results, "x; dmarc=fail", "unfolded");
     TEXT(report.failure->from, "c@a.test", "From of the mail that failed");
-    IS(report.failure->arrival, 1538385627, "arrival");
-    OK(addr_is_v4(&report.failure->source), "source");
+    IS(report.failure->arf.arrival, 1538385627, "arrival");
+    OK(addr_is_v4(&report.failure->arf.source), "source");
+    TEXT(report.failure->dkim_domain, "d.test", "what only DMARC tells");
     kind_is(IN_PARTS("report; report-type=feedback-report", ARF("abuse")), REPORT_OTHER,
             ERR_NOTFOUND, "a complaint");
 }
