@@ -248,9 +248,23 @@ charset_feed(struct charset *c, const char *p, size_t n, struct buf *out)
     }
 }
 
+/* Some of libc's converters (windows-1255, -1258 ...) hold a letter back until they know what
+ * follows it. */
+static void
+put_rest(struct charset *c, struct buf *out)
+{
+    char room[64], *to = room;
+    size_t space = sizeof(room);
+
+    if (iconv(c->iconv, NULL, NULL, &to, &space) != (size_t)-1)
+        buf_add(out, room, sizeof(room) - space);
+}
+
 void
 charset_end(struct charset *c, struct buf *out)
 {
+    if (c->iconv && out)
+        put_rest(c, out);
     if (c->nheld && out) {
         buf_add(out, replacement, 3);
         c->bad++;

@@ -11,7 +11,7 @@
 #include "mail/report_inner.h"
 #include "mail/report_tls.h"
 
-#define VALUES_PER_ROW 16u /* JSON values per row that is allowed: bounds the tree in memory */
+#define VALUES_PER_ROW 4u  /* JSON values per row that is allowed: bounds the tree in memory */
 #define STRINGS_MAX    64u /* of a policy: its lines, its MX patterns */
 
 struct reader {

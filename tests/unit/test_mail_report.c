@@ -335,6 +335,9 @@ test_tls(void)
          "{\"policy-type\":\"sts\",\"policy-domain\":\"a.test\"},\"summary\":"
          "{\"total-successful-session-count\":5,\"total-failure-session-count\":2}}]}\n",
          "as RFC 8460 has it");
+    buf_clear(&out);
+    report_tls_filename(report.tls, STR("mx.test"), STR("a.test"), STR("001"), &out);
+    TEXT(buf_view(&out), "mx.test!a.test!1704758400!1704758400!001.json.gz", "its name");
     IS(read_one(STR(TLS_HEAD TLS_POLICY
                     ",\"failure-details\":[{\"result-type\":\"tlsa-invalid\","
                     "\"failed-session-count\":1},{\"result-type\":\"x\\u0001y\",\"receiving-ip\":"
