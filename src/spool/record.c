@@ -8,11 +8,19 @@
 #include "spool/record.h"
 
 #include "core/err.h"
-#include "spool/record_tail.h"
+#include "core/wire.h"
 
 #define CHUNK_BYTES    32u
 #define STATE_BYTES    20u
 #define RCPT_MIN_BYTES 8u
+
+/* Tagged fields of an envelope. A number once given is never used for anything else. */
+enum envelope_tag {
+    TAG_DELIVER_BY = 1, /* when u64, mode u8, trace u8 */
+    TAG_PRIORITY = 2,   /* u8: the priority and 9 */
+};
+#define DELIVER_BY_BYTES 10u
+#define PRIORITY_BYTES   1u
 
 static void
 rcpt_put(struct buf *out, const struct spool_rcpt *r)
@@ -65,6 +73,23 @@ envelope_put(struct buf *out, const struct spool_envelope *env, const struct spo
     put_u32(out, env->nchunks);
 }
 
+static void
+tags_put(struct buf *out, const struct spool_envelope *env)
+{
+    if (env->by_mode) {
+        put_u16(out, TAG_DELIVER_BY);
+        put_u32(out, DELIVER_BY_BYTES);
+        put_u64(out, env->deliver_by);
+        put_u8(out, env->by_mode);
+        put_u8(out, env->by_trace);
+    }
+    if (env->priority) {
+        put_u16(out, TAG_PRIORITY);
+        put_u32(out, PRIORITY_BYTES);
+        put_u8(out, (uint8_t)(env->priority + SPOOL_PRIORITY_MAX));
+    }
+}
+
 void
 spool_envelope_encode(struct buf *out, const struct spool_envelope *env,
                       const struct spool_rcpt *rcpts, const struct spool_chunk *chunks)
@@ -72,6 +97,7 @@ spool_envelope_encode(struct buf *out, const struct spool_envelope *env,
     envelope_put(out, env, rcpts);
     for (uint32_t i = 0; i < env->nchunks; i++)
         spool_chunk_put(out, &chunks[i]);
+    tags_put(out, env);
 }
 
 /* One recipient off the cursor; false if it does not check out. */
@@ -99,6 +125,43 @@ rcpts_check(struct str bytes, uint32_t n)
             return false;
     }
     return wire_end(&w);
+}
+
+/* One tagged field; what a later version adds to its end is passed over. */
+static bool
+tag_get(uint16_t tag, struct str value, struct spool_envelope *ret)
+{
+    struct wire w;
+    uint8_t n;
+
+    wire_init(&w, value.p, value.n);
+    switch (tag) {
+    case TAG_DELIVER_BY:
+        ret->deliver_by = wire_u64(&w);
+        ret->by_mode = wire_u8(&w);
+        n = wire_u8(&w);
+        ret->by_trace = n == 1;
+        return !w.failed && n <= 1 &&
+               (ret->by_mode == SPOOL_BY_NOTIFY || ret->by_mode == SPOOL_BY_RETURN);
+    case TAG_PRIORITY:
+        n = wire_u8(&w);
+        ret->priority = (int8_t)(n - SPOOL_PRIORITY_MAX);
+        return !w.failed && n <= 2 * SPOOL_PRIORITY_MAX;
+    default:
+        return true;
+    }
+}
+
+static bool
+tags_get(struct wire *w, struct spool_envelope *ret)
+{
+    while (!w->failed && wire_left(w) > 0) {
+        uint16_t tag = wire_u16(w);
+        struct str value = wire_bytes(w, wire_u32(w));
+        if (w->failed || !tag_get(tag, value, ret))
+            return false;
+    }
+    return wire_end(w);
 }
 
 static int
@@ -129,7 +192,7 @@ envelope_get(struct wire *w, struct spool_envelope *ret)
     if (w->failed || ret->nchunks > wire_left(w) / CHUNK_BYTES)
         return ERR_CORRUPT;
     ret->chunks_wire = wire_bytes(w, (size_t)ret->nchunks * CHUNK_BYTES);
-    if (w->failed || !record_tail(w) || !rcpts_check(ret->rcpts_wire, ret->nrcpt))
+    if (w->failed || !tags_get(w, ret) || !rcpts_check(ret->rcpts_wire, ret->nrcpt))
         return ERR_CORRUPT;
     if (ret->class > SPOOL_CLASS_BULK || ret->ret > SPOOL_RET_HDRS)
         return ERR_CORRUPT;
@@ -208,6 +271,7 @@ spool_copy_encode(struct buf *out, const struct spool_envelope *env, const struc
     if (env->chunks_wire.n != (size_t)env->nchunks * CHUNK_BYTES)
         out->failed = true;
     buf_str(out, env->chunks_wire);
+    tags_put(out, env);
 }
 
 int

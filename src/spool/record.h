@@ -25,11 +25,20 @@ enum spool_class { /* order is rank: a lower one overtakes inside a destination 
 #define SPOOL_MAIL_REQUIRETLS 0x0040u
 #define SPOOL_MAIL_CHUNKED    0x0080u /* body lies in chunks, listed in the payload */
 #define SPOOL_MAIL_TLS        0x0100u /* arrived over TLS */
+#define SPOOL_MAIL_BINARY     0x0200u /* BODY=BINARYMIME: lines mean nothing, it goes by BDAT alone */
+#define SPOOL_MAIL_DELIVERBY  0x0400u /* deliver_by is there: told here so that an index knows */
 
 #define SPOOL_NOTIFY_NEVER   1u /* RFC 3461 4.1; 0 means no NOTIFY was given */
 #define SPOOL_NOTIFY_SUCCESS 2u
 #define SPOOL_NOTIFY_FAILURE 4u
 #define SPOOL_NOTIFY_DELAY   8u
+
+enum spool_by { /* RFC 2852: what becomes of a message that is late */
+                SPOOL_BY_NONE = 0,
+                SPOOL_BY_NOTIFY = 1, /* its sender is told, it is still tried */
+                SPOOL_BY_RETURN = 2, /* it is returned */
+};
+#define SPOOL_PRIORITY_MAX 9 /* RFC 6710: -9 to 9 */
 
 enum spool_ret { SPOOL_RET_NONE = 0, SPOOL_RET_FULL = 1, SPOOL_RET_HDRS = 2 };
 
@@ -64,6 +73,11 @@ struct spool_envelope {
     struct str message_id; /* of the header, for events and for repeats */
     uint64_t settings;     /* generation that decided */
     uint64_t size;         /* whole body in bytes */
+    /* Tagged fields behind the others: absent when zero. */
+    uint64_t deliver_by; /* wall ns, if by_mode */
+    uint8_t by_mode;     /* enum spool_by */
+    bool by_trace;       /* each relay tells the sender */
+    int8_t priority;
     uint32_t nrcpt;
     uint32_t nchunks;
     struct str chunks_wire; /* read with spool_chunk_next */

@@ -1,7 +1,7 @@
 /*
  * spool/record_tail.h - the open end of every payload: tagged fields of later versions.
  *
- * For record.c and record_small.c. Version 1 writes none and steps over all of them.
+ * For record.c, which knows those of an envelope, and record_small.c, which steps over all.
  */
 #ifndef GAPURA_SPOOL_RECORD_TAIL_H
 #define GAPURA_SPOOL_RECORD_TAIL_H

@@ -1,5 +1,5 @@
 /*
- * tests/unit/spool_golden.h - the records of the golden segment of version 1.
+ * tests/unit/spool_golden.h - the records of the golden segments of version 1.
  *
  * The generator (tests/support/spool_golden.c) writes them, test_spool_format.c reads them back. A
  * golden file once committed is never made anew: a later version gets one of its own beside it.
@@ -12,6 +12,7 @@
 
 #define GOLDEN_UNITS 6u
 #define GOLDEN_FILE  "spool-v1.seg"
+#define GOLDEN_TAGS  "spool-v1-tags.seg" /* envelopes with the tagged fields that came later */
 #define GOLDEN_BODY  "From: a@example.org\r\nSubject: golden\r\n\r\nBody.\r\n"
 
 static const struct spool_segment golden_segment = {
@@ -144,10 +145,46 @@ golden_payload(unsigned i, struct buf *out)
 }
 #define GOLDEN_RECORDS 8u
 
+/* The same of the segment with tagged fields. */
+static inline uint8_t
+golden_tagged(unsigned i, struct buf *out)
+{
+    struct spool_envelope env = golden_envelope();
+    struct spool_copy_state states[2] = {{4, 1, 99, SPOOL_RETRY}, {8, 2, 0, SPOOL_HELD}};
+
+    env.flags |= SPOOL_MAIL_DELIVERBY;
+    env.deliver_by = UINT64_C(1700000600000000000);
+    env.by_mode = SPOOL_BY_RETURN;
+    env.by_trace = true;
+    env.priority = -9;
+    switch (i) {
+    case 0:
+        spool_envelope_encode(out, &env, golden_rcpts, NULL);
+        return SPOOL_MESSAGE;
+    case 1:
+        env.by_mode = SPOOL_BY_NOTIFY;
+        env.by_trace = false;
+        env.priority = 9;
+        spool_copy_encode(out, &env, golden_rcpts, states);
+        return SPOOL_COPY;
+    case 2:
+        env.flags |= SPOOL_MAIL_CHUNKED | SPOOL_MAIL_BINARY;
+        env.nchunks = 2;
+        env.by_mode = SPOOL_BY_NONE;
+        env.priority = 3;
+        spool_envelope_encode(out, &env, golden_rcpts, golden_chunks);
+        return SPOOL_MESSAGE;
+    default:
+        return 0;
+    }
+}
+#define GOLDEN_TAGGED 3u
+
 /* Batch `number` with records [from, to) at `dst`; returns its bytes. Every type but the second
  * message carries no body, the chunk carries the same body as the message. */
 static inline uint64_t
-golden_batch(uint8_t *dst, uint64_t number, uint64_t position, unsigned from, unsigned to)
+golden_batch(uint8_t *dst, uint64_t number, uint64_t position, unsigned from, unsigned to,
+             uint8_t (*payload_of)(unsigned i, struct buf *out))
 {
     struct spool_batch b = {.number = number,
                             .prev_end = position,
@@ -167,7 +204,7 @@ golden_batch(uint8_t *dst, uint64_t number, uint64_t position, unsigned from, un
         for (unsigned i = from; i < to; i++) {
             struct spool_record r = {.seq = 41 + i};
             buf_clear(&payload);
-            r.type = golden_payload(i, &payload);
+            r.type = payload_of(i, &payload);
             r.payload = buf_view(&payload);
             if (r.type == SPOOL_CHUNK || i == 0) {
                 r.body_off = body_at + b.data_bytes;
@@ -197,9 +234,16 @@ golden_make(uint8_t file[GOLDEN_UNITS * SPOOL_UNIT])
 
     memset(file, 0, GOLDEN_UNITS * SPOOL_UNIT);
     spool_segment_encode(&golden_segment, file);
-    at += golden_batch(file + at, 20, 81920, 0, 3);
-    at += golden_batch(file + at, 21, 81920 + SPOOL_UNIT, 3, 4);
-    golden_batch(file + at, 22, 81920 + 2 * SPOOL_UNIT, 4, GOLDEN_RECORDS);
+    at += golden_batch(file + at, 20, 81920, 0, 3, golden_payload);
+    at += golden_batch(file + at, 21, 81920 + SPOOL_UNIT, 3, 4, golden_payload);
+    golden_batch(file + at, 22, 81920 + 2 * SPOOL_UNIT, 4, GOLDEN_RECORDS, golden_payload);
+}
+static inline void
+golden_make_tagged(uint8_t file[GOLDEN_UNITS * SPOOL_UNIT])
+{
+    memset(file, 0, GOLDEN_UNITS * SPOOL_UNIT);
+    spool_segment_encode(&golden_segment, file);
+    golden_batch(file + SPOOL_UNIT, 20, 81920, 0, GOLDEN_TAGGED, golden_tagged);
 }
 
 #endif
