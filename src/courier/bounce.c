@@ -33,18 +33,25 @@ wants(enum bounce_kind kind, uint8_t notify)
         return false;
     if (kind == BOUNCE_SUCCESS)
         return (notify & SPOOL_NOTIFY_SUCCESS) != 0;
-    if (notify == 0)
+    if (notify == 0 || kind == BOUNCE_TRACE) /* RFC 2852: all but NEVER */
         return true;
     return (notify & (kind == BOUNCE_FAILED ? SPOOL_NOTIFY_FAILURE : SPOOL_NOTIFY_DELAY)) != 0;
 }
 
+/* The time that its sender set is over (RFC 2852). */
+static bool
+is_late(const struct courier *c, const struct letter *l)
+{
+    return l->env.by_mode && courier_wall(c) / NS_PER_S >= l->env.deliver_by / NS_PER_S;
+}
+
 static void
-status_fill(char dst[12], enum bounce_kind kind, const struct result *r)
+status_fill(char dst[12], enum bounce_kind kind, const struct result *r, bool late)
 {
     unsigned class = kind == BOUNCE_FAILED ? 5 : kind == BOUNCE_DELAYED ? 4 : 2;
 
-    if (r->result == SPOOL_EXPIRED)
-        str_fmt(dst, 12, "4.4.7");
+    if (r->result == SPOOL_EXPIRED || (kind == BOUNCE_DELAYED && late))
+        str_fmt(dst, 12, r->result == SPOOL_EXPIRED && late ? "5.4.7" : "4.4.7");
     else if (r->enhanced[0])
         str_fmt(dst, 12, "%u.%u.%u", class, MIN(r->enhanced[1], 999u), MIN(r->enhanced[2], 999u));
     else
@@ -52,8 +59,14 @@ status_fill(char dst[12], enum bounce_kind kind, const struct result *r)
 }
 
 static const char *
-reason_of(enum bounce_kind kind, const struct attempt *a, const struct result *r)
+reason_of(enum bounce_kind kind, const struct attempt *a, const struct result *r, bool late)
 {
+    if (kind == BOUNCE_TRACE)
+        return "handed on to the next host";
+    if (kind == BOUNCE_DELAYED && late)
+        return "not delivered within the time that was asked for; it is still tried";
+    if (r->result == SPOOL_EXPIRED && late)
+        return "not delivered within the time that was asked for";
     if (kind == BOUNCE_SUCCESS)
         return a->final ? "delivered to the mailbox"
                         : "handed on to a host that sends no reports: there will be no other";
@@ -64,7 +77,7 @@ reason_of(enum bounce_kind kind, const struct attempt *a, const struct result *r
 
 static void
 rcpt_fill(struct bounce *b, enum bounce_kind kind, const struct spool_rcpt *from,
-          const struct attempt *a, const struct result *r, uint64_t until)
+          const struct attempt *a, const struct result *r, uint64_t until, bool late)
 {
     struct dsn_rcpt *d = &b->rcpts[b->nrcpt++];
     char code[32];
@@ -76,11 +89,11 @@ rcpt_fill(struct bounce *b, enum bounce_kind kind, const struct spool_rcpt *from
                   : kind == BOUNCE_DELAYED ? DSN_DELAYED
                   : a->final               ? DSN_DELIVERED
                                            : DSN_RELAYED,
-        .reason = str_c(reason_of(kind, a, r)),
+        .reason = str_c(reason_of(kind, a, r, late)),
         .last_attempt = clock_wall_s(),
         .will_retry_until = until / NS_PER_S,
     };
-    status_fill(d->status, kind, r);
+    status_fill(d->status, kind, r, late);
     if (a->peer && a->peer->port && a->host)
         d->remote_mta = str_c(a->host);
     if (r->code && a->peer) {
@@ -91,7 +104,7 @@ rcpt_fill(struct bounce *b, enum bounce_kind kind, const struct spool_rcpt *from
             str_fmt(code, sizeof code, "%u", r->code);
         d->diagnostic = arena_fmt(&b->arena, "%s %.*s", code, STR_ARG(str_sub(r->text, 0, 900)));
     } else if (r->text.n) {
-        d->reason = arena_fmt(&b->arena, "%s: %.*s", reason_of(kind, a, r),
+        d->reason = arena_fmt(&b->arena, "%s: %.*s", reason_of(kind, a, r, late),
                               STR_ARG(str_sub(r->text, 0, 900)));
     }
     if (!str_is_ascii(from->address))
@@ -103,8 +116,8 @@ static void
 original_read(struct courier *c, struct bounce *b, enum bounce_kind kind, uint32_t message,
               const struct letter *l)
 {
-    bool whole = kind == BOUNCE_FAILED && l->env.ret != SPOOL_RET_HDRS &&
-                 l->env.size <= c->delivery->dsn_max_original;
+    bool whole = kind == BOUNCE_FAILED && !(l->env.flags & SPOOL_MAIL_BINARY) &&
+                 l->env.ret != SPOOL_RET_HDRS && l->env.size <= c->delivery->dsn_max_original;
     size_t max = whole ? c->delivery->dsn_max_original : HEADER_MAX;
     struct body body;
     struct str piece;
@@ -176,6 +189,7 @@ bounce_write(struct courier *c, struct bounce *b, const struct letter *l)
     b->dsn.id = str_c(spool_id_show(&l->env.id, original));
     b->dsn.message_id = arena_fmt(&b->arena, "<%s@%.*s>", text, STR_ARG(c->main->hostname));
     b->dsn.arrival = l->env.received / NS_PER_S;
+    b->dsn.deliver_by = l->env.by_mode ? l->env.deliver_by / NS_PER_S : 0;
     b->dsn.now = clock_wall_s();
     b->dsn.rcpts = b->rcpts;
     b->dsn.nrcpt = b->nrcpt;
@@ -217,7 +231,7 @@ bounce_gather(struct courier *c, struct bounce *b, enum bounce_kind kind, const 
             continue;
         i++;
         if (wants(kind, rcpt.notify))
-            rcpt_fill(b, kind, &rcpt, a, r, until);
+            rcpt_fill(b, kind, &rcpt, a, r, until, is_late(c, l));
     }
     return true;
 }

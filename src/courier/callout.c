@@ -175,6 +175,7 @@ line_ehlo(struct callout_line *l, struct str text)
 {
     struct str rest = text, one;
     uint64_t max_size = 0;
+    bool chunking = false;
     uint8_t bits = 0;
 
     str_cut(rest, '\n', &rest); /* the first line greets */
@@ -187,9 +188,15 @@ line_ehlo(struct callout_line *l, struct str text)
             bits |= INSIDE_SMTPUTF8;
         else if (str_ieq(word, STR("DSN")))
             bits |= INSIDE_DSN;
+        else if (str_ieq(word, STR("CHUNKING")))
+            chunking = !l->lmtp; /* there we send by DATA alone */
+        else if (str_ieq(word, STR("BINARYMIME")))
+            bits |= INSIDE_BINARYMIME;
         else if (str_ieq(word, STR("SIZE")) && str_u64(str_word(&one), &max_size) < 0)
             max_size = 0;
     }
+    if (!chunking)
+        bits &= (uint8_t)~INSIDE_BINARYMIME;
     line_learn(l, bits, max_size);
 }
 

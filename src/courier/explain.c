@@ -58,7 +58,7 @@ tell_envelope(struct explain *x, const struct letter *l)
     const struct spool_envelope *env = &l->env;
     struct letter_walk w = {0};
     struct spool_rcpt r;
-    char id[SPOOL_ID_TEXT], size[32], client[48];
+    char id[SPOOL_ID_TEXT], size[32], client[48], by[32];
     uint32_t ordinal;
     unsigned n = 0;
 
@@ -70,6 +70,15 @@ tell_envelope(struct explain *x, const struct letter *l)
         buf_fmt(&x->text, ", by %.*s [%s]", STR_ARG(env->helo), addr_show(&env->client, client));
     if (env->user.n)
         buf_fmt(&x->text, ", for %.*s", STR_ARG(env->user));
+    if (env->flags & SPOOL_MAIL_BINARY)
+        buf_c(&x->text, ", BINARYMIME");
+    if (env->priority)
+        buf_fmt(&x->text, ", priority %d", env->priority);
+    if (env->by_mode) {
+        clock_iso(env->deliver_by, by);
+        buf_fmt(&x->text, ", %s unless delivered by %.19s",
+                env->by_mode == SPOOL_BY_RETURN ? "returned" : "sender told", by);
+    }
     if (env->message_id.n)
         buf_fmt(&x->text, ", Message-ID %.*s", STR_ARG(env->message_id));
     while (letter_next(l, &w, &ordinal, &r) == 1 && n++ < RCPTS_SHOW)

@@ -322,7 +322,7 @@ ready_at(struct index *ix, uint32_t row, bool first)
     uint32_t lane;
 
     row_leave(ix, row);
-    lane = lane_get(ix, r->dest, m->class, m->tenant);
+    lane = lane_get(ix, r->dest, m->rank, m->tenant);
     if (lane == INDEX_NONE) { /* no memory for a lane: a second later there may be */
         r->due = ix->wheel.now + 15;
         row_enter(ix, r, ROW_WAITING);

@@ -54,7 +54,8 @@ struct index_message {
     uint16_t tenant;             /* number in courier/source.h's table */
     uint16_t flags;              /* SPOOL_MAIL_* */
     uint16_t pins;               /* sessions that read it */
-    uint8_t class;               /* enum spool_class */
+    uint8_t class : 4;           /* enum spool_class */
+    uint8_t rank : 4;            /* inside a destination: the class, moved by its priority */
     uint8_t chunked : 1;         /* segments of its chunks are counted in a side table */
     uint8_t partial : 1; /* recipients of it are not in the index: never moved, see intake.c */
 };
@@ -74,13 +75,13 @@ struct index_dest { /* one recipient domain (and transport chosen by the gate) *
     char *why;           /* DEST_FAILED: reason, malloc'd */
 };
 
-struct index_lane { /* ready rows of one (destination, class, tenant), oldest first */
+struct index_lane { /* ready rows of one (destination, rank, tenant), oldest first */
     uint32_t dest;
     uint32_t head, tail, n;
     uint32_t next; /* of the destination's lanes */
     uint16_t tenant;
-    uint8_t class;
-    bool joined; /* to a share of a site */
+    uint8_t class; /* a rank: in it no message is before another */
+    bool joined;   /* to a share of a site */
     void *share;
     uint32_t share_next, share_prev;
 };

@@ -7,6 +7,7 @@
  */
 #include "courier/intake.h"
 
+#include "courier/fit.h"
 #include "courier/intake_inner.h"
 #include "courier/letter.h"
 #include "courier/own.h"
@@ -76,10 +77,11 @@ static void
 message_fill(struct courier *c, struct index_message *m, const struct spool_envelope *env)
 {
     m->received = (uint32_t)(env->received / NS_PER_S);
-    m->expires = (uint32_t)(env->expires / NS_PER_S);
+    m->expires = (uint32_t)(fit_expires(env) / NS_PER_S);
     m->tenant = source_tenant(&c->sources, env->tenant);
     m->flags = env->flags;
-    m->class = env->class;
+    m->class = env->class & 15;
+    m->rank = fit_rank(env->class, env->priority) & 15;
 }
 
 /* The state that a new row begins in. */

@@ -254,6 +254,7 @@ job_outcomes(struct maildir_job *j)
         if (j->errs[i] == ERR_STALE) { /* compaction moved it meanwhile: nothing was tried */
             index_wait(&c->index, j->rows[i], courier_tick_of(c, courier_wall(c) + NS_PER_S));
             courier_wheel_soon(c);
+            outcome_returned(c, j->message, &j->rows[i], 1, &j->letter);
             continue;
         }
         if (j->errs[i] < 0) {
@@ -268,6 +269,22 @@ job_outcomes(struct maildir_job *j)
         }
         outcome_rows(c, j->message, &j->rows[i], 1, &a, &r);
     }
+}
+
+/* Its lines would be those of the disk, but it has none. */
+static void
+job_binary(struct maildir_job *j)
+{
+    struct attempt a = {.letter = &j->letter, .host = j->dir, .site = j->site->name};
+    struct result r = {.result = SPOOL_FAILED,
+                       .class = REPLY_UNSUPPORTED,
+                       .code = 554,
+                       .enhanced = {5, 6, 1},
+                       .text = STR("a Maildir does not take BINARYMIME, and mail is not converted "
+                                   "on its way")};
+
+    outcome_rows(j->c, j->message, j->rows, j->n, &a, &r);
+    job_free(j);
 }
 
 static void
@@ -372,6 +389,10 @@ job_start(struct site *s, uint32_t source, const char *dir)
     if (err < 0) {
         outcome_unreadable(c, j->message, j->rows, j->n, err);
         job_free(j);
+        return true;
+    }
+    if (j->letter.env.flags & SPOOL_MAIL_BINARY) {
+        job_binary(j);
         return true;
     }
     index_message(&c->index, j->message)->pins++;

@@ -8,6 +8,7 @@
 
 #include "core/event.h"
 #include "core/metric.h"
+#include "courier/fit.h"
 #include "courier/intake.h"
 #include "courier/outs.h"
 #include "courier/own.h"
@@ -105,10 +106,11 @@ outcome_record(struct courier *c, uint32_t message, const uint32_t *rows, uint32
         out_give(o);
 }
 
-/* RETRY and UNKNOWN: when, or is it over? The earliest law of all is the message's own expiry. */
+/* RETRY and UNKNOWN: when, or is it over? The earliest law of all is the message's own expiry; at
+ * `by`, if that is to come, it is tried once more before its sender is told. */
 static void
 outcome_schedule(struct courier *c, const struct index_message *m, const struct attempt *a,
-                 struct result *r, uint32_t attempts)
+                 struct result *r, uint32_t attempts, uint64_t by)
 {
     struct retry_message rm = {
         .received = m->received * NS_PER_S,
@@ -125,13 +127,14 @@ outcome_schedule(struct courier *c, const struct index_message *m, const struct 
     }
     c->seed = c->seed * UINT64_C(6364136223846793005) + 1442695040888963407u;
     due = now + retry_gap(c->delivery, attempts, c->seed ^ m->seq);
+    due = by > now ? MIN(due, by) : due;
     r->due = MAX(r->due, MIN(due, end));
 }
 
-/* The DELAY report, once for a row, when the setting's time has passed. */
+/* The DELAY report, once for a row, when the setting's time has passed, or the message's own. */
 static void
 outcome_warn(struct courier *c, uint32_t message, const uint32_t *rows, uint32_t n,
-             const struct attempt *a, const struct result *r)
+             const struct attempt *a, const struct result *r, uint64_t by)
 {
     const struct index_message *m = index_message(&c->index, message);
     uint64_t age = courier_wall(c) - m->received * NS_PER_S;
@@ -139,10 +142,11 @@ outcome_warn(struct courier *c, uint32_t message, const uint32_t *rows, uint32_t
                                .expires = m->expires * NS_PER_S,
                                .route_expire = a->route_expire,
                                .class = m->class};
+    bool late = by ? courier_wall(c) >= by
+                   : c->delivery->warn_after && age >= c->delivery->warn_after && age <= INT64_MAX;
     bool due = false;
 
-    if (!c->delivery->warn_after || age < c->delivery->warn_after || age > INT64_MAX ||
-        !(m->flags & SPOOL_MAIL_SUBMITTED))
+    if (!late || !(m->flags & SPOOL_MAIL_SUBMITTED))
         return;
     for (uint32_t i = 0; i < n; i++) {
         due = due || !(index_row(&c->index, rows[i])->flags & ROW_WARNED);
@@ -191,7 +195,9 @@ static void
 outcome_tell(struct courier *c, uint32_t message, const uint32_t *rows, uint32_t n,
              const struct attempt *a, struct result *r)
 {
-    if (r->result == SPOOL_DELIVERED && !a->next_has_dsn)
+    if (r->result == SPOOL_DELIVERED && a->traced)
+        bounce_rows(c, BOUNCE_TRACE, message, rows, n, a, r, 0);
+    else if (r->result == SPOOL_DELIVERED && !a->next_has_dsn)
         bounce_rows(c, BOUNCE_SUCCESS, message, rows, n, a, r, 0);
     if (r->result != SPOOL_FAILED && r->result != SPOOL_EXPIRED)
         return;
@@ -259,6 +265,7 @@ outcome_slice(struct courier *c, uint32_t message, const uint32_t *rows, uint32_
               const struct attempt *a, struct result r)
 {
     uint32_t attempts = 0;
+    uint64_t by = 0;
 
     for (uint32_t i = 0; i < n; i++) {
         struct index_row *row = index_row(&c->index, rows[i]);
@@ -267,13 +274,14 @@ outcome_slice(struct courier *c, uint32_t message, const uint32_t *rows, uint32_
         attempts = MAX(attempts, row->attempts);
     }
     if (r.result == SPOOL_RETRY || r.result == SPOOL_UNKNOWN) {
-        outcome_schedule(c, index_message(&c->index, message), a, &r, attempts);
+        by = fit_notify_by(c, message, a->letter);
+        outcome_schedule(c, index_message(&c->index, message), a, &r, attempts, by);
         dest_said(c, rows[0], &r);
     }
     report_event(c, outcome_count(c, &r, n), message, rows, n, a, &r);
     c->report = NULL;
     if (r.result == SPOOL_RETRY || r.result == SPOOL_UNKNOWN)
-        outcome_warn(c, message, rows, n, a, &r);
+        outcome_warn(c, message, rows, n, a, &r, by);
     else
         outcome_tell(c, message, rows, n, a, &r);
     if (r.result == SPOOL_ASIDE)

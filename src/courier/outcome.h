@@ -27,6 +27,7 @@ struct attempt {                 /* facts of a try, for record, event and report
     bool by_operator;  /* somebody's own word, which a removal of many does not undo */
     bool no_domain;    /* DNS trouble: the shorter expiry */
     bool next_has_dsn; /* the next hop took over the duty to report */
+    bool traced;       /* the sender is told that the message went on (RFC 2852) */
     bool final;        /* the next hop is the mailbox itself (LMTP, Maildir) */
 };
 struct result {
@@ -69,7 +70,7 @@ void report_event(struct courier *, const char *type, uint32_t message, const ui
  * into one report; outcomes follow it into the log. The letter must stay loaded. */
 void bounce_begin(struct courier *, uint32_t message, const struct letter *);
 void bounce_end(struct courier *);
-enum bounce_kind { BOUNCE_FAILED, BOUNCE_DELAYED, BOUNCE_SUCCESS };
+enum bounce_kind { BOUNCE_FAILED, BOUNCE_DELAYED, BOUNCE_SUCCESS, BOUNCE_TRACE };
 /* True: it was made, or none was asked for. False: nobody may be told (backscatter, null sender).
  */
 bool bounce_rows(struct courier *, enum bounce_kind, uint32_t message, const uint32_t *rows,

@@ -34,6 +34,7 @@ struct session {
     uint32_t source, host;
     uint8_t state; /* enum session_state */
     bool lmtp, mail_lost, was_ready, is_tls, tls_tried, intent_done, wants_allow, in_offer;
+    bool traced; /* the sender is told that the message in hand went on (courier/fit.c) */
     uint64_t number, since, messages;
     uint64_t deadline; /* mono ns; 0: none */
     struct endpoint peer;

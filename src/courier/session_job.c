@@ -9,6 +9,7 @@
 #include "courier/session.h"
 
 #include "core/event.h"
+#include "courier/fit.h"
 #include "courier/own.h"
 #include "courier/retry.h"
 #include "courier/scope.h"
@@ -61,6 +62,7 @@ job_attempt(const struct session *s, struct attempt *ret, const char *command)
         .intent = true,
         .tried = true,
         .final = s->lmtp,
+        .traced = s->traced,
         .next_has_dsn = s->client && (smtp_client_offers(s->client) & SMTP_OFFER_DSN),
     };
 }
@@ -97,7 +99,7 @@ job_expired(struct session *s)
 {
     const struct index_message *m = index_message(&s->c->index, s->message);
     struct retry_message rm = {.received = s->letter.env.received,
-                               .expires = s->letter.env.expires,
+                               .expires = fit_expires(&s->letter.env),
                                .route_expire = s->site->expire,
                                .class = m->class,
                                .null_sender = s->letter.env.sender.n == 0};
@@ -110,7 +112,7 @@ job_expired(struct session *s)
 
     if (courier_wall(s->c) < retry_expiry(s->c->delivery, &rm))
         return false;
-    if (index_row(&s->c->index, s->rows[0])->attempts == 0 && !s->letter.env.expires)
+    if (index_row(&s->c->index, s->rows[0])->attempts == 0 && !fit_expires(&s->letter.env))
         return false; /* whatever held it: one try it gets */
     job_attempt(s, &a, "");
     a.intent = a.tried = false;
@@ -304,6 +306,7 @@ job_send(struct session *s)
     const struct spool_envelope *env = &s->letter.env;
     uint32_t offers = smtp_client_offers(s->client);
     const char *why = NULL;
+    struct unfit unfit;
     int err;
     struct smtp_client_message m = {
         .sender = env->sender,
@@ -324,11 +327,15 @@ job_send(struct session *s)
         job_unfit(s, 7, 30, "the sender asked for TLS all the way and the next host has none");
         return false;
     }
+    if (!fit_message(s, &m, &unfit)) {
+        job_unfit(s, unfit.subject, unfit.detail, unfit.text);
+        return false;
+    }
     if (!(offers & SMTP_OFFER_SMTPUTF8) && needs_utf8(s, &m) && !job_without_utf8(s, &m)) {
         job_unfit(s, 6, 7, "the next host does not take internationalised mail (SMTPUTF8)");
         return false;
     }
-    if (m.body_8bit && !(offers & SMTP_OFFER_8BITMIME)) {
+    if (m.body_8bit && !m.binary && !(offers & SMTP_OFFER_8BITMIME)) {
         if (env->flags & SPOOL_MAIL_SUBMITTED) {
             job_unfit(s, 6, 3, "the next host does not take 8-bit mail (8BITMIME)");
             return false;

@@ -45,6 +45,8 @@ accept_flags(const struct tx *tx)
     flags |= tx->body_8bit || tx->eight_bit ? SPOOL_MAIL_8BIT : 0;
     flags |= tx->utf8 ? SPOOL_MAIL_UTF8 : 0;
     flags |= tx->requiretls ? SPOOL_MAIL_REQUIRETLS : 0;
+    flags |= tx->binary ? SPOOL_MAIL_BINARY : 0;
+    flags |= tx->by_mode ? SPOOL_MAIL_DELIVERBY : 0;
     flags |= tx->body.chunked ? SPOOL_MAIL_CHUNKED : 0;
     flags |= s->facts.tls ? SPOOL_MAIL_TLS : 0;
     return flags;
@@ -94,6 +96,10 @@ accept_envelope(struct tx_variant *v)
         .message_id = tx->message_id,
         .settings = s->setup->conf->generation,
         .size = tx->body.size,
+        .deliver_by = tx->deliver_by,
+        .by_mode = tx->by_mode,
+        .by_trace = tx->by_trace,
+        .priority = tx->priority,
         .nrcpt = v->n,
         .nchunks = v->nchunks,
     };

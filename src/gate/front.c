@@ -198,6 +198,7 @@ front_write(struct tx *tx)
         .esmtp = facts->esmtp,
         .utf8 = tx->utf8,
         .auth = facts->user.n > 0,
+        .priority = tx->priority,
     };
     size_t from = tx->body.front.n;
 

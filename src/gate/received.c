@@ -72,6 +72,8 @@ received_write(struct buf *out, const struct received *r)
         buf_str(out, r->rcpt);
         buf_char(out, '>');
     }
+    if (r->priority)
+        buf_fmt(out, "\r\n\tPRIORITY %d", r->priority);
     buf_str(out, STR(";\r\n\t"));
     buf_str(out, r->date);
     buf_str(out, STR("\r\n"));

@@ -17,6 +17,7 @@ struct received {
     struct str rcpt; /* only when there is exactly one: others must not see each other */
     struct str tls_version, tls_cipher; /* empty: no TLS */
     bool esmtp, utf8, auth;
+    int8_t priority; /* RFC 6710; 0: nothing is said */
     struct str date; /* RFC 5322 form */
 };
 /* Appends the field with its final CRLF; out->failed if there was no room. */

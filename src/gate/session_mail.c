@@ -52,6 +52,17 @@ mail_refuse(struct session *s, int code, const char *enhanced, const char *text)
     session_say(s, code, enhanced, text);
 }
 
+/* Seconds from now become a moment; one before 1970 is 1970, long over as well. */
+static void
+mail_deliver_by(struct tx *tx, const struct smtp_mail_params *p)
+{
+    uint64_t now = clock_wall(), span = (uint64_t)(p->by < 0 ? -(int64_t)p->by : p->by) * NS_PER_S;
+
+    tx->by_mode = p->by_mode;
+    tx->by_trace = p->by_trace;
+    tx->deliver_by = p->by >= 0 ? now + span : now > span ? now - span : 0;
+}
+
 static bool
 mail_copy(struct tx *tx, const struct smtp_mail_params *p)
 {
@@ -68,6 +79,9 @@ mail_copy(struct tx *tx, const struct smtp_mail_params *p)
     tx->requiretls = p->requiretls;
     tx->ret = p->ret;
     tx->hold_until = p->hold_until;
+    tx->binary = p->binary;
+    tx->priority = p->priority;
+    mail_deliver_by(tx, p);
     return tx->sender_key.p && (!p->envid.n || tx->envid.p);
 }
 
@@ -98,6 +112,10 @@ mail_owner(struct session *s, struct tx *tx)
     session_rights(s, &rights);
     tx->tenant = rights.tenant;
     tx->class = rights.class;
+    if (tx->class == SPOOL_CLASS_BULK && tx->priority > 0) { /* not before people's own mail */
+        tx->priority = 0;
+        tx->lowered = true;
+    }
     return user_may_use(rights.envelope, tx->sender_key, s->facts.user);
 }
 
@@ -203,6 +221,10 @@ session_mail(void *ctx, const struct smtp_mail_params *p)
         mail_refuse(s, 553, "5.7.1", text);
         return;
     }
+    if (tx->by_mode == SPOOL_BY_RETURN && tx->hold_until * NS_PER_S >= tx->deliver_by) {
+        mail_refuse(s, 501, "5.5.4", "Held until after the time by which it must be delivered");
+        return;
+    }
     if (mail_tenant_wait(s, tx)) {
         mail_refuse(s, 452, "4.7.1", "Your sending limit is reached, try again later");
         return;
@@ -220,7 +242,10 @@ session_mail_staged(struct session *s, const struct finding *f)
         session_finding(s, f);
         return;
     }
-    session_say(s, 250, "2.1.0", "Sender ok");
+    if (s->tx->lowered) /* RFC 6710: X.3.6 */
+        session_say(s, 250, "2.3.6", "Sender ok; bulk mail has no priority over other mail: 0");
+    else
+        session_say(s, 250, "2.1.0", "Sender ok");
 }
 
 void

@@ -38,6 +38,11 @@ static const struct rcpt_obstacle obstacle_8bit = {
     "This recipient's server does not take 8BITMIME, and mail is not converted here; send it "
     "as 7 bit (quoted-printable or base64)"};
 
+static const struct rcpt_obstacle obstacle_binary = {
+    550, "5.6.1",
+    "This recipient's server does not take BINARYMIME, and mail is not converted here; send it "
+    "with a content transfer encoding"};
+
 /* The least of two sizes of which 0 is none. */
 static uint64_t
 least(uint64_t a, uint64_t b)
@@ -61,6 +66,8 @@ rcpt_inside(struct session *s, const struct rcpt_target *t)
         return &obstacle_size;
     if ((inside.bits & INSIDE_KNOWN) && tx->utf8 && !(inside.bits & INSIDE_SMTPUTF8))
         return &obstacle_utf8;
+    if ((inside.bits & INSIDE_KNOWN) && tx->binary && !(inside.bits & INSIDE_BINARYMIME))
+        return &obstacle_binary;
     if ((inside.bits & INSIDE_KNOWN) && tx->body_8bit && !(inside.bits & INSIDE_8BITMIME))
         return &obstacle_8bit;
     tx->inside_max = least(tx->inside_max, max);

@@ -256,6 +256,24 @@ static const struct conf_row smtp_rows[] = {
               .doc = "How long those who submit may have a message held before it is sent (RFC "
                      "4865: HOLDFOR, HOLDUNTIL). It waits in the queue, and has five days from "
                      "its release to be delivered. 0 does not offer it.")},
+    {.name = "binarymime",
+     CONF_ROW(BOOL, struct settings_smtp, binarymime, .def = "yes",
+              .doc = "Offers BINARYMIME (RFC 3030) to those who submit. Such a message goes on "
+                     "only to hosts that offer it too and is never converted: its sender gets a "
+                     "report of 5.6.1 from all others, and a recipient whose inside server is "
+                     "known not to take it is refused.")},
+    {.name = "deliver_by",
+     CONF_ROW(DURATION, struct settings_smtp, deliver_by, .def = "1m", .max = 720 * HOUR,
+              .doc = "DELIVERBY (RFC 2852): those who submit may say by when a message must be "
+                     "delivered, and whether it is returned then or its sender told. This is the "
+                     "least time that is taken for mail to be returned. 0 does not offer it.")},
+    {.name = "priority",
+     CONF_ROW(NAME, struct settings_smtp, priority, .def = "MIXER",
+              .doc = "MT-PRIORITY (RFC 6710): those who submit may give a message a priority of "
+                     "-9 to 9: below 0 it goes behind other mail of its destination, above 0 "
+                     "before it, and it is passed on. The name of the policy that is told "
+                     "(MIXER, STANAG4406, NSEP, or your own), plain: told without one, off: not "
+                     "offered.")},
     {.name = "dsn",
      CONF_ROW(WORD, struct settings_smtp, dsn, .def = "submission", .words = dsn_words,
               .doc = "Who is offered DSN (RFC 3461: NOTIFY, RET, ENVID, ORCPT). submission: "

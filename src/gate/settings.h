@@ -60,6 +60,9 @@ struct settings_smtp { /* block "smtp" */
     uint64_t unsynced_slow, unsynced_stop; /* age of the oldest message not yet on disk */
     uint64_t shutdown_grace;
     uint64_t future_release; /* ns: how long people may have a message held; 0 off */
+    bool binarymime;
+    uint64_t deliver_by; /* ns: least time of mode R; 0 off */
+    struct str priority; /* name of the policy, "plain": none, "off" */
 };
 struct settings_srs {  /* block "srs": forwarding to the outside */
     struct str domain; /* empty: no forwarding outside */

@@ -169,6 +169,22 @@ setup_certificates(struct setup_listen *l, const struct gate_links *links, struc
     return 0;
 }
 
+/* What only those may ask for who may send: it is passed on, or costs others their turn. */
+static void
+setup_submission_offer(const struct settings_smtp *smtp, struct smtp_server_conf *c)
+{
+    if (smtp->binarymime)
+        c->offer |= SMTP_EXT_BINARYMIME;
+    if (smtp->deliver_by)
+        c->offer |= SMTP_EXT_DELIVERBY;
+    c->min_by = smtp->deliver_by / NS_PER_S;
+    if (str_ieq(smtp->priority, STR("off")))
+        return;
+    c->offer |= SMTP_EXT_MT_PRIORITY;
+    if (!str_ieq(smtp->priority, STR("plain")))
+        c->priority_policy = smtp->priority;
+}
+
 static void
 setup_engine(const struct setup *su, struct setup_listen *l, const struct gate_links *links)
 {
@@ -201,6 +217,8 @@ setup_engine(const struct setup *su, struct setup_listen *l, const struct gate_l
         c->offer |= SMTP_EXT_VRFY;
     if (smtp->dsn == DSN_EVERYBODY || l->submission)
         c->offer |= SMTP_EXT_DSN;
+    if (l->submission)
+        setup_submission_offer(smtp, c);
     if (l->submission) {
         c->max_hold = smtp->future_release / NS_PER_S;
         c->offer |= SMTP_EXT_FUTURERELEASE;
@@ -211,6 +229,7 @@ setup_engine(const struct setup *su, struct setup_listen *l, const struct gate_l
     }
     l->trusted = *c;
     l->trusted.offer |= SMTP_EXT_DSN;
+    setup_submission_offer(smtp, &l->trusted);
     l->trusted.lax_lines = true;
     l->trusted.require_auth = false;
 }

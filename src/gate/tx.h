@@ -53,7 +53,12 @@ struct tx {
     uint64_t received;   /* wall ns */
     uint32_t tenant;     /* of the one who submits; of the domain for strangers */
     uint8_t class, ret;
-    bool body_8bit, utf8, requiretls;
+    bool body_8bit, utf8, requiretls, binary;
+    uint64_t deliver_by; /* wall ns, if by_mode */
+    uint8_t by_mode;     /* SPOOL_BY_* */
+    bool by_trace;
+    int8_t priority;
+    bool lowered;   /* the priority is not the one that was asked for */
     bool may_relay; /* a login or a trusted network: any recipient */
     bool eight_bit; /* seen in the content */
     bool has_date, has_message_id;

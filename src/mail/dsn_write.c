@@ -201,6 +201,8 @@ dsn_for_programs(struct buf *out, const struct dsn *d)
     if (d->envid.n && dsn_xtext(d->envid, decoded, sizeof(decoded), &envid))
         lines_folded(out, "Original-Envelope-Id: ", envid, " ", d->utf8);
     lines_date(out, "Arrival-Date", d->arrival);
+    if (d->deliver_by)
+        lines_date(out, "Deliver-By-Date", d->deliver_by);
     for (size_t i = 0; i < d->nrcpt; i++) {
         const struct dsn_rcpt *r = &d->rcpts[i];
         const struct dsn_action_row *row = &dsn_actions[r->action];

@@ -25,6 +25,7 @@ struct dsn {
     struct str id;            /* message id in the queue, for people */
     struct str message_id;    /* of this DSN, with <> */
     uint64_t arrival;         /* wall s */
+    uint64_t deliver_by;      /* wall s; 0: nobody asked (RFC 2852) */
     uint64_t now;             /* wall s */
     const struct dsn_rcpt *rcpts;
     size_t nrcpt;

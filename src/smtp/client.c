@@ -417,6 +417,12 @@ smtp_client_offers(const struct smtp_client *c)
 }
 
 uint64_t
+smtp_client_min_by(const struct smtp_client *c)
+{
+    return c->caps.min_by;
+}
+
+uint64_t
 smtp_client_max_size(const struct smtp_client *c)
 {
     return c->caps.max_size;

@@ -1,6 +1,7 @@
 /*
  * smtp/client.h - the client's half of SMTP and LMTP, as a push machine: pipelining, 8BITMIME,
- * SMTPUTF8, CHUNKING, SIZE, DSN, STARTTLS, AUTH, LIMITS. Knows no socket, no queue.
+ * SMTPUTF8, CHUNKING, BINARYMIME, SIZE, DSN, DELIVERBY, MT-PRIORITY, STARTTLS, AUTH, LIMITS. Knows
+ * no socket, no queue.
  *
  * One message's way: ops.ready says that the session can take one -> smtp_client_send() gives
  * envelope and body -> MAIL, RCPTs and DATA go out in one group if PIPELINING -> each recipient's
@@ -36,6 +37,11 @@ struct smtp_client_message { /* valid until ops.done */
     unsigned nrcpt;
     uint64_t size; /* bytes of the body, CRLF line ends, before dot-stuffing */
     bool body_8bit, utf8;
+    bool binary; /* goes by BDAT to a server with BINARYMIME, or not at all */
+    bool by_trace;
+    uint8_t by_mode; /* RFC 2852: 1 N, 2 R; 0 none. Said where DELIVERBY is offered */
+    int32_t by;      /* s from now */
+    int8_t priority; /* said where MT-PRIORITY is offered, if not 0 */
     uint8_t ret;
     struct str envid;
     /* Pulls the next piece of the body: view valid until the next call; n == 0 at the end. A
@@ -56,6 +62,9 @@ enum smtp_client_offers { /* what the server offered, after ready */
                           SMTP_OFFER_ENHANCED = 256,
                           SMTP_OFFER_LIMITS = 512,
                           SMTP_OFFER_REQUIRETLS = 1024,
+                          SMTP_OFFER_BINARYMIME = 2048,
+                          SMTP_OFFER_DELIVERBY = 4096,
+                          SMTP_OFFER_MT_PRIORITY = 8192,
 };
 
 struct smtp_client;
@@ -105,8 +114,8 @@ void smtp_client_feed(struct smtp_client *, const char *p, size_t n);
 void smtp_client_drained(struct smtp_client *); /* the stream can take more */
 void smtp_client_lost(struct smtp_client *, const char *why, bool timeout); /* connection ended */
 void smtp_client_tls_done(struct smtp_client *, bool ok, const char *why);
-/* 0, or ERR_UNSUPPORTED: the server cannot take it (*ret_why: "SMTPUTF8", "8BITMIME", "SIZE"),
- * session stays ready; ERR_SYNTAX: no recipient, or an address that would break the line;
+/* 0, or ERR_UNSUPPORTED: it cannot take it (*ret_why: "SMTPUTF8", "8BITMIME", "BINARYMIME",
+ * "SIZE"), session stays ready; ERR_SYNTAX: no recipient, or an address that would break the line;
  * ERR_STATE if it is not ready. size 0 means unknown: no SIZE=, no BDAT. */
 int smtp_client_send(struct smtp_client *, const struct smtp_client_message *,
                      const char **ret_why);
@@ -117,6 +126,9 @@ void smtp_client_quit(struct smtp_client *); /* QUIT when idle; failed(SMTP_AT_Q
 uint32_t smtp_client_offers(const struct smtp_client *);
 uint64_t smtp_client_max_size(const struct smtp_client *);  /* 0: none told */
 unsigned smtp_client_max_rcpts(const struct smtp_client *); /* LIMITS RCPTMAX; 0 none told */
+uint64_t smtp_client_min_by(const struct smtp_client *);    /* s, DELIVERBY; 0: none told */
+/* May a message with BODY=BINARYMIME be given to it? */
+bool smtp_client_takes_binary(const struct smtp_client *);
 unsigned smtp_client_max_mails(const struct smtp_client *);
 /* ns that the present stage may last (RFC 5321 4.5.3.2), 0 when idle. */
 uint64_t smtp_client_timeout(const struct smtp_client *);

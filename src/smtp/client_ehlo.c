@@ -46,6 +46,16 @@ ehlo_limits(struct client_caps *caps, struct str args)
     }
 }
 
+/* RFC 2852: "DELIVERBY", or with the least time of mode R. */
+static void
+ehlo_by(struct client_caps *caps, struct str args)
+{
+    uint64_t least;
+
+    if (!str_u64(str_word(&args), &least))
+        caps->min_by = least;
+}
+
 static const struct ehlo_row {
     const char *keyword;
     uint32_t bit;
@@ -62,6 +72,9 @@ static const struct ehlo_row {
     {"ENHANCEDSTATUSCODES", SMTP_OFFER_ENHANCED, NULL},
     {"LIMITS", SMTP_OFFER_LIMITS, ehlo_limits},
     {"REQUIRETLS", SMTP_OFFER_REQUIRETLS, NULL},
+    {"BINARYMIME", SMTP_OFFER_BINARYMIME, NULL},
+    {"DELIVERBY", SMTP_OFFER_DELIVERBY, ehlo_by},
+    {"MT-PRIORITY", SMTP_OFFER_MT_PRIORITY, NULL},
 };
 
 void

@@ -48,7 +48,7 @@ struct client_kept {
 
 struct client_caps {
     uint32_t offers;
-    uint64_t max_size;
+    uint64_t max_size, min_by;
     unsigned max_rcpts, max_mails;
     char mechs[256];
 };

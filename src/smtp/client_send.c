@@ -42,10 +42,17 @@ env_mail(struct smtp_client *c)
         buf_c(out, " SIZE=");
         buf_u64(out, m->size);
     }
-    if (m->body_8bit && (c->caps.offers & SMTP_OFFER_8BITMIME))
+    if (m->binary)
+        buf_c(out, " BODY=BINARYMIME");
+    else if (m->body_8bit && (c->caps.offers & SMTP_OFFER_8BITMIME))
         buf_c(out, " BODY=8BITMIME");
     if (m->utf8)
         buf_c(out, " SMTPUTF8");
+    if (m->by_mode && (c->caps.offers & SMTP_OFFER_DELIVERBY))
+        buf_fmt(out, " BY=%" PRId32 ";%s%s", m->by, m->by_mode == 1 ? "N" : "R",
+                m->by_trace ? "T" : "");
+    if (m->priority && (c->caps.offers & SMTP_OFFER_MT_PRIORITY))
+        buf_fmt(out, " MT-PRIORITY=%d", m->priority);
     if (!(c->caps.offers & SMTP_OFFER_DSN))
         return;
     if (m->ret)
@@ -183,14 +190,25 @@ send_supported(const struct smtp_client *c, const struct smtp_client_message *m,
     *why = "SMTPUTF8";
     if (send_needs_utf8(m) && !(c->caps.offers & SMTP_OFFER_SMTPUTF8))
         return ERR_UNSUPPORTED;
+    *why = "BINARYMIME";
+    if (m->binary && (!smtp_client_takes_binary(c) || !m->size))
+        return ERR_UNSUPPORTED;
     *why = "8BITMIME";
-    if (m->body_8bit && !(c->caps.offers & SMTP_OFFER_8BITMIME))
+    if (m->body_8bit && !m->binary && !(c->caps.offers & SMTP_OFFER_8BITMIME))
         return ERR_UNSUPPORTED;
     *why = "SIZE";
     if (c->caps.max_size && m->size > c->caps.max_size)
         return ERR_UNSUPPORTED;
     *why = NULL;
     return 0;
+}
+
+bool
+smtp_client_takes_binary(const struct smtp_client *c)
+{
+    const uint32_t both = SMTP_OFFER_CHUNKING | SMTP_OFFER_BINARYMIME;
+
+    return (c->caps.offers & both) == both && !c->conf.no_chunking && !c->conf.lmtp;
 }
 
 static int

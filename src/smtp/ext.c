@@ -11,6 +11,8 @@
 #define ORCPT_MAX          500u /* RFC 3461 4.2 */
 #define SIZE_DIGITS_MAX    20u  /* RFC 1870 */
 #define HOLDFOR_DIGITS_MAX 9u   /* RFC 4865 4.2 */
+#define BY_DIGITS_MAX      9u   /* RFC 2852 4 */
+#define PRIORITY_MAX       9u   /* RFC 6710 */
 
 static bool
 when_not_tls(const struct smtp_ext_state *s)
@@ -34,6 +36,12 @@ static bool
 when_hold(const struct smtp_ext_state *s)
 {
     return s->now_s && s->conf->max_hold;
+}
+
+static bool
+when_chunking(const struct smtp_ext_state *s)
+{
+    return s->conf->offer & SMTP_EXT_CHUNKING;
 }
 
 static bool
@@ -80,6 +88,20 @@ show_hold(const struct smtp_ext_state *s, struct buf *out)
     buf_fmt(out, " %llu %s", (unsigned long long)s->conf->max_hold, until);
 }
 
+static void
+show_by(const struct smtp_ext_state *s, struct buf *out)
+{
+    if (s->conf->min_by)
+        buf_fmt(out, " %llu", (unsigned long long)s->conf->min_by);
+}
+
+static void
+show_priority(const struct smtp_ext_state *s, struct buf *out)
+{
+    if (s->conf->priority_policy.n)
+        buf_fmt(out, " %.*s", STR_ARG(s->conf->priority_policy));
+}
+
 struct ext_row {
     enum smtp_ext bit;
     const char *keyword;
@@ -99,6 +121,9 @@ static const struct ext_row exts[] = {
     {SMTP_EXT_DSN, "DSN", NULL, NULL},
     {SMTP_EXT_SMTPUTF8, "SMTPUTF8", NULL, NULL},
     {SMTP_EXT_CHUNKING, "CHUNKING", NULL, NULL},
+    {SMTP_EXT_BINARYMIME, "BINARYMIME", when_chunking, NULL},
+    {SMTP_EXT_DELIVERBY, "DELIVERBY", NULL, show_by},
+    {SMTP_EXT_MT_PRIORITY, "MT-PRIORITY", NULL, show_priority},
     {SMTP_EXT_LIMITS, "LIMITS", when_limits, show_limits},
     {SMTP_EXT_REQUIRETLS, "REQUIRETLS", when_tls, NULL},
     {SMTP_EXT_FUTURERELEASE, "FUTURERELEASE", when_hold, show_hold},
@@ -150,7 +175,9 @@ read_size(struct param_run *r, struct str v)
 static bool
 read_body(struct param_run *r, struct str v)
 {
-    r->mail->body_8bit = str_ieq(v, STR("8BITMIME"));
+    r->mail->binary =
+        smtp_ext_offered(r->state, SMTP_EXT_BINARYMIME) && str_ieq(v, STR("BINARYMIME"));
+    r->mail->body_8bit = r->mail->binary || str_ieq(v, STR("8BITMIME"));
     return r->mail->body_8bit || str_ieq(v, STR("7BIT"));
 }
 
@@ -218,6 +245,51 @@ read_holduntil(struct param_run *r, struct str v)
     return smtp_datetime_parse(v, &until) == 0 && hold(r, until);
 }
 
+/* A number with a sign or without: the sign comes off. */
+static bool
+read_sign(struct str *v)
+{
+    bool minus = v->n && v->p[0] == '-';
+
+    if (minus || (v->n && v->p[0] == '+'))
+        *v = str_from(*v, 1);
+    return minus;
+}
+
+/* by-time ";" by-mode [ "T" ]: what must be returned when it is late must have some time (RFC 2852
+ * 4). */
+static bool
+read_by(struct param_run *r, struct str v)
+{
+    struct str mode, time = str_cut(v, ';', &mode);
+    bool minus = read_sign(&time);
+    uint64_t n;
+
+    if (!time.n || time.n > BY_DIGITS_MAX || time.p[0] < '0' || time.p[0] > '9' ||
+        str_u64(time, &n) < 0 || !mode.n)
+        return false;
+    r->mail->by = minus ? -(int32_t)n : (int32_t)n;
+    r->mail->by_mode = str_ieq(str_sub(mode, 0, 1), STR("N"))   ? 1
+                       : str_ieq(str_sub(mode, 0, 1), STR("R")) ? 2
+                                                                : 0;
+    r->mail->by_trace = mode.n == 2 && str_ieq(str_from(mode, 1), STR("T"));
+    return r->mail->by_mode && (mode.n == 1 || r->mail->by_trace) &&
+           (r->mail->by_mode == 1 || r->mail->by > 0);
+}
+
+static bool
+read_priority(struct param_run *r, struct str v)
+{
+    bool minus = v.n && v.p[0] == '-';
+    uint64_t n;
+
+    v = str_from(v, minus);
+    if (v.n != 1 || str_u64(v, &n) < 0 || n > PRIORITY_MAX)
+        return false;
+    r->mail->priority = (int8_t)(minus ? -(int)n : (int)n);
+    return true;
+}
+
 static bool
 read_notify(struct param_run *r, struct str v)
 {
@@ -278,7 +350,8 @@ struct param_row {
 static const struct param_row params_known[] = {
     {"SMTPUTF8", false, SMTP_EXT_SMTPUTF8, read_smtputf8, WRONG("SMTPUTF8")},
     {"SIZE", false, SMTP_EXT_SIZE, read_size, WRONG("SIZE=bytes")},
-    {"BODY", false, SMTP_EXT_8BITMIME, read_body, WRONG("BODY=7BIT or BODY=8BITMIME")},
+    {"BODY", false, SMTP_EXT_8BITMIME, read_body,
+     WRONG("BODY=7BIT or BODY=8BITMIME, or BODY=BINARYMIME where it is offered")},
     {"RET", false, SMTP_EXT_DSN, read_ret, WRONG("RET=FULL or RET=HDRS")},
     {"ENVID", false, SMTP_EXT_DSN, read_envid, WRONG("ENVID=xtext of at most 100 bytes")},
     {"AUTH", false, SMTP_EXT_AUTH, read_auth, WRONG("AUTH=xtext or AUTH=<>")},
@@ -287,6 +360,9 @@ static const struct param_row params_known[] = {
      WRONG("HOLDFOR=seconds, alone and within what was told")},
     {"HOLDUNTIL", false, SMTP_EXT_FUTURERELEASE, read_holduntil,
      WRONG("HOLDUNTIL=2030-01-31T12:00:00Z, alone and within what was told")},
+    {"BY", false, SMTP_EXT_DELIVERBY, read_by,
+     WRONG("BY=seconds;R or BY=seconds;N, with T behind it for traces")},
+    {"MT-PRIORITY", false, SMTP_EXT_MT_PRIORITY, read_priority, WRONG("MT-PRIORITY=-9 to 9")},
     {"NOTIFY", true, SMTP_EXT_DSN, read_notify, WRONG("NOTIFY=NEVER or of SUCCESS,FAILURE,DELAY")},
     {"ORCPT", true, SMTP_EXT_DSN, read_orcpt, WRONG("ORCPT=type;xtext of at most 500 bytes")},
 };

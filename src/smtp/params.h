@@ -23,29 +23,34 @@ enum smtp_ext { /* bits of smtp_server_conf.offer */
                 SMTP_EXT_REQUIRETLS = 1 << 12,
                 SMTP_EXT_FUTURERELEASE = 1 << 14, /* submission only (RFC 4865 5) */
                 SMTP_EXT_XCLIENT = 1 << 13,       /* Postfix's; for hosts that may */
+                SMTP_EXT_BINARYMIME = 1 << 15,    /* RFC 3030; only with CHUNKING */
+                SMTP_EXT_DELIVERBY = 1 << 16,     /* RFC 2852 */
+                SMTP_EXT_MT_PRIORITY = 1 << 17,   /* RFC 6710 */
 };
 
 struct smtp_server_conf { /* lives at least as long as the sessions that use it */
     struct str hostname;
-    struct str banner_text; /* behind "220 host ESMTP " */
-    uint32_t offer;         /* SMTP_EXT_*; STARTTLS and AUTH are also gated by the state */
-    uint64_t max_size;      /* message bytes */
-    struct str auth_mechs;  /* "PLAIN LOGIN SCRAM-SHA-256" */
-    unsigned max_rcpts;     /* per message, then 452 4.5.3 */
-    unsigned max_messages;  /* per session, 0 no limit: LIMITS MAILMAX, then 421 */
-    unsigned max_line;      /* command line with CRLF; default 2048 (512 + extensions) */
-    unsigned max_auth_line; /* 12288 (RFC 4954 4) */
-    unsigned max_commands;  /* commands without a message (NOOP, RSET ...) before 421 */
-    unsigned max_errors;    /* 5yz to the client's doing before 421 */
-    unsigned max_received;  /* Received fields before 554 5.4.6 */
-    unsigned max_header;    /* bytes of the header block before 552 */
-    uint64_t max_hold;      /* s: FUTURERELEASE; 0: not offered */
-    bool require_tls;       /* 530 5.7.0 to all but EHLO NOOP STARTTLS QUIT */
-    bool require_auth;      /* 530 5.7.0 to MAIL before AUTH, unless trusted */
-    bool auth_plain_text;   /* AUTH without TLS (off; on only for trusted local use) */
-    bool bare_refuse;       /* bare CR or LF in content: refuse rather than normalise */
-    bool lax_lines;         /* commands may end in bare LF (trusted networks only) */
-    bool lmtp;              /* LHLO, a reply per recipient */
+    struct str banner_text;     /* behind "220 host ESMTP " */
+    uint32_t offer;             /* SMTP_EXT_*; STARTTLS and AUTH are also gated by the state */
+    uint64_t max_size;          /* message bytes */
+    struct str auth_mechs;      /* "PLAIN LOGIN SCRAM-SHA-256" */
+    unsigned max_rcpts;         /* per message, then 452 4.5.3 */
+    unsigned max_messages;      /* per session, 0 no limit: LIMITS MAILMAX, then 421 */
+    unsigned max_line;          /* command line with CRLF; default 2048 (512 + extensions) */
+    unsigned max_auth_line;     /* 12288 (RFC 4954 4) */
+    unsigned max_commands;      /* commands without a message (NOOP, RSET ...) before 421 */
+    unsigned max_errors;        /* 5yz to the client's doing before 421 */
+    unsigned max_received;      /* Received fields before 554 5.4.6 */
+    unsigned max_header;        /* bytes of the header block before 552 */
+    uint64_t max_hold;          /* s: FUTURERELEASE; 0: not offered */
+    uint64_t min_by;            /* s: DELIVERBY, of mode R */
+    struct str priority_policy; /* name of MT-PRIORITY's policy; may be empty */
+    bool require_tls;           /* 530 5.7.0 to all but EHLO NOOP STARTTLS QUIT */
+    bool require_auth;          /* 530 5.7.0 to MAIL before AUTH, unless trusted */
+    bool auth_plain_text;       /* AUTH without TLS (off; on only for trusted local use) */
+    bool bare_refuse;           /* bare CR or LF in content: refuse rather than normalise */
+    bool lax_lines;             /* commands may end in bare LF (trusted networks only) */
+    bool lmtp;                  /* LHLO, a reply per recipient */
 };
 
 struct smtp_mail_params {
@@ -53,6 +58,11 @@ struct smtp_mail_params {
     uint64_t size;       /* declared, 0 none */
     uint64_t hold_until; /* wall s, FUTURERELEASE; 0 none */
     bool body_8bit, utf8, requiretls;
+    bool binary;      /* BODY=BINARYMIME; body_8bit is set with it */
+    bool by_trace;    /* RFC 2852 */
+    uint8_t by_mode;  /* SPOOL_BY_* values: NOTIFY 1 RETURN 2; 0 none */
+    int32_t by;       /* s from now */
+    int8_t priority;  /* MT-PRIORITY */
     uint8_t ret;      /* 0 none, 1 FULL, 2 HDRS */
     struct str envid; /* xtext as given, checked */
     struct str auth;  /* AUTH= value as given, checked */

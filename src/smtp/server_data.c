@@ -24,6 +24,9 @@ static const struct smtp_refusal loop = {554, "5.4.6", "Mail loop: too many Rece
 static const struct smtp_refusal bare = {554, "5.6.0",
                                          "Bare CR or LF in the message; lines end in CRLF"};
 static const struct smtp_refusal header = {552, "5.3.4", "Message header is too long"};
+static const struct smtp_refusal not_binary = {503, "5.5.1", "BODY=BINARYMIME goes by BDAT"};
+static const struct smtp_refusal bare_header = {
+    554, "5.6.0", "Bare CR or LF in the header; its lines end in CRLF, whatever the body holds"};
 static const struct smtp_refusal said = {0, NULL, NULL}; /* ops.data has given the reply */
 
 const struct smtp_refusal *
@@ -33,6 +36,8 @@ smtp_may_data(struct smtp_server *s, struct str arg)
         return &need_mail;
     if (s->txn->bdat)
         return &mixed;
+    if (s->txn->binary)
+        return &not_binary;
     if (arg.n)
         return &no_arg;
     if (!s->txn->accepted)
@@ -82,12 +87,25 @@ throw_away(struct smtp_server *s, size_t n, const struct smtp_refusal *r)
     smtp_hang_up(s);
 }
 
+/* Of octets that nobody puts into lines: the header must have some all the same. */
+static bool
+header_lines_ok(struct smtp_txn *t, const char *p, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        if ((p[i] == '\n') != t->last_cr)
+            return false;
+        t->last_cr = p[i] == '\r';
+    }
+    return true;
+}
+
 /* The framer's sink. */
 static void
 pass_on(void *ctx, const char *p, size_t n)
 {
     struct smtp_server *s = ctx;
     struct smtp_txn *t = s->txn;
+    uint64_t header;
 
     if (t->refusal) {
         throw_away(s, n, t->refusal);
@@ -96,8 +114,11 @@ pass_on(void *ctx, const char *p, size_t n)
     if (s->state == SMTP_CLOSED)
         return;
     t->body_bytes += n;
+    header = t->scan.bytes;
     header_scan_feed(&t->scan, p, n);
     t->refusal = judge(s);
+    if (!t->refusal && t->binary && !header_lines_ok(t, p, MIN(n, t->scan.bytes - header)))
+        t->refusal = &bare_header;
     if (!t->refusal)
         s->ops->body(s->ctx, p, n);
 }
@@ -178,7 +199,8 @@ end_chunk(struct smtp_server *s)
                : s->txn->accepted ? SMTP_RCPT
                                   : SMTP_MAIL);
     if (!r && s->chunk_last) {
-        smtp_framer_finish(&s->txn->framer);
+        if (!s->txn->binary)
+            smtp_framer_finish(&s->txn->framer);
         end_body(s);
         return;
     }
@@ -212,7 +234,9 @@ smtp_body_bdat(struct smtp_server *s, const char *p, size_t n)
 {
     if (n > s->chunk_left)
         n = (size_t)s->chunk_left;
-    if (!s->chunk_refusal)
+    if (!s->chunk_refusal && s->txn->binary)
+        pass_on(s, p, n);
+    else if (!s->chunk_refusal)
         smtp_framer_feed(&s->txn->framer, p, n);
     else
         throw_away(s, n, s->chunk_refusal);

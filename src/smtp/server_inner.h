@@ -31,6 +31,8 @@ struct smtp_txn {         /* from MAIL to the end of the message; an idle sessio
     unsigned accepted;    /* recipients */
     unsigned replies_due; /* LMTP: of data_end */
     bool utf8, body_8bit;
+    bool binary;                        /* BINARYMIME: octets pass as they come, by BDAT alone */
+    bool last_cr;                       /* of those, in the header: the last one was a CR */
     bool bdat;                          /* a BDAT came: DATA may not */
     uint64_t body_bytes;                /* given to ops.body */
     const struct smtp_refusal *refusal; /* the engine's own, first one found in the body */

@@ -4,6 +4,8 @@
 #include "core/err.h"
 #include "smtp/server_inner.h"
 
+#define BY_RETURN 2u /* of smtp_mail_params.by_mode */
+
 static const struct smtp_refusal nested = {503, "5.5.1", "A message is under way; RSET ends it"};
 static const struct smtp_refusal need_auth = {530, "5.7.0", "Authentication required"};
 static const struct smtp_refusal need_mail = {503, "5.5.1", "Say MAIL first"};
@@ -15,6 +17,8 @@ static const struct smtp_refusal bad_to = {501, "5.1.3", "Bad recipient address 
 static const struct smtp_refusal not_utf8 = {553, "5.6.7",
                                              "An address that is not ASCII needs SMTPUTF8"};
 static const struct smtp_refusal too_big = {552, "5.3.4", "Message is larger than is taken here"};
+static const struct smtp_refusal too_soon = {
+    555, "5.5.4", "BY of mode R asks for less time than the least that EHLO named"};
 static const struct smtp_refusal too_many = {452, "4.5.3",
                                              "Too many recipients; send the rest later"};
 static const struct smtp_refusal no_memory = {452, "4.3.1", "Out of memory; try again later"};
@@ -49,6 +53,8 @@ read_mail(struct smtp_server *s, struct str arg, struct smtp_mail_params *ret)
         return &not_utf8;
     if (s->conf->max_size && ret->size > s->conf->max_size)
         return &too_big;
+    if (ret->by_mode == BY_RETURN && (uint64_t)ret->by < s->conf->min_by)
+        return &too_soon;
     return NULL;
 }
 
@@ -73,6 +79,7 @@ smtp_do_mail(struct smtp_server *s, struct str arg)
     }
     s->txn->utf8 = params.utf8;
     s->txn->body_8bit = params.body_8bit;
+    s->txn->binary = params.binary;
     smtp_owe(s, OWES_MAIL);
     s->ops->mail(s->ctx, &params);
 }

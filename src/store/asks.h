@@ -84,10 +84,11 @@ enum sign_status {
     SIGN_BROKEN,  /* it has, and cannot use it */
     SIGN_BUSY,
 };
-#define SIGN_MAX        4u /* signatures on one message */
-#define INSIDE_8BITMIME 1u
-#define INSIDE_SMTPUTF8 2u
-#define INSIDE_KNOWN    4u /* the server has been asked; without it settings decide */
-#define INSIDE_DSN      8u
+#define SIGN_MAX          4u /* signatures on one message */
+#define INSIDE_8BITMIME   1u
+#define INSIDE_SMTPUTF8   2u
+#define INSIDE_KNOWN      4u /* the server has been asked; without it settings decide */
+#define INSIDE_DSN        8u
+#define INSIDE_BINARYMIME 16u /* and CHUNKING, over SMTP */
 
 #endif

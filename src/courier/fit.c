@@ -1,0 +1,75 @@
+/*
+ * courier/fit.c - see courier/fit.h.
+ *
+ * Never converts a message: a signature of somebody else would break.
+ */
+#include "courier/fit.h"
+
+#define BY_MAX 999999999 /* nine digits (RFC 2852 4) */
+
+/* Does this hop tell the sender that the message went on? One that asked for traces is told at each
+ * hop, one that wanted to be told of delay where nobody after us could. */
+static bool
+is_traced(const struct session *s, const struct spool_envelope *env)
+{
+    bool offered = (smtp_client_offers(s->client) & SMTP_OFFER_DELIVERBY) != 0;
+
+    return !s->lmtp && env->by_mode && (offered ? env->by_trace : env->by_mode == SPOOL_BY_NOTIFY);
+}
+
+/* Time that is left goes on with the message. */
+static bool
+by_fits(struct session *s, struct smtp_client_message *m, struct unfit *ret)
+{
+    const struct spool_envelope *env = &s->letter.env;
+    uint64_t least = smtp_client_min_by(s->client);
+    int64_t left = (int64_t)(env->deliver_by / NS_PER_S) - (int64_t)(courier_wall(s->c) / NS_PER_S);
+
+    m->by_mode = env->by_mode;
+    m->by_trace = env->by_trace;
+    m->by = (int32_t)MAX(MIN(left, (int64_t)BY_MAX), -(int64_t)BY_MAX);
+    if (env->by_mode != SPOOL_BY_RETURN)
+        return true;
+    *ret = (struct unfit){4, 7, "the time by which it had to be delivered is over"};
+    if (left <= 0)
+        return false;
+    if (s->lmtp) /* the mailbox itself */
+        return true;
+    *ret = (struct unfit){3, 3, "the next host cannot promise to deliver it in time (DELIVERBY)"};
+    if (!(smtp_client_offers(s->client) & SMTP_OFFER_DELIVERBY))
+        return false;
+    *ret = (struct unfit){4, 7, "the next host wants more time to deliver it than is left"};
+    return (uint64_t)left >= least;
+}
+
+bool
+fit_message(struct session *s, struct smtp_client_message *m, struct unfit *ret)
+{
+    const struct spool_envelope *env = &s->letter.env;
+
+    m->priority = env->priority;
+    m->binary = (env->flags & SPOOL_MAIL_BINARY) != 0;
+    s->traced = is_traced(s, env);
+    *ret = (struct unfit){
+        6, 1, "the next host does not take BINARYMIME, and mail is not converted on its way"};
+    if (m->binary && !smtp_client_takes_binary(s->client))
+        return false;
+    return !env->by_mode || by_fits(s, m, ret);
+}
+
+uint64_t
+fit_notify_by(struct courier *c, uint32_t message, const struct letter *l)
+{
+    struct letter own;
+    uint64_t by = 0;
+
+    if (!(index_message(&c->index, message)->flags & SPOOL_MAIL_DELIVERBY))
+        return 0;
+    if (l && l->bytes.n)
+        return l->env.by_mode == SPOOL_BY_NOTIFY ? MAX(l->env.deliver_by, UINT64_C(1)) : 0;
+    letter_init(&own);
+    if (letter_load(c, message, &own) == 0 && own.env.by_mode == SPOOL_BY_NOTIFY)
+        by = MAX(own.env.deliver_by, UINT64_C(1));
+    letter_done(&own);
+    return by;
+}

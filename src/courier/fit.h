@@ -1,0 +1,44 @@
+/*
+ * courier/fit.h - what a message asks of its way beyond an address: BINARYMIME (RFC 3030), a time
+ * to deliver by (RFC 2852), a priority (RFC 6710).
+ *
+ * Called by intake (what the index keeps of them), session_job and maildir (what the next host must
+ * offer) and outcome (when somebody is to be told).
+ */
+#ifndef GAPURA_COURIER_FIT_H
+#define GAPURA_COURIER_FIT_H
+
+#include "courier/session.h"
+
+/* Wall ns after which nothing is tried any more, as the message itself says; 0: by settings. */
+static inline uint64_t
+fit_expires(const struct spool_envelope *env)
+{
+    if (env->by_mode != SPOOL_BY_RETURN)
+        return env->expires;
+    return env->expires ? MIN(env->expires, env->deliver_by) : env->deliver_by;
+}
+
+/* The rank of a message inside its destination, a class of spool/record.h: priority below 0 puts it
+ * behind all other mail, above 0 one class forward; reports and notices are before all. */
+static inline uint8_t
+fit_rank(uint8_t class, int8_t priority)
+{
+    if (priority == 0 || class == SPOOL_CLASS_SYSTEM)
+        return class;
+    if (priority < 0)
+        return SPOOL_CLASS_BULK;
+    return MAX(class - 1, SPOOL_CLASS_INSIDE) & 3;
+}
+
+struct unfit { /* why a message cannot go to that host at all: enhanced code 5.subject.detail */
+    uint16_t subject, detail;
+    const char *text;
+};
+/* Fills what the client says of it to the host of this session. False: it cannot go there. */
+bool fit_message(struct session *, struct smtp_client_message *, struct unfit *ret);
+/* Wall ns at which its sender is to be told that it is late (mode N); 0: no such wish. letter: of
+ * the message, or NULL. */
+uint64_t fit_notify_by(struct courier *, uint32_t message, const struct letter *);
+
+#endif
