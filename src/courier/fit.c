@@ -10,51 +10,57 @@
 /* Does this hop tell the sender that the message went on? One that asked for traces is told at each
  * hop, one that wanted to be told of delay where nobody after us could. */
 static bool
-is_traced(const struct session *s, const struct spool_envelope *env)
+is_traced(const struct smtp_client *client, const struct spool_envelope *env)
 {
-    bool offered = (smtp_client_offers(s->client) & SMTP_OFFER_DELIVERBY) != 0;
+    bool offered = (smtp_client_offers(client) & SMTP_OFFER_DELIVERBY) != 0;
 
-    return !s->lmtp && env->by_mode && (offered ? env->by_trace : env->by_mode == SPOOL_BY_NOTIFY);
+    return env->by_mode && (offered ? env->by_trace : env->by_mode == SPOOL_BY_NOTIFY);
+}
+
+static bool
+cannot(struct fit *ret, uint16_t subject, uint16_t detail, const char *text)
+{
+    ret->subject = subject;
+    ret->detail = detail;
+    ret->text = text;
+    return false;
 }
 
 /* Time that is left goes on with the message. */
 static bool
-by_fits(struct session *s, struct smtp_client_message *m, struct unfit *ret)
+by_fits(const struct courier *c, const struct smtp_client *client, bool lmtp,
+        const struct spool_envelope *env, struct smtp_client_message *m, struct fit *ret)
 {
-    const struct spool_envelope *env = &s->letter.env;
-    uint64_t least = smtp_client_min_by(s->client);
-    int64_t left = (int64_t)(env->deliver_by / NS_PER_S) - (int64_t)(courier_wall(s->c) / NS_PER_S);
+    uint64_t least = smtp_client_min_by(client);
+    int64_t left = (int64_t)(env->deliver_by / NS_PER_S) - (int64_t)(courier_wall(c) / NS_PER_S);
 
     m->by_mode = env->by_mode;
     m->by_trace = env->by_trace;
     m->by = (int32_t)MAX(MIN(left, (int64_t)BY_MAX), -(int64_t)BY_MAX);
     if (env->by_mode != SPOOL_BY_RETURN)
         return true;
-    *ret = (struct unfit){4, 7, "the time by which it had to be delivered is over"};
     if (left <= 0)
-        return false;
-    if (s->lmtp) /* the mailbox itself */
+        return cannot(ret, 4, 7, "the time by which it had to be delivered is over");
+    if (lmtp) /* the mailbox itself */
         return true;
-    *ret = (struct unfit){3, 3, "the next host cannot promise to deliver it in time (DELIVERBY)"};
-    if (!(smtp_client_offers(s->client) & SMTP_OFFER_DELIVERBY))
-        return false;
-    *ret = (struct unfit){4, 7, "the next host wants more time to deliver it than is left"};
-    return (uint64_t)left >= least;
+    if (!(smtp_client_offers(client) & SMTP_OFFER_DELIVERBY))
+        return cannot(ret, 3, 3, "the next host cannot promise to deliver it in time (DELIVERBY)");
+    return (uint64_t)left >= least ||
+           cannot(ret, 4, 7, "the next host wants more time to deliver it than is left");
 }
 
 bool
-fit_message(struct session *s, struct smtp_client_message *m, struct unfit *ret)
+fit_message(const struct courier *c, const struct smtp_client *client, bool lmtp,
+            const struct spool_envelope *env, struct smtp_client_message *m, struct fit *ret)
 {
-    const struct spool_envelope *env = &s->letter.env;
-
+    *ret = (struct fit){.traced = !lmtp && is_traced(client, env)};
     m->priority = env->priority;
     m->binary = (env->flags & SPOOL_MAIL_BINARY) != 0;
-    s->traced = is_traced(s, env);
-    *ret = (struct unfit){
-        6, 1, "the next host does not take BINARYMIME, and mail is not converted on its way"};
-    if (m->binary && !smtp_client_takes_binary(s->client))
-        return false;
-    return !env->by_mode || by_fits(s, m, ret);
+    if (m->binary && !smtp_client_takes_binary(client))
+        return cannot(ret, 6, 1,
+                      "the next host does not take BINARYMIME, and mail is not converted on its "
+                      "way");
+    return !env->by_mode || by_fits(c, client, lmtp, env, m, ret);
 }
 
 uint64_t

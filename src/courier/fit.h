@@ -8,7 +8,8 @@
 #ifndef GAPURA_COURIER_FIT_H
 #define GAPURA_COURIER_FIT_H
 
-#include "courier/session.h"
+#include "courier/letter.h"
+#include "smtp/client.h"
 
 /* Wall ns after which nothing is tried any more, as the message itself says; 0: by settings. */
 static inline uint64_t
@@ -31,12 +32,16 @@ fit_rank(uint8_t class, int8_t priority)
     return MAX(class - 1, SPOOL_CLASS_INSIDE) & 3;
 }
 
-struct unfit { /* why a message cannot go to that host at all: enhanced code 5.subject.detail */
+struct fit {
+    bool traced; /* the sender is told that the message went on to there */
+    /* Why it cannot go there at all: enhanced code 5.subject.detail. */
     uint16_t subject, detail;
     const char *text;
 };
-/* Fills what the client says of it to the host of this session. False: it cannot go there. */
-bool fit_message(struct session *, struct smtp_client_message *, struct unfit *ret);
+/* Fills what the client says of it to the host that it is connected to. False: it cannot go there.
+ */
+bool fit_message(const struct courier *, const struct smtp_client *, bool lmtp,
+                 const struct spool_envelope *, struct smtp_client_message *, struct fit *ret);
 /* Wall ns at which its sender is to be told that it is late (mode N); 0: no such wish. letter: of
  * the message, or NULL. */
 uint64_t fit_notify_by(struct courier *, uint32_t message, const struct letter *);

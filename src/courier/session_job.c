@@ -306,7 +306,7 @@ job_send(struct session *s)
     const struct spool_envelope *env = &s->letter.env;
     uint32_t offers = smtp_client_offers(s->client);
     const char *why = NULL;
-    struct unfit unfit;
+    struct fit fit;
     int err;
     struct smtp_client_message m = {
         .sender = env->sender,
@@ -327,10 +327,11 @@ job_send(struct session *s)
         job_unfit(s, 7, 30, "the sender asked for TLS all the way and the next host has none");
         return false;
     }
-    if (!fit_message(s, &m, &unfit)) {
-        job_unfit(s, unfit.subject, unfit.detail, unfit.text);
+    if (!fit_message(s->c, s->client, s->lmtp, env, &m, &fit)) {
+        job_unfit(s, fit.subject, fit.detail, fit.text);
         return false;
     }
+    s->traced = fit.traced;
     if (!(offers & SMTP_OFFER_SMTPUTF8) && needs_utf8(s, &m) && !job_without_utf8(s, &m)) {
         job_unfit(s, 6, 7, "the next host does not take internationalised mail (SMTPUTF8)");
         return false;

@@ -41,7 +41,7 @@ when_hold(const struct smtp_ext_state *s)
 static bool
 when_chunking(const struct smtp_ext_state *s)
 {
-    return s->conf->offer & SMTP_EXT_CHUNKING;
+    return (s->conf->offer & SMTP_EXT_CHUNKING) && (s->conf->offer & SMTP_EXT_8BITMIME);
 }
 
 static bool

@@ -23,7 +23,7 @@ enum smtp_ext { /* bits of smtp_server_conf.offer */
                 SMTP_EXT_REQUIRETLS = 1 << 12,
                 SMTP_EXT_FUTURERELEASE = 1 << 14, /* submission only (RFC 4865 5) */
                 SMTP_EXT_XCLIENT = 1 << 13,       /* Postfix's; for hosts that may */
-                SMTP_EXT_BINARYMIME = 1 << 15,    /* RFC 3030; only with CHUNKING */
+                SMTP_EXT_BINARYMIME = 1 << 15,    /* RFC 3030; only with CHUNKING and 8BITMIME */
                 SMTP_EXT_DELIVERBY = 1 << 16,     /* RFC 2852 */
                 SMTP_EXT_MT_PRIORITY = 1 << 17,   /* RFC 6710 */
 };

@@ -145,7 +145,14 @@ twin_mail(void *ctx, const struct smtp_mail_params *m)
     t->rcpts = 0;
     t->opened++;
     buf_fmt(&t->log, "mail <%.*s>%s%s%s%s", STR_ARG(m->from.text), m->from.null ? " null" : "",
-            m->body_8bit ? " 8bit" : "", m->utf8 ? " utf8" : "", m->requiretls ? " rtls" : "");
+            m->binary      ? " binary"
+            : m->body_8bit ? " 8bit"
+                           : "",
+            m->utf8 ? " utf8" : "", m->requiretls ? " rtls" : "");
+    if (m->by_mode)
+        buf_fmt(&t->log, " by=%d;%d%s", m->by, m->by_mode, m->by_trace ? "t" : "");
+    if (m->priority)
+        buf_fmt(&t->log, " priority=%d", m->priority);
     if (m->size)
         buf_fmt(&t->log, " size=%llu", (unsigned long long)m->size);
     if (m->ret)

@@ -20,14 +20,15 @@ struct message { /* the plan, and what became of it on either side */
     bool mail_refused, data_refused, end_refused;
     bool rcpt_refused[RCPTS], rcpt_late[RCPTS];
     unsigned nrcpt;
-    bool wide; /* sender and body of more than ASCII */
+    bool binary; /* and a wish for time and rank */
+    bool wide;   /* sender and body of more than ASCII */
     /* the client's story */
     int rcpt_code[RCPTS], rcpt_done[RCPTS];
     int done_code, done_stage, dones;
     bool unsupported;
     /* the server's story */
     struct buf received;
-    bool ended;
+    bool ended, params_wrong;
     unsigned taken;
 };
 
@@ -94,9 +95,14 @@ s_mail(void *ctx, const struct smtp_mail_params *mail)
 {
     struct pair *p = ctx;
 
-    (void)mail;
     while (p->m[p->at_server].unsupported)
         p->at_server++;
+    p->m[p->at_server].params_wrong =
+        mail->binary != p->m[p->at_server].binary ||
+        (p->server_conf.offer & SMTP_EXT_DELIVERBY
+             ? mail->by != -7 || mail->by_mode != 1 || !mail->by_trace
+             : mail->by_mode != 0) ||
+        mail->priority != (p->server_conf.offer & SMTP_EXT_MT_PRIORITY ? -3 : 0);
     p->rcpt_at = 0;
     answer(p, p->m[p->at_server].mail_refused ? 550 : 250);
 }
@@ -249,6 +255,11 @@ c_ready(void *ctx)
         p->pulled = 0;
         p->out.sender = m->wide ? STR("s\xc3\xb6@x.example") : STR("s@x.example");
         p->out.body_8bit = m->wide;
+        p->out.binary = m->binary;
+        p->out.by_mode = 1;
+        p->out.by_trace = true;
+        p->out.by = -7;
+        p->out.priority = -3;
         p->out.size = draw(p, 8) ? m->body_n : 0;
         p->out.nrcpt = m->nrcpt;
         if (!smtp_client_send(p->client, &p->out, &why))
@@ -349,6 +360,7 @@ plan(struct pair *p)
         m->data_refused = draw(p, 8) == 0;
         m->end_refused = draw(p, 6) == 0;
         m->wide = draw(p, 4) == 0;
+        m->binary = draw(p, 4) == 0;
         for (unsigned r = 0; r < m->nrcpt; r++)
             m->rcpt_refused[r] = draw(p, 3) == 0;
         plan_body(p, m);
@@ -367,7 +379,7 @@ start(struct pair *p)
     struct smtp_client_conf conf = {.ehlo = STR("me.example"),
                                     .no_pipelining = draw(p, 4) == 0,
                                     .no_chunking = draw(p, 4) == 0};
-    uint32_t offer = draw(p, SMTP_EXT_LIMITS << 1);
+    uint32_t offer = draw(p, SMTP_EXT_LIMITS << 1) | draw(p, 8) * SMTP_EXT_BINARYMIME;
 
     p->lmtp = conf.lmtp = draw(p, 4) == 0;
     conf.tls = draw(p, 2) ? SMTP_TLS_MAY : SMTP_TLS_NEVER;
@@ -458,6 +470,8 @@ judge(const struct pair *p, const struct message *m)
         return m->dones ? "done for a message that was not sent" : NULL;
     if (m->dones != 1)
         return "not done exactly once";
+    if (m->params_wrong)
+        return "what MAIL asks for";
     if (m->body_n > p->server_conf.max_size)
         return m->done_code >= 500 || m->done_code == 450 || m->done_code == 451
                    ? NULL

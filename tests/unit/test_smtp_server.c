@@ -80,6 +80,12 @@ tune_bare_offer(struct smtp_server_conf *c)
     c->offer = SMTP_EXT_PIPELINING;
 }
 
+static void
+tune_requests(struct smtp_server_conf *c)
+{
+    c->offer |= SMTP_EXT_BINARYMIME | SMTP_EXT_DELIVERBY | SMTP_EXT_MT_PRIORITY;
+}
+
 static const struct dialogue dialogues[] = {
     {"a message",
      NULL,
@@ -182,6 +188,20 @@ static const struct dialogue dialogues[] = {
        "555|502|502|502"},
       {"MAIL FROM:<jos\xc3\xa9@b.example>\r\n", "553"}},
      NULL},
+    {"octets that are no lines",
+     tune_requests,
+     false,
+     {HELLO,
+      {"MAIL FROM:<a@b.example> BODY=BINARYMIME BY=-60;NT MT-PRIORITY=-4\r\n", "250 2.1.0"},
+      {"RCPT TO:<c@d.example>\r\nDATA\r\n", "250 2.1.5|503 5.5.1"},
+      {"BDAT 8\r\nA: b\r\n\r\nBDAT 9 LAST\r\n\r\r\n.\n\n.\n\r", "250 2.0.0|250 2.0.0"},
+      {"MAIL FROM:<a@b.example> BODY=BINARYMIME\r\nRCPT TO:<c@d.example>\r\n",
+       "250 2.1.0|250 2.1.5"},
+      {"BDAT 6\r\nA: b\nBBDAT 3 LAST\r\n: c", "554 5.6.0|503 5.5.1"},
+      {"MAIL FROM:<a@b.example> BY=0;R\r\nMAIL FROM:<a@b.example> MT-PRIORITY=10\r\n",
+       "501 5.5.4|501 5.5.4"}},
+     "ehlo c.example\nmail <a@b.example> binary by=-60;1t priority=-4\nrcpt <c@d.example>\n"
+     "data\nend 17\nreset\nmail <a@b.example> binary\nrcpt <c@d.example>\ndata\nreset\n"},
     {"BDAT",
      NULL,
      false,
