@@ -40,7 +40,7 @@ by_fits(const struct courier *c, const struct smtp_client *client, bool lmtp,
     if (env->by_mode != SPOOL_BY_RETURN)
         return true;
     if (left <= 0)
-        return cannot(ret, 4, 7, "the time by which it had to be delivered is over");
+        return cannot(ret, 4, 7, "not delivered within the time that was asked for");
     if (lmtp) /* the mailbox itself */
         return true;
     if (!(smtp_client_offers(client) & SMTP_OFFER_DELIVERBY))
