@@ -47,11 +47,16 @@ control_state(const struct courier *c, const struct index_row *r, const struct l
 }
 
 static void
-why_waiting(const struct index_dest *d, const struct index_row *r, char *dst, size_t cap)
+why_waiting(const struct courier *c, const struct index_dest *d, const struct index_row *r,
+            char *dst, size_t cap)
 {
     if (r->flags & ROW_ASIDE)
         str_fmt(dst, cap,
                 "set aside: it failed, and nobody may be told; removed when its time is over");
+    else if (index_message(&c->index, r->message)->unsigned_yet)
+        str_fmt(dst, cap,
+                "waits for its DKIM signature: the keyring does not sign now; asked again each "
+                "second");
     else if (r->attempts)
         str_fmt(dst, cap, "next attempt after: %s", d->why ? d->why : "a temporary failure");
     else
@@ -77,7 +82,7 @@ control_why(const struct courier *c, const struct index_row *r, const struct let
         dest_why(c, d, dst, cap);
         break;
     case ROW_WAITING:
-        why_waiting(d, r, dst, cap);
+        why_waiting(c, d, r, dst, cap);
         break;
     case ROW_ACTIVE:
         str_fmt(dst, cap, "a connection has it");

@@ -26,7 +26,7 @@ struct courier_links {
     struct spool_writer *writer; /* courier's own stream */
     struct dns_client *dns;
     struct chan *spooler; /* TELL_FREE goes here, TELL_FREED comes */
-    struct chan *keyring; /* signs; may be NULL */
+    struct chan *keyring; /* signs; NULL: nothing is signed */
     struct chan *gate;    /* TELL_INSIDE, TELL_LOAD, ASK_CALLOUT; may be NULL, may change */
     struct str (*file)(void *ctx, struct str path); /* files named in settings, read at start */
     void *file_ctx;
@@ -38,8 +38,10 @@ int courier_create(struct courier **ret, const struct courier_links *, const str
 void courier_free(struct courier *);
 int courier_set_conf(struct courier *, const struct conf *, struct why *);
 void courier_set_gate(struct courier *, struct chan *gate);
-/* The keeper's index of signing keys (store/keys.h): takes fd. ERR_CORRUPT: the former one stays. */
+/* The keeper's index of signing keys (store/keys.h): takes fd. ERR_CORRUPT: the former one stays.
+ */
 int courier_set_keys(struct courier *, int fd);
+void courier_keyring_lost(struct courier *); /* what it was asked has no answer */
 /* Begins to read what is on disk (all epochs but those in `live`), in slices beside the loop's
  * other work. `opened` (may be NULL) is called once, from the loop: 0 when all that was said of
  * mail so far is known and delivery is open, while the mail itself is still being read; negative

@@ -34,6 +34,7 @@ struct sites;
 struct sessions;
 struct outs;
 struct compaction;
+struct signing;
 struct recover;
 struct control_call;
 struct worker;
@@ -92,6 +93,7 @@ struct courier {
     struct callouts *callouts;
     struct compaction *compaction;
     struct snapshot keys; /* of domains that we sign for */
+    struct signing *signing;
     struct control_call *calls; /* control verbs that go on */
     struct worker *readers;     /* threads of explain, made when first needed */
     struct worker *writers;     /* threads of Maildirs, the same */

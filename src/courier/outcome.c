@@ -86,6 +86,8 @@ outcome_record(struct courier *c, uint32_t message, const uint32_t *rows, uint32
     memcpy(rec.enhanced, r->enhanced, sizeof rec.enhanced);
     if (a->peer)
         rec.peer = *a->peer;
+    if (r->result == SPOOL_DELIVERED || r->result == SPOOL_UNKNOWN)
+        rec.signed_by = str_c(a->signed_by);
     if (o && settled && !out_rows(o, rows, n)) {
         out_give(o);
         o = NULL;

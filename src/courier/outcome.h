@@ -20,6 +20,8 @@ struct attempt {                 /* facts of a try, for record, event and report
     const struct source *source;
     const struct endpoint *local;
     const struct tls_info *tls; /* NULL: no TLS */
+    const char *signed_by;      /* keys of its signatures, with spaces between; NULL or empty */
+    const char *unsigned_why;   /* it should have had one */
     uint64_t session;           /* number of the connection; 0: none */
     uint64_t route_expire;
     bool intent;       /* an intent is open for these rows */

@@ -82,6 +82,21 @@ report_peer(struct event *e, const struct attempt *a)
 }
 
 static void
+report_signatures(struct event *e, const struct attempt *a)
+{
+    struct str rest = str_c(a->signed_by), key;
+
+    if (rest.n) {
+        event_array(e, "dkim");
+        while ((key = str_word(&rest)).n)
+            event_text(e, "", key);
+        event_end(e);
+    }
+    if (a->unsigned_why)
+        event_c(e, "dkim_none", a->unsigned_why);
+}
+
+static void
 report_letter_fields(struct event *e, const struct letter *l)
 {
     event_text(e, "sender", l->env.sender);
@@ -131,6 +146,7 @@ report_event(struct courier *c, const char *type, uint32_t message, const uint32
         event_c(e, "tls_peer_subject_name", a->tls->peer_name);
         event_bool(e, "tls_verified", a->tls->verified);
     }
+    report_signatures(e, a);
     if (a->session)
         event_u64(e, "session_id", a->session);
     if (r->due)

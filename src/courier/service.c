@@ -19,6 +19,7 @@
 #include "courier/scope.h"
 #include "courier/session.h"
 #include "courier/session_plan.h"
+#include "courier/session_sign.h"
 #include "store/asks.h"
 
 #define TAIL_BATCHES 64u /* read in one go before sessions get their turn */
@@ -184,7 +185,8 @@ courier_create(struct courier **ret, const struct courier_links *links, const st
     c->scopes = scopes_create();
     c->callouts = callouts_create(c);
     c->compaction = compaction_create(c);
-    err = c->files && c->sites && c->outs && c->scopes && c->callouts && c->compaction
+    err = signing_create(c) == 0 && c->files && c->sites && c->outs && c->scopes && c->callouts &&
+                  c->compaction
               ? sessions_create(&c->sessions, c, why)
               : why_set(why, ERR_NOMEM, "no memory");
     if (err == 0)
@@ -262,6 +264,7 @@ courier_free(struct courier *c)
     reasons_done(&c->reasons);
     for (size_t i = 0; i < ARRAY_LEN(c->windows); i++)
         free(c->windows[i].p);
+    signing_free(c);
     spool_files_free(c->files);
     snapshot_unmap(&c->keys);
     free(c);
@@ -293,6 +296,12 @@ courier_set_keys(struct courier *c, int fd)
     snapshot_unmap(&c->keys);
     c->keys = fresh;
     return 0;
+}
+
+void
+courier_keyring_lost(struct courier *c)
+{
+    signing_lost(c);
 }
 
 void
@@ -523,6 +532,9 @@ courier_message(struct courier *c, struct chan *from, uint16_t type, uint64_t id
         return true;
     case TELL_SPACE:
         compaction_space(c, body);
+        return true;
+    case ASK_SIGN_ANSWER:
+        signing_answer(c, id, body);
         return true;
     case ASK_CALLOUT:
         callout_ask(c, from, id, body);

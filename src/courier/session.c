@@ -128,6 +128,7 @@ session_free(void *ctx)
     letter_body_done(&s->body);
     buf_done(&s->texts);
     buf_done(&s->names);
+    buf_done(&s->front);
     free(s->rows);
     free(s->rcpts);
     free(s->wire_rcpts);
@@ -508,6 +509,7 @@ sessions_open(struct site *site, uint32_t source, uint32_t host, const struct ad
     letter_body_init(&s->body, c);
     buf_init(&s->texts, 4u << 20);
     buf_init(&s->names, 4u << 20);
+    buf_init(&s->front, 64u << 10);
     loop_timer_init(&s->timer, c->loop, session_timer, s);
     s->next = site->all;
     if (s->next)
@@ -556,6 +558,17 @@ session_offer(struct session *s)
     if (s->state == SESSION_BUSY)
         session_idle(s);
     return false;
+}
+
+void
+session_signed(struct session *s, enum sign_answer answer)
+{
+    if (s->state == SESSION_ENDING)
+        return;
+    if (job_signed(s, answer))
+        deadline_from_client(s);
+    else if (s->state == SESSION_BUSY)
+        session_offer(s);
 }
 
 void

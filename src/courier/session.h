@@ -23,6 +23,15 @@ enum session_state {
     SESSION_ENDING, /* QUIT said, or lost: freed from the deferred queue */
 };
 
+/* What sign_want() says of the message in hand (courier/session_sign.h). */
+enum sign_answer {
+    SIGN_NOT,    /* it goes as it is */
+    SIGN_READY,  /* with session.front before it */
+    SIGN_WAITS,  /* session_signed() tells */
+    SIGN_CANNOT, /* it must be signed, and that is not possible now */
+};
+struct sign_entry;
+
 struct session_rcpt { /* beside rows[i] */
     struct result result;
     size_t text_at, text_n; /* in session.texts */
@@ -54,6 +63,15 @@ struct session {
     struct buf names; /* addresses in another form than the log's */
     struct out *intent;
     int body_err;
+    /* its signature */
+    struct sign_entry *sign; /* that it waits for */
+    struct session *sign_next;
+    enum sign_answer sign_said;
+    struct buf front;                      /* the fields */
+    bool front_sent;                       /* handed to the client */
+    struct str peeked;                     /* first piece of the body, read already */
+    char signed_by[1024];                  /* names of the keys, with spaces between */
+    const char *unsigned_why;              /* it should have been signed */
     struct session *next, *prev;           /* of the site */
     struct session *idle_next, *idle_prev; /* of the site's idle ones, newest first */
     struct session *age_next, *age_prev;   /* of all idle ones, oldest first */
@@ -74,6 +92,8 @@ struct session *sessions_open(struct site *, uint32_t source, uint32_t host, con
 bool session_offer(struct session *);
 void session_say_quit(struct session *);        /* idle: says QUIT and goes */
 void session_end(struct session *, bool flush); /* now; frees later in this turn */
+/* What the message in hand waited for is there, or will not be. */
+void session_signed(struct session *, enum sign_answer);
 /* Lists. */
 void session_idle(struct session *);
 void session_unidle(struct session *);
@@ -84,7 +104,8 @@ bool job_take(struct session *); /* loads one, hands it to the client, writes th
 void job_rcpt(struct session *, unsigned i, enum smtp_client_stage, const struct smtp_reply *);
 void job_done(struct session *, enum smtp_client_stage, const struct smtp_reply *);
 void job_may_send(struct session *);
-void job_forget(struct session *); /* the session goes: rows are ready again */
+bool job_signed(struct session *, enum sign_answer); /* true: it is on its way */
+void job_forget(struct session *);                   /* the session goes: rows are ready again */
 void job_attempt(const struct session *, struct attempt *ret, const char *command);
 
 /* maildir.c: hands the next messages of a site's Maildir host to threads; their ends come later. */

@@ -13,10 +13,12 @@
 #include "courier/own.h"
 #include "courier/retry.h"
 #include "courier/scope.h"
+#include "courier/session_sign.h"
 #include "mail/address.h"
 
 #define LOADS_PER_OFFER 32u /* messages that could not go, before the session is idle again */
 #define NO_ROOM_GAP     (5 * NS_PER_S)
+#define UNSIGNED_GAP    NS_PER_S
 
 static bool
 job_room(struct session *s, uint32_t max)
@@ -59,6 +61,8 @@ job_attempt(const struct session *s, struct attempt *ret, const char *command)
         .tls = s->is_tls ? &s->tls : NULL,
         .session = s->number,
         .route_expire = s->site->expire,
+        .signed_by = s->signed_by,
+        .unsigned_why = s->unsigned_why,
         .intent = true,
         .tried = true,
         .final = s->lmtp,
@@ -164,11 +168,12 @@ header_is_ascii(struct str body)
 static bool
 job_without_utf8(struct session *s, struct smtp_client_message *m)
 {
-    struct str piece = STR_NONE;
+    struct str piece = s->peeked;
     bool moved;
 
     if (m->utf8 && m->body_8bit) {
-        if (letter_body_pull(&s->body, &piece) < 0 || !header_is_ascii(piece) ||
+        s->peeked = STR_NONE;
+        if ((!piece.n && letter_body_pull(&s->body, &piece) < 0) || !header_is_ascii(piece) ||
             letter_body_open(&s->body, s->message, &s->letter) < 0)
             return false;
     }
@@ -295,6 +300,16 @@ job_pull(void *ctx, struct str *ret)
 {
     struct session *s = ctx;
 
+    if (s->front.n && !s->front_sent) {
+        s->front_sent = true;
+        *ret = buf_view(&s->front);
+        return 0;
+    }
+    if (s->peeked.n) {
+        *ret = s->peeked;
+        s->peeked = STR_NONE;
+        return 0;
+    }
     s->body_err = letter_body_pull(&s->body, ret);
     return s->body_err;
 }
@@ -312,7 +327,7 @@ job_send(struct session *s)
         .sender = env->sender,
         .rcpts = s->wire_rcpts,
         .nrcpt = s->nrows,
-        .size = env->size,
+        .size = env->size ? env->size + s->front.n : 0,
         .body_8bit = (env->flags & SPOOL_MAIL_8BIT) != 0,
         .utf8 = (env->flags & SPOOL_MAIL_UTF8) != 0,
         .ret = env->ret,
@@ -322,6 +337,7 @@ job_send(struct session *s)
     };
 
     s->body_err = 0;
+    s->front_sent = false;
     buf_clear(&s->texts);
     if ((env->flags & SPOOL_MAIL_REQUIRETLS) && !s->is_tls) {
         job_unfit(s, 7, 30, "the sender asked for TLS all the way and the next host has none");
@@ -361,6 +377,24 @@ job_send(struct session *s)
     return true;
 }
 
+static void job_leave(struct session *);
+
+/* It must be signed and cannot be now: again soon, not counted. Its reason is told by the queue's
+ * verbs (control_why), and once for all of them by a Warning. */
+static void
+job_unsigned(struct session *s)
+{
+    struct courier *c = s->c;
+    uint32_t n = s->nrows, due = courier_tick_of(c, courier_wall(c) + UNSIGNED_GAP);
+
+    index_message(&c->index, s->message)->unsigned_yet = 1;
+    job_leave(s);
+    for (uint32_t i = 0; i < n; i++)
+        index_wait(&c->index, s->rows[i], due);
+    courier_wheel_soon(c);
+    outcome_returned(c, s->message, s->rows, n, &s->letter);
+}
+
 bool
 job_take(struct session *s)
 {
@@ -391,15 +425,34 @@ job_take(struct session *s)
         if (job_suspended(s) || job_expired(s))
             continue;
         index_message(&c->index, s->message)->pins++;
-        if (job_send(s))
+        s->peeked = STR_NONE;
+        if (job_signed(s, sign_want(s)))
             return true;
-        if (s->nrows == 0 && s->state != SESSION_ENDING)
-            index_message(&c->index, s->message)->pins--;
         if (s->state == SESSION_ENDING)
             return false;
     }
     site_queue(s->site); /* there may be more behind what could not go */
     return false;
+}
+
+bool
+job_signed(struct session *s, enum sign_answer answer)
+{
+    switch (answer) {
+    case SIGN_WAITS:
+        return true;
+    case SIGN_CANNOT:
+        job_unsigned(s);
+        return false;
+    default:
+        index_message(&s->c->index, s->message)->unsigned_yet = 0;
+        if (job_send(s))
+            return true;
+        if (s->nrows == 0 && s->state != SESSION_ENDING)
+            index_message(&s->c->index, s->message)
+                ->pins--; /* it was refused by ourselves: its rows are gone from here */
+        return false;
+    }
 }
 
 void
@@ -436,6 +489,7 @@ job_leave(struct session *s)
 {
     if (s->message != INDEX_NONE && s->nrows > 0)
         index_message(&s->c->index, s->message)->pins--;
+    sign_leave(s);
     if (s->intent)
         s->intent->session = NULL;
     s->intent = NULL;

@@ -155,6 +155,7 @@ courier_opened(struct role *r)
 {
     struct courier_role *c = r->self;
     const struct settings_spool *sp = conf_get(r->conf, "spool");
+    const struct settings_main *m = conf_get(r->conf, "");
     struct why why = {{0}};
     struct courier_links links = {
         .loop = r->loop,
@@ -162,7 +163,7 @@ courier_opened(struct role *r)
         .writer = c->link.writer,
         .dns = c->dns,
         .spooler = role_chan(r, ROLE_SPOOLER),
-        .keyring = role_chan(r, ROLE_KEYRING),
+        .keyring = m->wings == WINGS_INBOUND ? NULL : role_chan(r, ROLE_KEYRING),
         .gate = role_has(r, ROLE_GATE) ? role_chan(r, ROLE_GATE) : NULL,
         .file = role_file,
         .file_ctx = r,
@@ -263,6 +264,8 @@ courier_role_lost(struct role *r, enum role_id id)
     struct courier_role *c = r->self;
     if (id == ROLE_RESOLVER && c->dns)
         dns_client_lost(c->dns);
+    if (id == ROLE_KEYRING && c->courier)
+        courier_keyring_lost(c->courier);
     if (id == ROLE_GATE) {
         c->gate_known = c->gate_known && c->recovered;
         if (c->courier)

@@ -135,8 +135,9 @@ struct spool_outcome { /* same result for several recipients of one message */
     uint64_t wall;     /* when */
     uint32_t source;
     struct endpoint peer;
-    struct str text;    /* reply or reason, clipped to 512 bytes by the caller */
-    uint32_t nordinals; /* 0: all recipients still open */
+    struct str text;      /* reply or reason, clipped to 512 bytes by the caller */
+    struct str signed_by; /* keys of its DKIM signatures, with spaces between; may be empty */
+    uint32_t nordinals;   /* 0: all recipients still open */
     struct str ordinals_wire;
 };
 void spool_outcome_encode(struct buf *out, const struct spool_outcome *o, const uint32_t *ordinals);

@@ -100,6 +100,8 @@ spool_intent_decode(const struct spool_record *r, struct spool_intent *ret)
     return 0;
 }
 
+#define OUTCOME_SIGNED_BY 1u
+
 void
 spool_outcome_encode(struct buf *out, const struct spool_outcome *o, const uint32_t *ordinals)
 {
@@ -116,6 +118,8 @@ spool_outcome_encode(struct buf *out, const struct spool_outcome *o, const uint3
     endpoint_put(out, &o->peer);
     put_str16(out, o->text);
     ordinals_put(out, ordinals, o->nordinals);
+    if (o->signed_by.n)
+        record_tail_put(out, OUTCOME_SIGNED_BY, o->signed_by);
 }
 
 int
@@ -138,7 +142,8 @@ spool_outcome_decode(const struct spool_record *r, struct spool_outcome *ret)
     endpoint_get(&w, &o.peer);
     o.text = wire_str16(&w);
     o.ordinals_wire = ordinals_get(&w, &o.nordinals);
-    if (!record_tail(&w) || o.result == 0 || o.result > SPOOL_ASIDE || o.intent_open > 1)
+    if (!record_tail_find(&w, OUTCOME_SIGNED_BY, &o.signed_by) || o.result == 0 ||
+        o.result > SPOOL_ASIDE || o.intent_open > 1)
         return ERR_CORRUPT;
     *ret = o;
     return 0;

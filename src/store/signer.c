@@ -168,10 +168,10 @@ key_open(struct signer *s, struct str name, const struct keys_sealed *sealed, ui
     if (r < 0) {
         problem(s, r == ERR_REFUSED || r == ERR_STATE
                        ? "a signing key of the store was sealed under another master key than the "
-                         "file beside the store has: mail of its domain waits for its signature; "
-                         "put the master key's backup in its place and restart, or make new keys"
-                       : "a signing key of the store cannot be opened: mail of its domain waits "
-                         "for its signature; make a new key with `gapura domain dkim rotate`");
+                         "file beside the store has: mail of its domain cannot be signed; put "
+                         "the master key's backup in its place and restart, or make new keys"
+                       : "a signing key of the store cannot be opened: mail of its domain cannot "
+                         "be signed; make a new key with `gapura domain dkim rotate`");
         if (k)
             free(k->name);
         free(k);

@@ -1,0 +1,82 @@
+/*
+ * courier/session_sign_inner.h - what the files of signing share. Others use session_sign.h.
+ */
+#ifndef GAPURA_COURIER_SESSION_SIGN_INNER_H
+#define GAPURA_COURIER_SESSION_SIGN_INNER_H
+
+#include "auth/dkim_sign.h"
+#include "core/map.h"
+#include "courier/session_sign.h"
+#include "store/asks.h"
+#include "store/keys.h"
+
+#define SIGN_NAMES_MAX 1536u
+
+struct sign_key {
+    char domain[256], selector[KEYS_SELECTOR_MAX + 1];
+    uint8_t alg;
+    bool platform;
+};
+
+enum sign_state { SIGN_QUEUED, SIGN_READING, SIGN_ASKED, SIGN_SETTLED };
+
+struct sign_reader { /* of a message that is not in one piece */
+    struct dkim_message *message;
+    struct letter letter;
+    struct body body;
+    struct buf head;
+    bool in_body;
+    struct loop_call turn;
+};
+
+struct sign_entry {
+    struct courier *c;
+    struct sign_name { /* without holes: it is a key's bytes */
+        uint64_t seq;
+        uint32_t epoch, zero;
+    } name;
+    enum sign_state state;
+    uint32_t message; /* pinned while it is read */
+    uint32_t tenant;
+    struct sign_key keys[SIGN_MAX];
+    unsigned nkeys;
+    struct dkim_draft drafts[SIGN_MAX];
+    unsigned ndrafts;
+    uint64_t ask, until;
+    struct session *waiters;
+    struct sign_reader *reader;
+    struct buf front;
+    char asked[SIGN_NAMES_MAX], signed_by[SIGN_NAMES_MAX];
+    const char *why;                  /* it cannot be signed */
+    struct sign_entry *older, *newer; /* of the settled ones; else newer: the queue's next */
+};
+
+struct signing {
+    struct chan_asks *asks;
+    struct map entries;
+    struct sign_entry *oldest, *newest;    /* settled */
+    struct sign_entry *queue, **queue_end; /* that wait to be read */
+    unsigned nreaders;
+    struct dkim_message *message; /* for those in one piece */
+    struct loop_call turn;        /* the queue's */
+    uint64_t complained;
+};
+
+/* session_sign.c */
+const struct settings_dkim *sign_settings(const struct courier *);
+void sign_entry_free(struct sign_entry *);
+/* What has settled is of use for later recipients and attempts. why: it cannot be signed, or NULL.
+ */
+void sign_entry_settle(struct sign_entry *, const char *why);
+/* Tells all who wait. The entry stays if it settled, else the next one begins anew. */
+void sign_entry_tell(struct sign_entry *, enum sign_answer);
+/* It cannot be had now. Without `required` the mail goes as it is. */
+enum sign_answer sign_cannot(struct courier *);
+/* session_sign_hash.c */
+/* The whole message is in one piece. 0: the keyring was asked; ERR_CLOSED: nobody can be asked now;
+ * else it cannot be signed. */
+int sign_hash_piece(struct sign_entry *, struct str text);
+void sign_reader_free(struct sign_entry *);
+void sign_queue_run(void *courier); /* large messages that wait to be read */
+
+#endif

@@ -1,0 +1,326 @@
+"""DKIM signatures on what is sent: made by our keys, verified by others on the wire's own bytes.
+
+dkimpy verifies every signature; opendkim-testmsg the RSA ones, asking the same NSD for the records
+(in a mount namespace of its own, where /etc/resolv.conf names it).
+"""
+import os
+import shutil
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from common import STRANGER, TRUSTED, guard, trusted
+from gapura import until
+from peers import Nsd, need
+from sink import ALL
+from smtp import message
+
+sys.path.append("/usr/lib/python3/dist-packages")  # Debian's dkimpy, whatever Python runs us
+dkim = pytest.importorskip("dkim")
+
+FAST = "dkim {\n check = 1s\n settle = 0s\n%s}\n"
+
+
+@pytest.fixture
+def server(gapura, net):
+    def make(extra="", dkim_rows="", **words):
+        return gapura(guard(net, extra=FAST % dkim_rows + extra), **words)
+    return make
+
+
+def records(g, domain):
+    """What `domain dkim show` wants to be published: name -> value."""
+    return {row["name"]: row["value"] for row in g.ctl("domain", "dkim", "show", domain)[1]}
+
+
+def zone(g, domain):
+    """The same as lines of a zone file, as they are shown to people."""
+    return g.ctl("domain", "dkim", "show", domain, as_json=False)[1]
+
+
+def key(g, domain, *words):
+    g.ctl("domain", "dkim", "add", domain, *words)
+    g.ctl("domain", "dkim", "activate", domain)
+    return records(g, domain)
+
+
+def verify(data, published):
+    """Every signature on it by dkimpy: their key names, or an AssertionError."""
+    names = []
+    check = dkim.DKIM(data, timeout=5)
+    count = len([h for h in check.headers if h[0].lower() == b"dkim-signature"])
+    for i in range(count):
+        seen = []
+
+        def dns(name, timeout=5, seen=seen):
+            name = name.decode().rstrip(".") if isinstance(name, bytes) else name.rstrip(".")
+            seen.append(name)
+            return published[name].encode()
+        assert dkim.DKIM(data, timeout=5).verify(idx=i, dnsfunc=dns), f"signature {i}: {data[:3000]!r}"
+        names += seen
+    return sorted(names)
+
+
+def test_both_kinds(server, sink, net):
+    out = sink(3)
+    g = server()
+    published = key(g, "example.com", "--type", "both")
+    assert len(published) == 2
+    with trusted(g) as c:
+        assert c.mail("alice@example.com", "bob@outside.test", message(body=".dots\n..two\n\n \ntail  \n\n\n")
+                      ).code == 250
+    got = out.wait(1)[0]
+    assert verify(got.data, published) == sorted(published)
+    event = g.wait_event("Delivery")
+    assert sorted(event["dkim"]) == sorted(published)
+    told = g.ctl("explain", event["id"], as_json=False)[1]
+    assert "signed by " in told and all(name in told for name in published)
+    assert b"From : From" not in got.data and got.data.startswith(b"DKIM-Signature: v=1; a=")
+    for name in ("From:From", "Subject:Subject", "Date:Date"):  # none can be added
+        assert name in "".join(got.header("DKIM-Signature")).replace(" ", "")
+
+
+@pytest.mark.parametrize("words", [["--type", "rsa"], ["--type", "ed25519"], ["--type", "rsa", "--bits", "1024"],
+                                   ["--type", "rsa", "--bits", "4096"]], ids=lambda w: "-".join(w[1::2]))
+@pytest.mark.parametrize("chunking", [True, False], ids=["bdat", "data"])
+def test_large(server, sink, net, words, chunking):
+    """300 KB, which the gate stores in pieces, by BDAT and by DATA; SIZE counts the signature."""
+    out = sink(3, extensions=[e for e in ALL if chunking or e != "CHUNKING"])
+    g = server()
+    published = key(g, "example.com", *words)
+    body = "".join(f".{i} {'x' * (i % 70)}  \n" for i in range(7000))
+    with trusted(g) as c:
+        assert c.mail("alice@example.com", "bob@outside.test", message(body=body)).code == 250
+    got = out.wait(1)[0]
+    assert len(got.data) > 300000
+    assert verify(got.data, published) == sorted(published)
+    size = [w for w in got.sender_args.split() if w.startswith("SIZE=")]
+    assert size == [f"SIZE={len(got.data)}"]
+
+
+def test_many_recipients(server, sink, net):
+    """One signature for all of them: at many sites, in several tries."""
+    first, second = sink(3, answers={"mail": ["451 4.3.0 later", "250 2.1.0 ok"]}), sink(4)
+    g = server(extra=f"route other {{\n domains = other.test\n via = smtp://{net.ip(4)}:2600\n}}\n",
+               delivery="rcpts_per_message = 10")
+    published = key(g, "example.com", "--type", "both")
+    to = [f"u{i}@outside.test" for i in range(60)] + [f"u{i}@other.test" for i in range(60)]
+    with trusted(g) as c:
+        assert c.mail("alice@example.com", to, message(body="to all\n")).code == 250
+    got = first.wait(6) + second.wait(6)
+    assert sum(len(m.recipients) for m in got) == 120
+    assert len({tuple(m.header("DKIM-Signature")) for m in got}) == 1
+    assert verify(got[0].data, published) == sorted(published)
+
+
+def test_who_is_signed(server, sink, net):
+    """Another tenant's domain, a domain without a key, inbound mail: not. The platform: all of ours."""
+    out, inside = sink(3), sink(2)
+    g = server(dkim_rows=" platform = platform.test\n",
+               extra="tenant shop {\n number = 7\n}\n")
+    platform = key(g, "platform.test", "--selector", "p1")
+    own = key(g, "example.com", "--selector", "s1")
+    key(g, "shop.test", "--tenant", "shop")
+    published = {**platform, **own}
+    for sender, want in (("a@example.com", published), ("a@shop.test", platform), ("a@nokey.test", platform)):
+        before = len(out.messages)
+        with trusted(g) as c:
+            assert c.mail(sender, "bob@outside.test", message(sender=sender)).code == 250
+        assert verify(out.wait(before + 1)[-1].data, published) == sorted(want), sender
+    with g.smtp(source=net.ip(STRANGER)) as c:
+        c.ehlo()
+        assert c.mail("a@example.com", "bob@inside.test", message(sender="a@example.com")).code == 250
+    assert not inside.wait(1)[0].header("DKIM-Signature")
+    with trusted(g) as c:  # two authors' fields: nobody could say what the signature stands for
+        text = "From: b@example.com\n" + message(sender="a@example.com")
+        c.mail("a@example.com", "bob@outside.test", text)
+    got = out.wait(4)[-1]
+    assert not got.header("DKIM-Signature")
+    assert "header" in g.wait_event("Delivery", count=5)["dkim_none"]
+
+
+def test_our_reports(server, sink, net):
+    out = sink(3, answers={"rcpt": lambda s, a: "550 5.1.1 no" if "nobody" in a else None})
+    g = server()
+    published = key(g, "mx.gapura.test")
+    with trusted(g) as c:
+        assert c.mail("a@back.test", "nobody@outside.test", message(sender="a@back.test")).code == 250
+    report = out.wait(1)[0]
+    assert report.sender == "" and verify(report.data, published) == sorted(published)
+
+
+@pytest.mark.crashes
+def test_keyring_killed(server, sink, net):
+    """While it is away mail waits, for a reason that is named; nothing is lost, and all is signed."""
+    out = sink(3)
+    g = server()
+    published = key(g, "example.com", "--type", "both")
+    for i in range(40):
+        with trusted(g) as c:
+            assert c.mail("alice@example.com", "bob@outside.test", message(subject=f"n{i}")).code == 250
+        if i in (10, 20, 30):
+            pid = g.pids()["keyring"]
+            if pid:
+                os.kill(pid, signal.SIGKILL)
+    got = out.wait(40, 60)
+    g.wait_empty(60)
+    assert sorted({m.header("Subject")[0] for m in got}) == sorted(f"n{i}" for i in range(40))
+    for m in got:
+        assert verify(m.data, published) == sorted(published)
+
+
+@pytest.mark.crashes
+def test_master_key_lost(server, sink, net, place):
+    """Keys that cannot be opened: the mail waits and says why; the backup makes it go."""
+    out = sink(3)
+    g = server()
+    published = key(g, "example.com")
+    g.stop()
+    master = g.dir / "store/master.key"
+    assert master.stat().st_mode & 0o777 == 0o600
+    saved = master.read_text()
+    master.unlink()
+    g.start()
+    assert master.read_text() != saved
+    with trusted(g) as c:
+        assert c.mail("alice@example.com", "bob@outside.test", message()).code == 250
+    until(lambda: any("DKIM signature" in row["reason"] for row in g.queue()), what="the reason of the wait")
+    alarm = g.wait_event("Alarm")
+    assert "master key" in alarm["text"] and "backup" in alarm["text"]
+    assert not out.messages
+    g.stop(crashes=True)
+    master.write_text(saved)
+    g.start()
+    assert verify(out.wait(1, 60)[0].data, published) == sorted(published)
+
+
+def test_sent_without(server, sink, net):
+    """dkim.required = no: mail goes out unsigned rather than late, and the event says so."""
+    out = sink(3)
+    g = server(dkim_rows=" required = no\n")
+    key(g, "example.com")
+    g.stop()
+    (g.dir / "store/master.key").unlink()
+    g.start()
+    with trusted(g) as c:
+        assert c.mail("alice@example.com", "bob@outside.test", message()).code == 250
+    assert not out.wait(1)[0].header("DKIM-Signature")
+    assert "keyring" in g.wait_event("Delivery")["dkim_none"]
+
+
+def test_import(server, sink, net, tmp_path):
+    out = sink(3)
+    g = server()
+    pem = tmp_path / "old.private"
+    subprocess.run(["openssl", "genrsa", "-traditional", "-out", pem, "1024"], check=True, capture_output=True)
+    g.ctl("domain", "dkim", "import", "example.com", "mail", str(pem))
+    g.ctl("domain", "dkim", "activate", "example.com")
+    published = records(g, "example.com")
+    public = subprocess.run(["openssl", "rsa", "-in", pem, "-pubout"], check=True, capture_output=True, text=True)
+    assert "".join(public.stdout.splitlines()[1:-1]) in published["mail._domainkey.example.com"]
+    with trusted(g) as c:
+        assert c.mail("alice@example.com", "bob@outside.test", message()).code == 250
+    assert verify(out.wait(1)[0].data, published) == ["mail._domainkey.example.com"]
+    code, _, said = g.ctl("domain", "dkim", "import", "example.com", "other", str(tmp_path / "none"), check=False)
+    assert code == 2 and "cannot read" in said
+    (tmp_path / "bad").write_text("-----BEGIN RSA PRIVATE KEY-----\nAAAA\n-----END RSA PRIVATE KEY-----\n")
+    code, _, said = g.ctl("domain", "dkim", "import", "example.com", "other", str(tmp_path / "bad"), check=False)
+    assert code == 1 and "no key was added" in said
+
+
+def test_published_and_rotated(server, sink, net, peer, place):
+    """The records as they are shown go into a real zone; keys take over by themselves, under load."""
+    out = sink(3)
+    g = server(dkim_rows=" grace = 2s\n")
+    g.ctl("domain", "dkim", "add", "example.com", "--type", "both")
+    assert {r["state"] for r in g.ctl("domain", "dkim", "list")[1]} == {"waiting"}
+    with trusted(g) as c:  # a key that nobody can look up signs nothing
+        assert c.mail("alice@example.com", "bob@outside.test", message()).code == 250
+    assert not out.wait(1)[0].header("DKIM-Signature")
+    at = (net.ip(9), 5399)
+    Short = type("Nsd", (Nsd,), {"HEAD": Nsd.HEAD.replace("86400 60", "86400 1").replace("TTL 60", "TTL 1")})
+    first = records(g, "example.com")
+    dns = peer(Short, at, zone(g, "example.com"))
+
+    def active():
+        return {r["selector"] for r in g.ctl("domain", "dkim", "list")[1] if r["state"] == "active"}
+    until(lambda: len(active()) == 2, 60, "both keys active")
+    old = active()
+    g.ctl("domain", "dkim", "rotate", "example.com")
+    assert active() == old
+    published = records(g, "example.com")
+    sent = 1
+    dns.stop()
+    shutil.rmtree(dns.dir)
+    peer(Short, at, zone(g, "example.com"))
+
+    def rotated():
+        nonlocal sent
+        with trusted(g) as c:
+            for _ in range(5):
+                assert c.mail("alice@example.com", "bob@outside.test", message()).code == 250
+                sent += 1
+        return len(active()) == 2 and not active() & old
+    until(rotated, 60, "the new keys active")
+    rotated()
+    got = out.wait(sent, 60)
+    used = {name for m in got[1:] for name in verify(m.data, published)}
+    assert used == set(published) and set(first) < used
+    assert all(len(m.header("DKIM-Signature")) == 2 for m in got[1:])
+    until(lambda: {r["state"] for r in g.ctl("domain", "dkim", "list")[1]} == {"active", "retired"}, 60,
+          "the former keys erased")
+    assert [e for e in g.events("Notice") if "can be removed from DNS" in e["text"]]
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("opendkim-testmsg"),
+                    reason="opendkim-testmsg is not installed, or not root (it asks /etc/resolv.conf)")
+def test_opendkim(server, sink, net, peer, tmp_path):
+    need("unshare")
+    out = sink(3)
+    g = server()
+    published = key(g, "example.com")
+    peer(Nsd, (net.ip(9), 53), zone(g, "example.com"))
+    body = "".join(f"line {i} \n" for i in range(3000))
+    with trusted(g) as c:
+        for text in (message(), message(body="\n\n.\n"), message(body=body)):
+            assert c.mail("alice@example.com", "bob@outside.test", text).code == 250
+    resolv = tmp_path / "resolv.conf"
+    resolv.write_text(f"nameserver {net.ip(9)}\n")
+    for m in out.wait(3):
+        assert verify(m.data, published)
+        done = subprocess.run(["unshare", "-m", "sh", "-c",
+                               f"mount --bind {resolv} /etc/resolv.conf && exec opendkim-testmsg -C"],
+                              input=m.data, capture_output=True, timeout=60)
+        assert done.returncode == 0, done
+    broken = m.data.replace(b"line 7", b"line 8")
+    done = subprocess.run(["unshare", "-m", "sh", "-c",
+                           f"mount --bind {resolv} /etc/resolv.conf && exec opendkim-testmsg -C"],
+                          input=broken, capture_output=True, timeout=60)
+    assert done.returncode != 0
+
+
+def test_wings_and_words(server, net):
+    """What people may get wrong, and what they are told."""
+    g = server(extra="tenant shop {\n number = 7\n}\n")
+    for words, says in ((["add", "not a domain"], "domain name"), (["add", "a.test", "--bits", "512"], "1024 to 4096"),
+                        (["add", "a.test", "--type", "dsa"], "ed25519"),
+                        (["add", "a.test", "--selector", "A B"], "selector"),
+                        (["add", "a.test", "--tenant", "none"], "no tenant"),
+                        (["show", "a.test"], "no such key"), (["rotate", "a.test"], "no key"),
+                        (["activate", "a.test"], "no key"), (["remove", "a.test", "s1"], "--reason"),
+                        (["retire", "a.test", "s1", "--reason", "x"], "no key")):
+        code, _, said = g.ctl("domain", "dkim", *words, check=False)
+        assert code in (1, 2) and says in said, (words, said)
+    g.ctl("domain", "dkim", "add", "a.test", "--selector", "s1", "--tenant", "shop")
+    code, _, said = g.ctl("domain", "dkim", "add", "a.test", "--selector", "s1", check=False)
+    assert code == 1 and "already" in said
+    g.ctl("domain", "dkim", "retire", "a.test", "s1", "--reason", "a test")
+    assert g.ctl("domain", "dkim", "list", "a.test")[1][0]["reason"] == "a test"
+    assert g.ctl("domain", "dkim", "list", "--tenant", "other")[1] == []
+    g.ctl("domain", "dkim", "remove", "a.test", "s1", "--reason", "a test")
+    assert g.ctl("domain", "dkim", "list")[1] == []
+    text = (g.dir / "store/store.db-wal").read_bytes() + (g.dir / "store/store.db").read_bytes()
+    assert b"PRIVATE KEY" not in text
+    assert TRUSTED != STRANGER
