@@ -55,7 +55,7 @@ provider_of(const struct evidence *e, const struct reply_input *in)
     return at;
 }
 
-/* A provider's words count where nobody knows who spoke, its bare codes do not. */
+/* A provider's words count where nobody knows who spoke if nobody else uses them. */
 static bool
 provider_fits(const struct evidence *e, const struct reply_rule *r)
 {
@@ -175,6 +175,13 @@ result_plain(struct reply_class_result *ret, uint8_t class, uint8_t confidence, 
     reply_law_advise(ret, NULL, REPLY_TIER_CODE);
 }
 
+/* In a report's text only codes that follow a final dot or a recipient are one. */
+static bool
+is_success(const struct evidence *e, const struct reply_input *in)
+{
+    return in->code ? e->code >= 200 && e->code < 300 : e->code >= 250 && e->code <= 252;
+}
+
 void
 reply_classify(const struct reply_classes *s, const struct reply_input *in,
                struct reply_class_result *ret)
@@ -190,7 +197,7 @@ reply_classify(const struct reply_classes *s, const struct reply_input *in,
     memcpy(e.enhanced, e.text.enhanced, sizeof e.enhanced);
     (void)reply_text_enhanced(in->enhanced, e.enhanced);
     *ret = (struct reply_class_result){.code = e.code};
-    if (e.code >= 200 && e.code < 300) {
+    if (is_success(&e, in)) {
         result_plain(ret, REPLY_CLASS_DELIVERED, 99, "a reply of success");
         return;
     }

@@ -123,7 +123,7 @@ parse_option(struct str option, struct reply_override *o)
     return false;
 }
 
-/* class NAME [weak|strong|known] [key=value...] */
+/* class NAME [weak|strong|anywhere] [key=value...] */
 static void
 parse_class(struct parse *p, struct str rest)
 {
@@ -132,7 +132,7 @@ parse_class(struct parse *p, struct str rest)
     int class = reply_law_class(name);
 
     p->in_class = true;
-    p->known = false;
+    p->known = p->provider != 0;
     p->override = NULL;
     p->tier = p->provider ? REPLY_TIER_PROVIDER : REPLY_TIER_TEXT;
     p->class = class < 0 ? REPLY_CLASS_PERMANENT : (uint8_t) class;
@@ -143,11 +143,11 @@ parse_class(struct parse *p, struct str rest)
             p->tier = p->provider ? REPLY_TIER_TEXT : REPLY_TIER_TEXT_WEAK;
         else if (str_eq(w, STR("strong")))
             p->tier = p->provider ? REPLY_TIER_PROVIDER : REPLY_TIER_TEXT_STRONG;
-        else if (str_eq(w, STR("known")))
-            p->known = true;
+        else if (str_eq(w, STR("anywhere")))
+            p->known = false;
         else if (!parse_option(w, &o))
             wrong(p,
-                  "not understood; known are weak, strong, known, scope=, retry=, slow=, hold= "
+                  "not understood; known are weak, strong, anywhere, scope=, retry=, slow=, hold= "
                   "and suppress=",
                   w);
     }
@@ -213,23 +213,22 @@ struct expansion {
 
 static void expand(struct parse *p, struct expansion *x, struct str rest);
 
-/* Each of `a|b|c`, then the rest. */
+/* Each of `a|b|c`, with the rest behind it. */
 static void
 expand_alternatives(struct parse *p, struct expansion *x, struct str all, struct str rest)
 {
-    size_t n = x->n;
+    char joined[EXPANDED_MAX];
 
     for (;;) {
         struct str more, one = str_cut(all, '|', &more);
         bool last = one.n == all.n;
-        if (x->n + one.n >= sizeof x->text) {
+        if (one.n + rest.n > sizeof joined) {
             wrong(p, "the pattern is too long", STR_NONE);
             return;
         }
-        memcpy(x->text + x->n, one.p, one.n);
-        x->n += one.n;
-        expand(p, x, rest);
-        x->n = n;
+        memcpy(joined, one.p, one.n);
+        memcpy(joined + one.n, rest.p, rest.n);
+        expand(p, x, str_of(joined, one.n + rest.n));
         if (last)
             return;
         all = more;
