@@ -229,6 +229,7 @@ RUNNERS = (
     ("dkim_suite", ("dkim-*",)),
     ("mime_suite", ("mime-*",)),
     ("report_suite", ("dmarc-*",)),
+    ("reply_suite", ("replies-*",)),
     ("spf_suite", ("spf-*",)),
     ("dmarc_suite", ("psl",)),
     ("verdict_suite", ("rspamd-functional",)),

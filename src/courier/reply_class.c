@@ -14,7 +14,7 @@ struct evidence {
     const struct reply_classes *s;
     struct reply_text text;
     uint16_t code, enhanced[3];
-    uint8_t phase;
+    uint8_t phase, severity; /* 4 or 5 by code, else by enhanced code; 0: nothing said */
     uint32_t provider;
     uint32_t found[FOUND_MAX];
     uint32_t nfound;
@@ -125,16 +125,40 @@ consider_bare(struct evidence *e)
         consider(e, &e->s->rules[at]);
 }
 
-/* Nothing was said of a recipient before RCPT. */
+/* The registered meaning of a code that contradicts a text of absence: the safer one stands. */
+static uint8_t
+class_by_code(const struct evidence *e, uint8_t class)
+{
+    static const struct {
+        uint16_t subject, from, to;
+        uint8_t class;
+    } rows[] = {
+        {1, 7, 8, REPLY_CLASS_SENDER}, {2, 2, 2, REPLY_CLASS_FULL},   {7, 20, 24, REPLY_CLASS_AUTH},
+        {7, 25, 25, REPLY_CLASS_PTR},  {7, 26, 26, REPLY_CLASS_AUTH}, {7, 28, 28, REPLY_CLASS_RATE},
+    };
+
+    for (size_t i = 0; reply_class_is_hard(class) && i < ARRAY_LEN(rows); i++) {
+        if (e->enhanced[0] && e->enhanced[1] == rows[i].subject && e->enhanced[2] >= rows[i].from &&
+            e->enhanced[2] <= rows[i].to)
+            return rows[i].class;
+    }
+    return class;
+}
+
+/* What a class cannot be at that point. */
 static uint8_t
 class_at_phase(const struct evidence *e, uint8_t class)
 {
-    const struct reply_law *law = &reply_laws[class];
-    bool recipient = law->scope == REPLY_SCOPE_RECIPIENT;
+    bool recipient = reply_laws[class].scope == REPLY_SCOPE_RECIPIENT;
 
+    class = class_by_code(e, class);
+    /* A domain that is not there "for now" is a server of names that does not answer. */
+    if (class == REPLY_CLASS_DOMAIN && e->severity == 4)
+        return REPLY_CLASS_DNS;
+    /* Nothing was said of a recipient before RCPT. */
     if (e->phase == REPLY_PHASE_CONNECT && e->code && (recipient || class == REPLY_CLASS_DOMAIN))
         return REPLY_CLASS_HOST;
-    if (e->phase == REPLY_PHASE_MAIL && class == REPLY_CLASS_MAILBOX)
+    if (e->phase == REPLY_PHASE_MAIL && reply_class_is_hard(class))
         return REPLY_CLASS_SENDER;
     return class;
 }
@@ -160,9 +184,9 @@ confidence(const struct evidence *e, const struct reply_class_result *ret)
     }
     if (agrees)
         c += 5;
-    if (ret->hard && e->code >= 400 && e->code < 500)
+    if (ret->hard && e->severity == 4)
         c -= 25; /* a temporary code for what is said to be for good */
-    if (ret->class == REPLY_CLASS_TEMPORARY && e->code >= 500)
+    if (ret->class == REPLY_CLASS_TEMPORARY && e->severity == 5)
         c -= 25;
     return (uint8_t)(c < 1 ? 1 : c > 99 ? 99 : c);
 }
@@ -172,7 +196,7 @@ result_plain(struct reply_class_result *ret, uint8_t class, uint8_t confidence, 
 {
     *ret = (struct reply_class_result){
         .class = class, .code = ret->code, .confidence = confidence, .pattern = str_c(why)};
-    reply_law_advise(ret, NULL, REPLY_TIER_CODE);
+    reply_law_advise(ret, NULL, REPLY_TIER_CODE, 0);
 }
 
 /* In a report's text only codes that follow a final dot or a recipient are one. */
@@ -196,6 +220,7 @@ reply_classify(const struct reply_classes *s, const struct reply_input *in,
     e.code = in->code ? in->code : e.text.code;
     memcpy(e.enhanced, e.text.enhanced, sizeof e.enhanced);
     (void)reply_text_enhanced(in->enhanced, e.enhanced);
+    e.severity = (uint8_t)(e.code ? e.code / 100 : e.enhanced[0]);
     *ret = (struct reply_class_result){.code = e.code};
     if (is_success(&e, in)) {
         result_plain(ret, REPLY_CLASS_DELIVERED, 99, "a reply of success");
@@ -213,7 +238,8 @@ reply_classify(const struct reply_classes *s, const struct reply_input *in,
     if (!e.best)
         e.best = &s->rules[0];
     ret->class = class_at_phase(&e, e.best->class);
-    reply_law_advise(ret, ret->class == e.best->class ? e.best->override : NULL, e.best->tier);
+    reply_law_advise(ret, ret->class == e.best->class ? e.best->override : NULL, e.best->tier,
+                     e.severity);
     ret->pattern = e.best->name;
     ret->confidence = confidence(&e, ret);
 }

@@ -129,7 +129,8 @@ struct reply_law {
 };
 extern const struct reply_law reply_laws[REPLY_CLASS_COUNT];
 /* Fills hard, scope, advice of `ret` (class, code and confidence are there). */
-void reply_law_advise(struct reply_class_result *ret, const struct reply_override *, uint8_t tier);
+void reply_law_advise(struct reply_class_result *ret, const struct reply_override *, uint8_t tier,
+                      uint8_t severity);
 int reply_law_class(struct str name); /* -1: no such class */
 
 /* reply_class_default.c: the data files that are compiled in, one after the other. */

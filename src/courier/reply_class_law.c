@@ -281,13 +281,9 @@ reply_law_class(struct str name)
 static void
 suppress(struct reply_class_result *ret, const struct reply_law *law, uint8_t tier)
 {
-    bool clear = tier >= REPLY_TIER_ENHANCED || tier == REPLY_TIER_TEXT_WEAK;
-
     ret->advice.suppress = REPLY_SCOPE_NONE;
     ret->advice.suppress_s = 0;
-    if (law->suppress_s == 0 || ret->advice.retry != REPLY_RETRY_NO || !clear)
-        return;
-    if (ret->code >= 400 && ret->code < 500)
+    if (law->suppress_s == 0 || ret->advice.retry != REPLY_RETRY_NO || tier < REPLY_TIER_ENHANCED)
         return;
     ret->advice.suppress =
         law->scope == REPLY_SCOPE_DOMAIN ? REPLY_SCOPE_DOMAIN : REPLY_SCOPE_RECIPIENT;
@@ -295,10 +291,11 @@ suppress(struct reply_class_result *ret, const struct reply_law *law, uint8_t ti
 }
 
 void
-reply_law_advise(struct reply_class_result *ret, const struct reply_override *o, uint8_t tier)
+reply_law_advise(struct reply_class_result *ret, const struct reply_override *o, uint8_t tier,
+                 uint8_t severity)
 {
     const struct reply_law *law = &reply_laws[ret->class];
-    bool for_good = ret->code >= 500 && ret->code < 600;
+    bool for_good = severity != 4;
     struct reply_advice *a = &ret->advice;
 
     ret->hard = law->hard;

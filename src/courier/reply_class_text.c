@@ -357,6 +357,10 @@ read_chunk(struct reader *r, struct str s)
         if (colon > 0)
             read_chunk(r, str_sub(s, 0, (size_t)colon));
         word_whole(r, STR("@"));
+        s = str_from(s, (size_t)at + 1);
+        colon = str_chr(s, ':');
+        if (colon > 0)
+            read_chunk(r, str_from(s, (size_t)colon + 1));
         return;
     }
     if (is_ip6(s)) {
