@@ -7,6 +7,7 @@
 
 #include "mail/report.h"
 #include "mail/report_dmarc.h"
+#include "mail/report_letter.h"
 #include "mail/report_tls.h"
 #include "tap.h"
 
@@ -374,7 +375,7 @@ kind_is(const char *mail, enum report_kind kind, int code, const char *what)
 }
 
 #define ARF(type)                                                                                  \
-    "--b\nContent-Type: message/feedback-report\n\n\nDKIM-Domain: d.test\nFeedback-Type: " type                           \
+    "--b\nContent-Type: message/feedback-report\n\n\nDKIM-Domain: d.test\nFeedback-Type: " type    \
     "\nSource-IP: 192.0.2.7\nReported-Domain: A.test\nArrival-Date: Mon, 1 Oct 2018 11:20:27 "     \
     "+0200\nAuthentication-Results: x;\n dmarc=fail\n"                                             \
     "--b\nContent-Type: message/rfc822\n\nFrom: c@a.test\nSubject: =?utf-8?q?x?=\n\nhi\n"
@@ -446,6 +447,46 @@ test_write(void)
     buf_done(&name);
 }
 
+static void
+test_letters(void)
+{
+    struct report_letter l = {.from = STR("Reports <d@mx.test>"),
+                              .to = STR("rua@a.test"),
+                              .submitter = STR("mx.test"),
+                              .unique = STR("7\"\r\nX: y"),
+                              .message_id = STR("<1@mx.test>"),
+                              .now = 1764000000};
+    struct buf out;
+
+    buf_init(&out, 1u << 20);
+    read_one(STR(GOOD));
+    report.dmarc->id = STR("r\r\nBcc: all@b.test");
+    IS(report_dmarc_letter(report.dmarc, REPORT_FORM_9990, &l, &out), 0, "an aggregate report");
+    OK(str_find(buf_view(&out), STR("\nBcc:")) < 0 && str_find(buf_view(&out), STR("\nX:")) < 0,
+       "nothing in it begins a field");
+    OK(str_find(buf_view(&out), STR("Subject: Report Domain: a.test\r\n Submitter: mx.test\r\n "
+                                    "Report-ID: <r  Bcc: all@b.test>\r\n")) > 0,
+       "its subject");
+    OK(str_find(buf_view(&out), STR("filename=\"mx.test!a.test!1700000000!1700086399!7-  X: y.xml."
+                                    "gz\"\r\n")) > 0,
+       "its file");
+    IS(read_one(buf_view(&out)), 0, "is read: %s", why.text);
+    IS(report.dmarc->messages, 3, "as what it was");
+    buf_clear(&out);
+    l.unique = STR("");
+    read_one(STR(TLS_GOOD));
+    IS(report_tls_letter(report.tls, STR("a.test"), &l, &out), 0, "a TLS report");
+    OK(str_find(buf_view(&out), STR("\r\nTLS-Report-Domain: a.test\r\n")) > 0, "its fields");
+    IS(read_one(buf_view(&out)), 0, "is read: %s", why.text);
+    IS(report.tls->good, 5, "as what it was");
+    buf_clear(&out);
+    out.max = 900;
+    IS(report_tls_letter(report.tls, STR("a.test"), &l, &out), ERR_LIMIT, "a ceiling");
+    report.tls->policies = NULL;
+    IS(report_tls_letter(report.tls, STR("a.test"), &l, &out), ERR_STATE, "nothing to report");
+    buf_done(&out);
+}
+
 int
 main(void)
 {
@@ -457,6 +498,7 @@ main(void)
     test_tls();
     test_mails();
     test_write();
+    test_letters();
     arena_done(&arena);
     return tap_done();
 }
