@@ -203,8 +203,12 @@ session_header_staged(struct session *s, const struct finding *f)
 void
 session_body_staged(struct session *s, const struct finding *f)
 {
+    struct judge_reply no;
+
     if (f)
         data_refuse(s, f->code, f->enhanced, f->text);
+    else if (!judge_message(s->tx, &no))
+        data_refuse(s, no.code, no.enhanced, str_c(no.text));
     else
         accept_end(s->tx);
 }

@@ -215,8 +215,10 @@ rcpt_add_all(struct session *s)
                                   .notify = tx->rcpt.notify};
 
         rc = v ? tx_add_rcpt(tx, v, &rcpt) : ERR_LIMIT;
+        if (rc >= 0)
+            rc = judge_aim(tx, v, (uint32_t)rc);
     }
-    return rc;
+    return rc < 0 ? rc : judge_given(tx);
 }
 
 /* All targets of the recipient or none: the client will send again to what it is told no for. */
@@ -225,7 +227,7 @@ rcpt_add(struct session *s)
 {
     struct tx *tx = s->tx;
     unsigned nvariants = tx->nvariants;
-    uint32_t before[TX_VARIANTS];
+    uint32_t before[TX_VARIANTS], naims = tx->judging.naims;
     int rc;
 
     for (unsigned i = 0; i < nvariants; i++)
@@ -236,6 +238,7 @@ rcpt_add(struct session *s)
     for (unsigned i = 0; i < tx->nvariants; i++)
         tx->variants[i].n = i < nvariants ? before[i] : 0;
     tx->nvariants = nvariants;
+    tx->judging.naims = naims;
     return rc;
 }
 

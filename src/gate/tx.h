@@ -11,6 +11,7 @@
 
 #include "auth/evidence.h"
 #include "gate/body.h"
+#include "gate/judging.h"
 #include "gate/rcpt.h"
 #include "mail/header.h"
 #include "policy/verdict.h"
@@ -78,6 +79,7 @@ struct tx {
     struct rcpt_query query;         /* the recipient being resolved */
     struct smtp_rcpt_params rcpt;    /* its parameters, copied */
     const struct finding *rcpt_mark; /* the last finding before its stage ran */
+    struct judging judging;          /* who judges each recipient, and the verdicts */
     unsigned nvariants;
     /* From here on: kept for the next message, or cleaned by its own function. */
     struct arena arena;
@@ -95,7 +97,8 @@ void tx_abandon(struct tx *);
 
 /* The variant of that kind, made if need be; NULL if there are too many kinds. */
 struct tx_variant *tx_variant(struct tx *, uint32_t tenant, uint8_t class, bool rewritten);
-/* Adds unless it is there: 0, ERR_LIMIT, ERR_NOMEM. Texts are copied. */
+/* Adds unless it is there: its number among the variant's recipients, ERR_LIMIT. Texts are copied.
+ */
 int tx_add_rcpt(struct tx *, struct tx_variant *, const struct spool_rcpt *);
 
 bool tx_pauses(const struct tx *, uint64_t limit); /* session_data.c */
