@@ -97,13 +97,14 @@ front_unfold(struct body *b)
 void
 front_feed(struct tx *tx, size_t skip)
 {
-    if (!auth_evidence_wants_body(&tx->auth))
+    if (!auth_evidence_wants_body(&tx->auth) && !tx->returned.hostname.n)
         return;
     for (const struct block *k = tx->body.first; k; k = k->next) {
         size_t from = MIN(skip, (size_t)k->n);
 
         skip -= from;
         auth_evidence_body(&tx->auth, k->bytes + from, k->n - from);
+        returned_feed(&tx->returned, k->bytes + from, k->n - from);
     }
 }
 

@@ -188,6 +188,9 @@ session_data_end(void *ctx, const struct header_scan *scan)
         }
     }
     s->facts.header = tx->header;
+    s->facts.rcpts_office = tx->noffice == tx->nrcpt;
+    s->facts.rcpts_reports = tx->nreports && tx->noffice + tx->nreports == tx->nrcpt;
+    s->facts.returns_ours = tx->returned.hostname.n && tx->returned.found;
     session_stage(s, SESSION_HEADER, &tx->verdict);
 }
 

@@ -242,6 +242,29 @@ rcpt_add(struct session *s)
     return rc;
 }
 
+/* Recipients who must be reachable (RFC 5321 4.5.1, RFC 2142) and those whom reports are sent to.
+ */
+static void
+rcpt_count(struct session *s)
+{
+    const struct settings_verify *verify = s->setup->verify;
+    const struct address *to = &s->tx->rcpt.to;
+    const struct str *reports = verify ? verify->reports.items : NULL;
+
+    if (!s->facts.auth)
+        return;
+    if (str_ieq(to->local, STR("postmaster")) || str_ieq(to->local, STR("abuse"))) {
+        s->tx->noffice++;
+        return;
+    }
+    for (size_t i = 0; verify && i < verify->reports.n; i++) {
+        if (str_ieq(reports[i], to->text)) {
+            s->tx->nreports++;
+            return;
+        }
+    }
+}
+
 void
 session_rcpt_staged(struct session *s, const struct finding *f)
 {
@@ -263,6 +286,7 @@ session_rcpt_staged(struct session *s, const struct finding *f)
         session_say(s, 452, "4.5.3", "Too many recipients, send the rest in another message");
         return;
     }
+    rcpt_count(s);
     if (tx->nrcpt++ == 0)
         tx->first_rcpt = tx->rcpt.to.text;
     session_say(s, 250, "2.1.5", "Recipient ok");

@@ -37,6 +37,7 @@ struct setup {
     const struct conf *conf;
     const struct settings_main *main;
     const struct settings_smtp *smtp;
+    const struct settings_verify *verify; /* NULL: parsed without that block */
     struct arena arena;
     struct map domains; /* name -> struct setup_domain */
     struct map tenants; /* decimal number -> struct settings_tenant */

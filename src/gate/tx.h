@@ -13,6 +13,7 @@
 #include "gate/body.h"
 #include "gate/judging.h"
 #include "gate/rcpt.h"
+#include "gate/returned.h"
 #include "mail/header.h"
 #include "policy/verdict.h"
 #include "spool/writer.h"
@@ -69,8 +70,9 @@ struct tx {
     int status;       /* first failure of a record, negative */
     unsigned pending; /* records the writer has not told about yet */
     uint64_t pending_bytes;
-    unsigned removed;      /* fields of the header that only we may write */
-    unsigned nrcpt;        /* recipients the client was told yes for */
+    unsigned removed;           /* fields of the header that only we may write */
+    unsigned noffice, nreports; /* of them: postmaster and abuse; where reports go */
+    unsigned nrcpt;             /* recipients the client was told yes for */
     uint64_t inside_max;   /* least size that the inside servers of all recipients take; 0 any */
     struct str first_rcpt; /* as the client wrote it */
     struct str message_id;
@@ -86,6 +88,7 @@ struct tx {
     struct body body;
     struct tx_variant variants[TX_VARIANTS];
     struct auth_evidence auth; /* of a stranger's message */
+    struct returned returned;  /* of one that says it is a report */
 };
 
 struct tx *tx_take(struct gate *, struct session *); /* NULL: no memory */
