@@ -264,6 +264,7 @@ session_reset(void *ctx)
     s->facts.sender = s->facts.rcpt = NULL;
     s->facts.auth = NULL;
     s->facts.header = STR_NONE;
+    s->facts.keys = NULL;
     s->tx = NULL;
     tx_abandon(tx);
     if (s->paused && s->stream) {

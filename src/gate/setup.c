@@ -334,7 +334,10 @@ setup_verify(struct setup *su, const struct gate_links *links, struct why *why)
     for (unsigned i = 0; i < su->plan.n; i++) {
         su->verifies |= is_verify_row(su->plan.rows[i]->name);
         su->header_any |= su->plan.rows[i]->stage >= STAGE_HEADER;
-        su->header_all |= su->plan.rows[i]->stage >= STAGE_HEADER && su->plan.rows[i]->all_clients;
+        if (su->plan.rows[i]->stage < STAGE_HEADER || !su->plan.rows[i]->all_clients)
+            continue;
+        su->header_all |= !su->plan.rows[i]->of_keys;
+        su->header_keys |= su->plan.rows[i]->of_keys;
     }
     if (!verify)
         return 0;

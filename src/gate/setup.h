@@ -48,6 +48,7 @@ struct setup {
     struct auth_common *auth;    /* verification of strangers' mail; NULL: nobody could be asked */
     bool verifies;               /* some row wants what it finds */
     bool header_any, header_all; /* some row reads the header; one for all clients does */
+    bool header_keys;            /* one for all clients does where there are signing keys */
     struct profile_set profiles;
     const struct profile *profile; /* for mail of domains without a block */
     /* SASL mechanisms: without TLS, with it, and for a client whose certificate is a login. */
