@@ -230,6 +230,7 @@ RUNNERS = (
     ("mime_suite", ("mime-*",)),
     ("report_suite", ("dmarc-*",)),
     ("reply_suite", ("replies-*",)),
+    ("bounce_suite", ("bounce-*", "dsn-*")),
     ("spf_suite", ("spf-*",)),
     ("dmarc_suite", ("psl",)),
     ("verdict_suite", ("rspamd-functional",)),

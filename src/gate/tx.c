@@ -149,7 +149,7 @@ tx_add_rcpt(struct tx *tx, struct tx_variant *v, const struct spool_rcpt *rcpt)
 
     for (uint32_t i = 0; i < v->n; i++) {
         if (str_eq(v->rcpts[i].address, rcpt->address))
-            return (int)i;
+            return 0;
     }
     if (v->n == v->cap) {
         uint32_t cap = v->cap ? v->cap * 2 : RCPTS_FIRST;
@@ -169,5 +169,6 @@ tx_add_rcpt(struct tx *tx, struct tx_variant *v, const struct spool_rcpt *rcpt)
         r->orcpt = arena_str(&tx->arena, rcpt->orcpt);
     if (!r->address.p || (rcpt->orcpt.n && !r->orcpt.p))
         return ERR_LIMIT;
-    return (int)v->n++;
+    v->n++;
+    return 0;
 }

@@ -64,6 +64,7 @@ struct dsn_outcome {     /* of one recipient; views live until the reader is fre
     struct str diagnostic;      /* its text, unfolded */
     struct str remote_mta;      /* name or address; empty if none was reached or told */
     struct str reply;           /* the text that decides, one line of UTF-8; may be empty */
+    struct str category;        /* what the reporting server files it under: "bad-mailbox" */
     uint64_t last_attempt;      /* wall s; 0 if it is not told */
     uint64_t will_retry_until;
 };

@@ -22,6 +22,7 @@ enum field {
     F_REMOTE,
     F_LAST,
     F_RETRY,
+    F_CATEGORY,
     F_REPORTING,
     F_ENVID,
     F_ARRIVAL,
@@ -42,6 +43,7 @@ static const char *const field_names[] = {
     [F_ENVID] = "Original-Envelope-Id",
     [F_ARRIVAL] = "Arrival-Date",
     [F_MESSAGE_ID] = "X-Original-Message-ID",
+    [F_CATEGORY] = "X-PowerMTA-BounceCategory",
 };
 #define PER_MESSAGE F_REPORTING
 
@@ -153,6 +155,7 @@ outcome(struct dsn_list *list, const struct group *g)
     o->original = original;
     o->action = action_of(g);
     o->remote_mta = mta(v[F_REMOTE]);
+    o->category = v[F_CATEGORY];
     (void)date_parse(v[F_LAST], &o->last_attempt);
     (void)date_parse(v[F_RETRY], &o->will_retry_until);
     diagnostic = typed(v[F_DIAGNOSTIC], list->arena, &type);

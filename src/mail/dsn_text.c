@@ -154,6 +154,16 @@ search_run(struct search *s, const struct dsn_lines *lines, struct arena *arena)
     return true;
 }
 
+/* A line drawn of signs. */
+static bool
+is_rule(struct str s)
+{
+    for (size_t i = 0; i < s.n; i++)
+        if (!strchr("-=*_|#.", s.p[i]))
+            return false;
+    return true;
+}
+
 /* What is said about a recipient ends before the next one, before another section, and where the
  * indentation of its list ends behind a blank line. */
 static void
@@ -163,7 +173,7 @@ block_end(const struct search *s, struct cand *c, unsigned end)
     bool said = str_trim(str_from(items[c->line].s, c->after)).n > 1;
 
     for (unsigned k = c->line + 1; k < end; k++) {
-        if (!items[k].s.n)
+        if (!items[k].s.n || is_rule(items[k].s) || dsn_shape_in(DSN_NOISE, items[k].s, NULL))
             continue;
         if (dsn_shape_in(DSN_SECTION, items[k].s, NULL) ||
             (said && !items[k - 1].s.n && items[k].indent < items[c->line].indent))
@@ -203,16 +213,6 @@ search_choose(struct search *s, struct str failed, struct str sender)
 }
 
 /* --- what stands about a recipient --- */
-
-/* A line drawn of signs. */
-static bool
-is_rule(struct str s)
-{
-    for (size_t i = 0; i < s.n; i++)
-        if (!strchr("-=*_|#.", s.p[i]))
-            return false;
-    return true;
-}
 
 /* Lines [from, to) without those that tell nothing, and from the words that announce a reason. */
 static struct str

@@ -213,12 +213,14 @@ dsn_transcript_read(const struct dsn_lines *lines, struct arena *arena, struct d
         }
         if (taken || !in_session || !s.n || listen_verdict(&l, s))
             continue;
-        if (l.bare && l.n)
+        if (l.bare && l.n) {
             listen_more(&l, s);
-        else if (!l.pending.n && listen_is_reply(s)) /* "451 4.0.0 Operating system error" */
+        } else if (!l.pending.n && listen_is_reply(s)) {
+            l.phase = DSN_PHASE_UNKNOWN; /* its own words: "550 b.test (smtp)... Host unknown" */
             listen_reply(&l, s);
-        else
+        } else {
             l.note = s;
+        }
     }
     listen_flush(&l);
     buf_done(&l.pending);

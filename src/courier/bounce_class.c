@@ -1,0 +1,113 @@
+/*
+ * courier/bounce_class.c - classes of what reports say (courier/bounce.c writes our own ones).
+ *
+ * Called for each recipient of a report that was found to speak of mail of ours. A report is
+ * another server's story of a reply, so less is certain than in our own sessions: it may leave out
+ * what was answered, and what it quotes may have come after the data. Never looks anything up.
+ */
+#include "courier/bounce_class.h"
+#include "courier/reply_class_inner.h"
+
+#define SURE  85u /* confidence that needs no reply code beside it */
+#define VAGUE 50u /* less: the reporting server knew more than it told */
+
+static const uint8_t phases[] = {
+    [DSN_PHASE_UNKNOWN] = REPLY_PHASE_UNKNOWN, [DSN_PHASE_CONNECT] = REPLY_PHASE_CONNECT,
+    [DSN_PHASE_HELO] = REPLY_PHASE_CONNECT,    [DSN_PHASE_MAIL] = REPLY_PHASE_MAIL,
+    [DSN_PHASE_RCPT] = REPLY_PHASE_RCPT,       [DSN_PHASE_DATA] = REPLY_PHASE_DATA,
+    [DSN_PHASE_DOT] = REPLY_PHASE_DOT,
+};
+
+/* Kinds that are no failure have their class from what they are. */
+static const struct {
+    enum dsn_kind kind;
+    uint8_t class;
+} kinds[] = {
+    {DSN_KIND_DELIVERY, REPLY_CLASS_DELIVERED},  {DSN_KIND_RELAY, REPLY_CLASS_DELIVERED},
+    {DSN_KIND_EXPANSION, REPLY_CLASS_DELIVERED}, {DSN_KIND_AUTO_REPLY, REPLY_CLASS_AUTOREPLY},
+    {DSN_KIND_CHALLENGE, REPLY_CLASS_AUTOREPLY}, {DSN_KIND_FEEDBACK, REPLY_CLASS_FEEDBACK},
+};
+
+/* Categories in which PowerMTA and those who took its words file a failure. */
+static const struct {
+    const char *name;
+    uint8_t class;
+} categories[] = {
+    {"bad-mailbox", REPLY_CLASS_MAILBOX},       {"bad-domain", REPLY_CLASS_DOMAIN},
+    {"inactive-mailbox", REPLY_CLASS_INACTIVE}, {"quota-issues", REPLY_CLASS_FULL},
+    {"spam-related", REPLY_CLASS_SPAM},         {"virus-related", REPLY_CLASS_VIRUS},
+    {"content-related", REPLY_CLASS_CONTENT},   {"policy-related", REPLY_CLASS_POLICY},
+    {"message-expired", REPLY_CLASS_EXPIRED},   {"routing-errors", REPLY_CLASS_ROUTE},
+    {"relaying-issues", REPLY_CLASS_RELAY},     {"invalid-sender", REPLY_CLASS_SENDER},
+    {"bad-connection", REPLY_CLASS_HOST},       {"no-answer-from-host", REPLY_CLASS_HOST},
+    {"protocol-errors", REPLY_CLASS_PROTOCOL},
+};
+
+static int
+class_of_category(struct str name)
+{
+    for (size_t i = 0; i < ARRAY_LEN(categories); i++)
+        if (str_ieq(name, str_c(categories[i].name)))
+            return categories[i].class;
+    return -1;
+}
+
+static void
+set_class(struct reply_class_result *ret, uint8_t class, uint8_t severity)
+{
+    ret->class = class;
+    reply_law_advise(ret, NULL, REPLY_TIER_CODE, severity);
+}
+
+/* That a mailbox is not there is said in answer to RCPT, or by an enhanced code of addresses
+ * (x.1.z) or of the command (5.5.0: RCPT refused). The same words after the data, with a code of
+ * another subject, or at a point that is not told, are at many providers what a recipient's filter
+ * says: not enough to give an address up for good. Without any code only words that leave no doubt
+ * count. */
+static bool
+is_certain(const struct dsn_outcome *o, const struct reply_class_result *r)
+{
+    if (o->phase == DSN_PHASE_RCPT)
+        return true;
+    if (o->status[0] && (o->status[2] == '1' || !strcmp(o->status, "5.5.0")))
+        return true;
+    return !o->code && (!o->status[0] || !strcmp(o->status + 1, ".0.0")) && r->confidence >= SURE;
+}
+
+void
+bounce_classify(const struct reply_classes *classes, const struct dsn_report *report,
+                const struct dsn_outcome *o, struct reply_class_result *ret)
+{
+    struct reply_input in = {.text = o->reply,
+                             .code = o->code,
+                             .enhanced = str_c(o->status),
+                             .host = o->remote_mta,
+                             .phase = phases[o->phase]};
+    bool failed = o->action == DSN_FAILED;
+    uint8_t severity;
+    int category;
+
+    for (size_t i = 0; i < ARRAY_LEN(kinds); i++)
+        if (kinds[i].kind == report->kind) {
+            *ret = (struct reply_class_result){.code = o->code, .confidence = 99};
+            set_class(ret, kinds[i].class, 2);
+            return;
+        }
+    reply_classify(classes, &in, ret);
+    severity = o->status[0] == '4' ? 4 : 5;
+    category = class_of_category(o->category);
+    if (category >= 0 && ret->confidence < VAGUE)
+        set_class(ret, (uint8_t)category, severity);
+    if (ret->class == REPLY_CLASS_MAILBOX && !is_certain(o, ret))
+        set_class(ret,
+                  category != REPLY_CLASS_MAILBOX  ? REPLY_CLASS_FILTERED
+                  : !strcmp(o->status + 1, ".2.1") ? REPLY_CLASS_INACTIVE
+                                                   : REPLY_CLASS_MAILBOX,
+                  severity);
+    /* What a server calls temporary gives no domain up, whatever its words are. */
+    if (!failed || (ret->class == REPLY_CLASS_NO_MAIL && o->status[0] == '4')) {
+        ret->hard = false;
+        ret->advice.suppress = REPLY_SCOPE_NONE;
+        ret->advice.suppress_s = 0;
+    }
+}

@@ -1,0 +1,19 @@
+/*
+ * courier/bounce_class.h - what a delivery report says of a recipient, as a class with advice.
+ * Pure.
+ *
+ * The way of a report: mail/dsn.h reads it, its caller checks that it speaks of mail of ours, this
+ * decides what it means, store/ and campaign/ act on that.
+ */
+#ifndef GAPURA_COURIER_BOUNCE_CLASS_H
+#define GAPURA_COURIER_BOUNCE_CLASS_H
+
+#include "courier/reply_class.h"
+#include "mail/dsn.h"
+
+/* The class of one of the report's recipients. Hard, and suppression for good, need a failure: a
+ * report of a delay gives no address up. */
+void bounce_classify(const struct reply_classes *, const struct dsn_report *,
+                     const struct dsn_outcome *, struct reply_class_result *ret);
+
+#endif
