@@ -1,19 +1,18 @@
 /*
  * authtool/verify.c - `gapura auth verify FILE`: SPF of both identities, DKIM, ARC, DMARC.
  *
- * Runs the evaluators as the gate does, over one source of answers, and makes the same field. The
- * evaluators wait side by side: one round of look-ups answers all of them.
+ * Gathers the evidence that a gate gathers (auth/evidence.h) over one source of answers, so the
+ * field is the gate's.
  */
 #include "authtool/verify.h"
 
 #include <unistd.h>
 
 #include "authtool/show.h"
-#include "core/clock.h"
 
 #define ARENA_MAX   (64u << 20)
-#define KEYS_MAX    64u
 #define TRUSTED_MAX 64u
+#define EVALUATORS  4u /* at a time */
 
 /* The envelope sender out of Return-Path, which the last server wrote into a stored message. */
 static const char *
@@ -30,62 +29,35 @@ return_path(struct verify *v)
 }
 
 static int
-prepare_spf(struct verify *v, const struct args *a, struct why *why)
+sender_of(struct verify *v, const struct args *a, struct spf_input *ret, struct why *why)
 {
     const char *helo = tool_option(a, "helo"), *from = tool_option(a, "from");
-    struct spf_input in = {.receiver = STR("unknown"), .limits = &spf_limits_default};
+    bool given = from != NULL;
     int rc = tool_ip(a, &v->ip, &v->has_ip, why);
 
+    if (rc == 0 && !v->has_ip && (helo || from))
+        rc = why_set(why, ERR_SYNTAX,
+                     "--helo and --from are for SPF, which needs the client's address: --ip");
     if (rc < 0)
         return rc;
-    if (!v->has_ip && (helo || from))
-        return why_set(why, ERR_SYNTAX,
-                       "--helo and --from are for SPF, which needs the client's address: --ip");
-    v->from_where = from ? "--from" : "Return-Path";
-    if (!from)
+    v->sender_where = given ? "--from" : "Return-Path";
+    if (!given)
         from = return_path(v);
-    in.ip = v->ip;
-    in.helo = str_c(helo);
-    in.time = tool_time(a);
-    v->helo.in = v->mailfrom.in = in;
-    v->helo.in.identity = SPF_HELO;
-    if (from)
-        rc = tool_show_sender(from, &v->mailfrom.in, why);
-    if (rc < 0 && !tool_option(a, "from")) {
-        rc = 0; /* the message's own field, not a word of the caller */
-        from = NULL;
+    if (from && tool_show_sender(from, ret, why) < 0) {
+        if (given)
+            return ERR_SYNTAX;
+        from = NULL; /* the message's own field, not a word of the caller */
     }
-    v->null = from && !v->mailfrom.in.domain.n;
-    v->helo.in.local = v->mailfrom.in.local; /* %{l} is postmaster for HELO all the same */
-    v->helo.in.domain = v->mailfrom.in.domain;
-    v->helo.skipped = !v->has_ip ? "the client's address is not known: --ip"
-                      : !helo    ? "what the client said in EHLO is not known: --helo"
-                                 : NULL;
-    v->mailfrom.skipped = !v->has_ip ? v->helo.skipped
-                          : !from    ? "the envelope sender is not known: --from"
-                          : v->null  ? "the null sender: the HELO identity stands for it"
-                                     : NULL;
-    return rc;
-}
-
-static int
-prepare(struct verify *v, const struct args *a, struct why *why)
-{
-    int rc;
-
-    v->message = dkim_message_create();
-    v->keys = dkim_keys_create(KEYS_MAX, 1, &dkim_limits_default);
-    rc = v->message && v->keys
-             ? dkim_message_headers(v->message, v->input.header, &dkim_limits_default)
-             : ERR_NOMEM;
-    if (rc < 0)
-        return why_set(why, rc, "out of memory");
-    dkim_verify_prepare(&v->dkim, v->message, &dkim_limits_default);
-    arc_prepare(&v->chain, v->message, &dkim_limits_default);
-    dkim_message_body(v->message, v->input.body.p, v->input.body.n);
-    dkim_message_end(v->message);
-    dmarc_author(v->input.header, &v->author);
-    return prepare_spf(v, a, why);
+    ret->helo = str_c(helo);
+    v->has_sender = from != NULL;
+    v->no_helo = !v->has_ip ? "the client's address is not known: --ip"
+                 : !helo    ? "what the client said in EHLO is not known: --helo"
+                            : NULL;
+    v->no_mailfrom = !v->has_ip       ? v->no_helo
+                     : !from          ? "the envelope sender is not known: --from"
+                     : !ret->domain.n ? "the null sender: the HELO identity stands for it"
+                                      : NULL;
+    return 0;
 }
 
 static size_t
@@ -103,132 +75,124 @@ trusted_of(const struct args *a, struct str list[TRUSTED_MAX])
     return n;
 }
 
-static enum auth_state
-run_spf(struct verify *v, struct spf_part *part, struct auth_needs *needs)
+/* The settings of `verify` that the options name; all else as a gate has it by default. */
+static int
+common_of(struct verify *v, const struct args *a, struct why *why)
 {
-    part->in.elapsed_ns = tool_source_elapsed(v->source);
-    if (part->skipped)
-        return AUTH_DONE;
-    return spf_run(&part->in, tool_source_answers(v->source), needs, &v->arena, &part->v);
+    const char *id = tool_option(a, "id"), *list = tool_option(a, "psl");
+    CLEANUP(buf_done) struct buf text = {0};
+    struct str trusted[TRUSTED_MAX];
+    char host[256] = "localhost";
+    struct settings_verify conf = {.mode = VERIFY_ON,
+                                   .authserv_id = str_c(id),
+                                   .dmarc_method = list ? DMARC_METHOD_PSL : DMARC_METHOD_TREE,
+                                   .dkim_signatures = dkim_limits_default.signatures,
+                                   .dkim_min_bits = dkim_limits_default.min_bits,
+                                   .dkim_max_bits = dkim_limits_default.max_bits};
+
+    conf.arc_trusted.n = trusted_of(a, trusted);
+    conf.arc_trusted.items = trusted;
+    (void)gethostname(host, sizeof(host) - 1);
+    if (list && tool_input_read(list, INPUT_FILE_MAX, &text, why) < 0)
+        return ERR_NOTFOUND;
+    return auth_common_create(&v->common, &conf, str_c(host), buf_view(&text), why);
 }
 
-/* Everything but DMARC, in rounds. */
-static void
-run_all(struct verify *v, const struct args *a)
+static int
+prepare(struct verify *v, const struct args *a, struct why *why)
 {
-    enum { HELO, MAILFROM, SIGNATURES, CHAIN, ALL };
-    struct auth_needs needs[ALL];
-    struct str trusted[TRUSTED_MAX];
-    size_t ntrusted = trusted_of(a, trusted);
-    uint64_t now = tool_time(a);
+    struct spf_input sender = {.helo = STR_NONE};
+    int rc = sender_of(v, a, &sender, why);
+
+    if (rc == 0)
+        rc = common_of(v, a, why);
+    if (rc < 0)
+        return rc;
+    auth_evidence_open(&v->e, v->common, &v->arena, &v->ip, sender.helo, sender.local,
+                       sender.domain, tool_time(a), 0);
+    v->e.spf_in.receiver = STR("unknown"); /* RFC 7208 7.3 */
+    if (auth_evidence_header(&v->e, v->input.header) < 0)
+        return why_set(why, ERR_NOMEM, "out of memory");
+    auth_evidence_body(&v->e, v->input.body.p, v->input.body.n);
+    return 0;
+}
+
+/* What was answered becomes known; what cannot be kept is a failure, so that all ends. */
+static bool
+ask(struct verify *v, struct auth_needs *needs, size_t n)
+{
+    struct auth_needs asked[EVALUATORS];
+
+    memcpy(asked, needs, n * sizeof(*needs));
+    if (!tool_source_ask(v->source, needs, n))
+        return false;
+    for (size_t k = 0; k < n; k++)
+        for (unsigned i = 0; i < asked[k].n; i++) {
+            const struct auth_question *q = &asked[k].items[i];
+            const struct dns_answer *answer =
+                auth_answers_find(tool_source_answers(v->source), str_of(q->name, q->n), q->type);
+
+            if ((!answer || auth_known_add(&v->e.known, answer) < 0) &&
+                auth_known_fail(&v->e.known, q) < 0)
+                return false;
+        }
+    return true;
+}
+
+typedef enum auth_state evaluate_fn(struct auth_evidence *, uint64_t mono, struct auth_needs *);
+
+/* Runs them side by side to their end: one round of look-ups answers all. */
+static void
+run(struct verify *v, evaluate_fn *const fns[], size_t n)
+{
+    struct auth_needs needs[EVALUATORS];
     bool open;
 
     do {
         memset(needs, 0, sizeof(needs));
-        open = run_spf(v, &v->helo, &needs[HELO]) == AUTH_NEED;
-        open |= run_spf(v, &v->mailfrom, &needs[MAILFROM]) == AUTH_NEED;
-        open |= dkim_verify_run(&v->dkim, now, v->keys, tool_source_answers(v->source),
-                                &needs[SIGNATURES]) == AUTH_NEED;
-        open |= arc_run(&v->chain, now, trusted, ntrusted, v->keys, tool_source_answers(v->source),
-                        &needs[CHAIN], &v->arc) == AUTH_NEED;
-    } while (open && tool_source_ask(v->source, needs, ALL));
-    v->unfinished = open;
-}
-
-static enum dmarc_auth
-auth_of(bool pass, bool temporary)
-{
-    return pass ? DMARC_AUTH_PASS : temporary ? DMARC_AUTH_TEMPERROR : DMARC_AUTH_OTHER;
-}
-
-static int
-run_dmarc(struct verify *v, const struct args *a, struct why *why)
-{
-    struct dmarc_identifier dkim[DKIM_SIGS_MAX];
-    struct dmarc_input in = {.author = &v->author, .dkim = dkim, .ndkim = v->dkim.n};
-    const struct spf_part *spf = v->mailfrom.skipped ? &v->helo : &v->mailfrom;
-    const char *list = tool_option(a, "psl");
-    struct auth_needs needs = {.n = 0};
-    struct psl *psl = NULL;
-
-    if (list && psl_open(list, &psl, why) < 0)
-        return ERR_NOTFOUND;
-    in.psl = psl;
-    if (!spf->skipped && (spf == &v->mailfrom || v->null))
-        in.spf = (struct dmarc_identifier){
-            auth_of(spf->v.result == SPF_PASS, spf->v.result == SPF_TEMPERROR), spf->v.domain};
-    else
-        in.spf.auth = DMARC_AUTH_OTHER;
-    for (unsigned i = 0; i < v->dkim.n; i++) {
-        const struct dkim_result *r = &v->dkim.results[i];
-
-        dkim[i] = (struct dmarc_identifier){
-            auth_of(r->status == DKIM_PASS, r->status == DKIM_TEMPERROR), str_c(r->domain_ascii)};
-    }
-    while (dmarc_run(&in, tool_source_answers(v->source), &needs, &v->arena, &v->dmarc) ==
-               AUTH_NEED &&
-           tool_source_ask(v->source, &needs, 1))
-        ;
-    v->unfinished = v->unfinished || needs.n;
-    psl_close(psl);
-    return 0;
+        open = false;
+        for (size_t i = 0; i < n; i++)
+            open |= fns[i](&v->e, tool_source_elapsed(v->source), &needs[i]) == AUTH_NEED;
+    } while (open && ask(v, needs, n));
+    v->unfinished = v->unfinished || open;
 }
 
 static void
-add_dkim(struct authres *a, const struct dkim_result *r)
+run_all(struct verify *v)
 {
-    struct authres_result *row = authres_add(a, STR("dkim"), str_c(dkim_status_name(r->status)));
+    evaluate_fn *first[EVALUATORS], *const dmarc[] = {auth_evidence_dmarc},
+                                           *const helo[] = {auth_evidence_helo};
+    size_t n = 0;
 
-    if (!row)
-        return;
-    if (r->status != DKIM_PASS)
-        row->reason = str_c(dkim_reason_text(r->reason));
-    authres_prop(row, STR("header"), STR("d"), r->domain);
-    authres_prop(row, STR("header"), STR("i"), r->identity);
-    authres_prop(row, STR("header"), STR("s"), r->selector);
-    if (r->alg != DKIM_ALG_NONE)
-        authres_prop(row, STR("header"), STR("a"), str_c(dkim_alg_name(r->alg)));
-    authres_prop(row, STR("header"), STR("b"), str_sub(r->b, 0, 8)); /* RFC 6008 */
-}
-
-/* The rows in the order of their field. */
-static void
-write_field(struct verify *v, const char *id)
-{
-    struct authres *a = &v->results;
-    struct authres_result *row;
-
-    a->id = arena_str(&v->arena, str_c(id));
-    if (!v->helo.skipped)
-        authres_add_spf(a, &v->helo.v, &v->helo.in);
-    if (!v->mailfrom.skipped)
-        authres_add_spf(a, &v->mailfrom.v, &v->mailfrom.in);
-    for (unsigned i = 0; i < v->dkim.n; i++)
-        add_dkim(a, &v->dkim.results[i]);
-    if (!v->dkim.n)
-        authres_add(a, STR("dkim"), STR("none"));
-    row = authres_add(a, STR("arc"), str_c(arc_cv_name(v->arc.cv)));
-    if (row && v->arc.cv == ARC_FAIL)
-        row->reason = str_c(v->arc.text);
-    authres_add_dmarc(a, &v->dmarc);
-    authres_write(&v->field, a);
+    if (!v->no_helo && v->has_sender)
+        first[n++] = auth_evidence_helo;
+    if (!v->no_mailfrom)
+        first[n++] = auth_evidence_mailfrom;
+    first[n++] = auth_evidence_dkim;
+    first[n++] = auth_evidence_arc;
+    run(v, first, n);
+    run(v, dmarc, 1);
+    /* Without a sender this is not the identity of a null sender, and no evidence for DMARC. */
+    if (!v->no_helo && !v->has_sender)
+        run(v, helo, 1);
 }
 
 enum authtool_status
 tool_verify_status(const struct verify *v)
 {
-    bool pass = !v->mailfrom.skipped && v->mailfrom.v.result == SPF_PASS;
-    bool temporary = !v->mailfrom.skipped && v->mailfrom.v.result == SPF_TEMPERROR;
+    const struct auth_evidence *e = &v->e;
+    bool pass = e->have_mailfrom && e->mailfrom.result == SPF_PASS;
+    bool temporary = e->have_mailfrom && e->mailfrom.result == SPF_TEMPERROR;
 
-    for (unsigned i = 0; i < v->dkim.n; i++) {
-        pass = pass || v->dkim.results[i].status == DKIM_PASS;
-        temporary = temporary || v->dkim.results[i].status == DKIM_TEMPERROR;
+    for (unsigned i = 0; e->have_dkim && i < e->dkim->n; i++) {
+        pass = pass || e->dkim->results[i].status == DKIM_PASS;
+        temporary = temporary || e->dkim->results[i].status == DKIM_TEMPERROR;
     }
-    if (v->dmarc.result == DMARC_RESULT_PASS)
+    if (e->dmarc.result == DMARC_RESULT_PASS)
         return TOOL_GOOD;
-    if (v->unfinished || v->dmarc.result == DMARC_RESULT_TEMPERROR)
+    if (v->unfinished || e->dmarc.result == DMARC_RESULT_TEMPERROR)
         return TOOL_DNS;
-    if (v->dmarc.result != DMARC_RESULT_NONE || v->dmarc.advice != DMARC_ACCEPT)
+    if (e->dmarc.result != DMARC_RESULT_NONE || e->dmarc.advice != DMARC_ACCEPT)
         return TOOL_BAD;
     return pass ? TOOL_GOOD : temporary ? TOOL_DNS : TOOL_BAD;
 }
@@ -236,8 +200,8 @@ tool_verify_status(const struct verify *v)
 static void
 done(struct verify *v)
 {
-    dkim_message_free(v->message);
-    dkim_keys_free(v->keys);
+    auth_evidence_close(&v->e);
+    auth_common_free(v->common);
     tool_source_close(v->source);
     arena_done(&v->arena);
     buf_done(&v->field);
@@ -247,13 +211,10 @@ done(struct verify *v)
 int
 tool_verify(const struct args *a)
 {
-    static struct verify v; /* large: the validator has room for every instance */
-    const char *id = tool_option(a, "id");
+    static struct verify v; /* large */
     struct why why = {{0}};
-    char host[256] = "localhost";
     int status;
 
-    (void)gethostname(host, sizeof(host) - 1);
     arena_init(&v.arena, ARENA_MAX);
     buf_init(&v.field, 1u << 20);
     if (tool_source_open(a, &v.source, &why) < 0 ||
@@ -261,13 +222,9 @@ tool_verify(const struct args *a)
         prepare(&v, a, &why) < 0) {
         status = tool_fail(&why, TOOL_USAGE);
     } else {
-        run_all(&v, a);
-        status = TOOL_GOOD;
-        if (run_dmarc(&v, a, &why) < 0)
-            status = tool_fail(&why, TOOL_USAGE);
-    }
-    if (status == TOOL_GOOD) {
-        write_field(&v, id ? id : host);
+        run_all(&v);
+        auth_evidence_results(&v.e, &v.results);
+        authres_write(&v.field, &v.results);
         if (a->as_json)
             tool_json_print(tool_verify_json(&v));
         else

@@ -7,18 +7,16 @@
 #include "authtool/verify.h"
 
 static void
-show_part(const char *name, const struct spf_part *p)
+show_part(const char *name, const char *skipped, const struct spf_verdict *p, struct str domain)
 {
     printf("  %s ", name);
-    if (p->skipped) {
-        printf("not checked: %s\n", p->skipped);
+    if (skipped) {
+        printf("not checked: %s\n", skipped);
         return;
     }
-    tool_print(p->v.domain.n                ? p->v.domain
-               : p->in.identity == SPF_HELO ? p->in.helo
-                                            : p->in.domain);
-    printf(": %s: ", spf_result_name(p->v.result));
-    tool_show_spf(&p->v, p->in.limits);
+    tool_print(p->domain.n ? p->domain : domain);
+    printf(": %s: ", spf_result_name(p->result));
+    tool_show_spf(p, &spf_limits_default);
 }
 
 static void
@@ -50,21 +48,28 @@ show_signature(unsigned number, const struct dkim_sig *s, const struct dkim_resu
 static void
 show_dkim(const struct verify *v)
 {
+    const struct dkim_verifier *d = v->e.have_dkim ? v->e.dkim : NULL;
+
     printf("DKIM\n");
-    if (!v->dkim.n)
+    if (!v->e.nsignatures)
         printf("  none: the message has no signature\n");
-    for (unsigned i = 0; i < v->dkim.n; i++)
-        show_signature(i + 1, &v->dkim.sigs[i], &v->dkim.results[i]);
-    if (v->dkim.skipped)
-        printf("  %u more signatures were not looked at\n", v->dkim.skipped);
+    for (unsigned i = 0; d && i < d->n; i++)
+        show_signature(i + 1, &d->sigs[i], &d->results[i]);
+    if (d && d->skipped)
+        printf("  %u more signatures were not looked at\n", d->skipped);
 }
 
 static void
 show_arc(const struct verify *v)
 {
-    const struct arc_result *r = &v->arc;
+    const struct arc_result *r = &v->e.chain;
 
-    printf("ARC\n  %s", arc_cv_name(r->cv));
+    printf("ARC\n");
+    if (!v->e.have_arc) {
+        printf("  none\n");
+        return;
+    }
+    printf("  %s", arc_cv_name(r->cv));
     if (r->n)
         printf(": %u set%s", r->n, r->n == 1 ? "" : "s");
     if (r->cv == ARC_FAIL || r->cv == ARC_TEMPERROR)
@@ -76,7 +81,7 @@ show_arc(const struct verify *v)
     for (unsigned i = 1; i <= r->n; i++) {
         struct dkim_sig seal;
 
-        if (!arc_sealer(&v->chain, i, &seal))
+        if (!arc_sealer(v->e.arc, i, &seal))
             continue;
         printf("    %u. sealed by ", i);
         tool_print(seal.domain);
@@ -100,13 +105,13 @@ step_text(const struct dmarc_step *s)
 static void
 show_dmarc(const struct verify *v)
 {
-    const struct dmarc_verdict *d = &v->dmarc;
+    const struct dmarc_verdict *d = &v->e.dmarc;
 
     printf("DMARC\n  author ");
     tool_print(d->domain.n ? d->domain : STR("(no domain)"));
     putchar('\n');
     for (unsigned bit = 1; bit <= DMARC_FROM_SHOWN; bit <<= 1)
-        if (v->author.oddities & bit)
+        if (v->e.author.oddities & bit)
             printf("  %s: %s\n", dmarc_from_name(bit), dmarc_from_text(bit));
     for (unsigned i = 0; i < d->nsteps; i++) {
         printf("    _dmarc.");
@@ -136,9 +141,9 @@ tool_verify_show(const struct verify *v)
     if (v->input.converted)
         printf("Lines ended with LF; CRLF was taken, as SMTP sends.\n");
     printf("SPF\n");
-    show_part("helo", &v->helo);
-    show_part("mailfrom", &v->mailfrom);
-    if (!v->mailfrom.skipped && !strcmp(v->from_where, "Return-Path"))
+    show_part("helo", v->no_helo, &v->e.helo, v->e.spf_in.helo);
+    show_part("mailfrom", v->no_mailfrom, &v->e.mailfrom, v->e.spf_in.domain);
+    if (!v->no_mailfrom && !strcmp(v->sender_where, "Return-Path"))
         printf("  (the envelope sender is from Return-Path)\n");
     show_dkim(v);
     show_arc(v);
@@ -162,11 +167,10 @@ tool_verify_show(const struct verify *v)
 }
 
 static json_t *
-part_json(const struct spf_part *p)
+part_json(const char *skipped, const struct spf_verdict *p)
 {
-    if (p->skipped)
-        return json_pack("{s:s}", "skipped", p->skipped);
-    return tool_show_spf_json(&p->v, p->in.limits);
+    return skipped ? json_pack("{s:s}", "skipped", skipped)
+                   : tool_show_spf_json(p, &spf_limits_default);
 }
 
 static json_t *
@@ -199,19 +203,25 @@ signature_json(const struct dkim_sig *s, const struct dkim_result *r)
 static json_t *
 dkim_json(const struct verify *v)
 {
+    const struct dkim_verifier *d = v->e.have_dkim ? v->e.dkim : NULL;
     json_t *all = json_array();
 
-    for (unsigned i = 0; i < v->dkim.n; i++)
-        json_array_append_new(all, signature_json(&v->dkim.sigs[i], &v->dkim.results[i]));
+    for (unsigned i = 0; d && i < d->n; i++)
+        json_array_append_new(all, signature_json(&d->sigs[i], &d->results[i]));
     return all;
 }
 
 static json_t *
 arc_json(const struct verify *v)
 {
-    const struct arc_result *r = &v->arc;
+    const struct arc_result *r = &v->e.chain;
     json_t *j = json_object(), *seals = json_array();
 
+    if (!v->e.have_arc) {
+        json_decref(j);
+        json_decref(seals);
+        return json_pack("{s:s,s:i}", "result", "none", "instances", 0);
+    }
     json_object_set_new(j, "result", json_string(arc_cv_name(r->cv)));
     json_object_set_new(j, "why", json_string(r->text ? r->text : ""));
     json_object_set_new(j, "reason", json_string(dkim_reason_text(r->reason)));
@@ -221,7 +231,7 @@ arc_json(const struct verify *v)
     for (unsigned i = 1; i <= r->n; i++) {
         struct dkim_sig seal;
 
-        if (arc_sealer(&v->chain, i, &seal))
+        if (arc_sealer(v->e.arc, i, &seal))
             json_array_append_new(seals,
                                   json_pack("{s:i,s:o,s:s}", "instance", (int)i, "domain",
                                             tool_json(seal.domain), "cv", arc_cv_name(seal.cv)));
@@ -233,7 +243,7 @@ arc_json(const struct verify *v)
 static json_t *
 dmarc_json(const struct verify *v)
 {
-    const struct dmarc_verdict *d = &v->dmarc;
+    const struct dmarc_verdict *d = &v->e.dmarc;
     json_t *j = json_object(), *steps = json_array(), *odd = json_array();
 
     json_object_set_new(j, "result", json_string(dmarc_result_name(d->result)));
@@ -252,7 +262,7 @@ dmarc_json(const struct verify *v)
                                                "found", step_text(&d->steps[i])));
     json_object_set_new(j, "steps", steps);
     for (unsigned bit = 1; bit <= DMARC_FROM_SHOWN; bit <<= 1)
-        if (v->author.oddities & bit)
+        if (v->e.author.oddities & bit)
             json_array_append_new(odd, json_string(dmarc_from_name(bit)));
     json_object_set_new(j, "oddities", odd);
     return j;
@@ -266,11 +276,11 @@ tool_verify_json(const struct verify *v)
 
     json_object_set_new(j, "result", json_string(statuses[tool_verify_status(v)]));
     json_object_set_new(j, "converted", json_boolean(v->input.converted));
-    json_object_set_new(
-        j, "spf",
-        json_pack("{s:o,s:o}", "helo", part_json(&v->helo), "mailfrom", part_json(&v->mailfrom)));
+    json_object_set_new(j, "spf",
+                        json_pack("{s:o,s:o}", "helo", part_json(v->no_helo, &v->e.helo),
+                                  "mailfrom", part_json(v->no_mailfrom, &v->e.mailfrom)));
     json_object_set_new(j, "dkim", dkim_json(v));
-    json_object_set_new(j, "dkim_skipped", json_integer(v->dkim.skipped));
+    json_object_set_new(j, "dkim_skipped", json_integer(v->e.have_dkim ? v->e.dkim->skipped : 0));
     json_object_set_new(j, "arc", arc_json(v));
     json_object_set_new(j, "dmarc", dmarc_json(v));
     json_object_set_new(j, "field", tool_json(buf_view(&v->field)));

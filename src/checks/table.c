@@ -4,7 +4,8 @@
 #include "checks/table.h"
 
 const struct check *const checks_table[] = {
-    &check_client,    &check_reverse, &check_helo, &check_sender_domain, &check_spf,
-    &check_recipient, &check_dkim,    &check_arc,  &check_dmarc,
+    &check_client, &check_reverse,          &check_helo,      &check_sender_domain,
+    &check_spf,    &check_recipient,        &check_dkim,      &check_arc,
+    &check_dmarc,  &check_own_domain_spoof, &check_alignment, &check_sender_key,
 };
 const size_t checks_count = ARRAY_LEN(checks_table);

@@ -226,6 +226,20 @@ event_seconds(struct event *e, const char *key, uint64_t ns)
     event_field_end(e, mark);
 }
 
+void
+event_members(struct event *e, struct str members)
+{
+    struct buf *b = &e->line;
+    size_t mark = b->n;
+
+    if (e->skipping || !members.n)
+        return;
+    if (b->n && b->p[b->n - 1] != '{' && b->p[b->n - 1] != '[')
+        buf_char(b, ',');
+    buf_str(b, members);
+    event_field_end(e, mark);
+}
+
 static void
 event_container(struct event *e, const char *key, char opener, char closer)
 {

@@ -40,7 +40,9 @@ void event_bool(struct event *e, const char *key, bool value);
 void event_id(struct event *e, const char *key, const uint8_t id[16]);
 void event_addr(struct event *e, const char *key, const struct addr *a);
 void event_seconds(struct event *e, const char *key, uint64_t ns); /* decimal seconds */
-void event_object(struct event *e, const char *key);               /* opens {; close with _end */
+/* Members or elements made elsewhere, by the rules of JSON: as they are, or not at all. */
+void event_members(struct event *e, struct str members);
+void event_object(struct event *e, const char *key); /* opens {; close with _end */
 void event_array(struct event *e, const char *key);
 void event_end(struct event *e);
 void event_send(struct event *e); /* adds timestamp and role, queues the line */

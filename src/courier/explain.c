@@ -9,6 +9,7 @@
 
 #include "core/codec.h"
 #include "courier/control.h"
+#include "policy/record.h"
 
 #define RCPTS_SHOW 50u
 #define TELL_TURN  200u /* records told in one turn */
@@ -51,6 +52,26 @@ tell(struct explain *x, const char *what, uint64_t wall)
 }
 
 static const char *const class_names[] = {"system", "inside", "transactional", "bulk"};
+
+/* Why the guard took it, and what it thought of it: the record that was made then. */
+static void
+tell_decision(struct explain *x, const struct letter *l)
+{
+    struct record record;
+    struct arena arena;
+    int err;
+
+    if (!l->env.decision.n)
+        return;
+    arena_init(&arena, 1u << 20);
+    err = record_decode(&record, &arena, l->env.decision);
+    if (err == 0)
+        record_text(&x->text, &record, "\n  ");
+    else
+        buf_fmt(&x->text, "the decision record cannot be read (%s)", err_text(err));
+    tell(x, "decision", 0);
+    arena_done(&arena);
+}
 
 static void
 tell_envelope(struct explain *x, const struct letter *l)
@@ -210,6 +231,7 @@ tell_found(struct explain *x, const struct explain_found *f)
         if (l.copy)
             count_attempts(x, &l);
         tell_envelope(x, &l);
+        tell_decision(x, &l);
     }
 }
 

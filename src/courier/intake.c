@@ -84,10 +84,13 @@ message_fill(struct courier *c, struct index_message *m, const struct spool_enve
     m->rank = fit_rank(env->class, env->priority) & 15;
 }
 
+static const char held_by_verdict[] =
+    "set aside by the verdict of the guard; `explain` says why, `queue release` delivers it";
+
 /* The state that a new row begins in. */
 static void
 row_begin(struct courier *c, uint32_t row, const struct spool_envelope *env,
-          const struct spool_copy_state *state)
+          const struct spool_rcpt *rcpt, const struct spool_copy_state *state)
 {
     struct index_row *r = index_row(&c->index, row);
     uint64_t due = state ? state->due : env->not_before;
@@ -98,6 +101,10 @@ row_begin(struct courier *c, uint32_t row, const struct spool_envelope *env,
         r->flags |= ROW_ASIDE;
     if ((state && state->result == SPOOL_HELD) || (!state && (env->flags & SPOOL_MAIL_HOLD)))
         return; /* rows are born HELD */
+    if (!state && (rcpt->flags & SPOOL_RCPT_HOLD)) {
+        r->due = reasons_number(&c->reasons, str_c(held_by_verdict));
+        return;
+    }
     if (due > courier_wall(c)) {
         index_wait(&c->index, row, courier_tick_of(c, due));
         courier_wheel_soon(c);
@@ -124,9 +131,9 @@ rows_make(struct courier *c, uint32_t message, const struct letter *l)
         if (row == INDEX_NONE)
             return false;
         if (l->copy && spool_copy_state_at(l->states, w.i - 1, &state) == 0)
-            row_begin(c, row, &l->env, &state);
+            row_begin(c, row, &l->env, &r, &state);
         else
-            row_begin(c, row, &l->env, NULL);
+            row_begin(c, row, &l->env, &r, NULL);
     }
     return got == 0;
 }

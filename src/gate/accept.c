@@ -100,6 +100,7 @@ accept_envelope(struct tx_variant *v)
         .by_mode = tx->by_mode,
         .by_trace = tx->by_trace,
         .priority = tx->priority,
+        .decision = judge_bytes(v),
         .nrcpt = v->n,
         .nchunks = v->nchunks,
     };

@@ -11,6 +11,7 @@
 
 #include "core/clock.h"
 #include "gate/received.h"
+#include "store/keys.h"
 
 /* Date and Message-ID are added for those who submit (RFC 6409 8), for nobody else. */
 static void
@@ -63,8 +64,12 @@ front_wants_header(const struct tx *tx)
 {
     const struct session *s = tx->session;
 
-    return front_filters(tx) || s->facts.user.n ||
-           (s->facts.trusted ? s->setup->header_all : s->setup->header_any);
+    if (front_filters(tx) || s->facts.user.n)
+        return true;
+    if (!s->facts.trusted)
+        return s->setup->header_any;
+    return s->setup->header_all ||
+           (s->setup->header_keys && s->gate->snapshot && keys_any(s->gate->snapshot));
 }
 
 /* Takes away the lines at the top that begin with white space: they would continue our own field,
@@ -97,13 +102,14 @@ front_unfold(struct body *b)
 void
 front_feed(struct tx *tx, size_t skip)
 {
-    if (!auth_evidence_wants_body(&tx->auth))
+    if (!auth_evidence_wants_body(&tx->auth) && !tx->returned.hostname.n)
         return;
     for (const struct block *k = tx->body.first; k; k = k->next) {
         size_t from = MIN(skip, (size_t)k->n);
 
         skip -= from;
         auth_evidence_body(&tx->auth, k->bytes + from, k->n - from);
+        returned_feed(&tx->returned, k->bytes + from, k->n - from);
     }
 }
 

@@ -32,39 +32,57 @@ put_session(struct event *e, const struct session *s)
         event_bool(e, "trusted", true);
 }
 
+/* The recipients of a verdict, by name. */
 static void
-put_list(struct event *e, const struct verdict *v)
+json_rcpts(struct buf *out, const struct record *r, unsigned number, const struct tx_variant *v)
 {
-    for (const struct finding *f = v->first; f; f = f->next) {
-        event_object(e, "");
-        event_c(e, "stage", stage_name(f->stage));
-        event_c(e, "check", f->check);
-        event_c(e, "name", f->name);
-        if (f->rule.n)
-            event_text(e, "rule", f->rule);
-        event_i64(e, "weight", f->weight);
-        if (f->observed)
-            event_bool(e, "observed", true);
-        if (f->action != VERDICT_PASS)
-            event_c(e, f->observed ? "would" : "action", verdict_action_name(f->action));
-        event_end(e);
+    unsigned shown = 0;
+
+    buf_c(out, ",\"recipients\":[");
+    for (uint32_t i = 0; i < r->nof && i < v->n && shown < TX_SHOWN_RCPTS; i++) {
+        if (r->of[i] != number)
+            continue;
+        if (shown++)
+            buf_char(out, ',');
+        buf_json(out, v->rcpts[i].address);
     }
+    buf_char(out, ']');
 }
 
-/* The decision record: every finding with its weight, and their sum. */
-void
-report_findings(struct event *e, const struct session *s, const struct tx *tx)
+/* The verdict of the first recipient, and where there are several all of them. */
+static void
+json_record(struct buf *out, const struct record *r, const struct tx_variant *v)
 {
-    const struct verdict *v = tx ? &tx->verdict : NULL;
-
-    if (!s->verdict.first && !(v && v->first))
+    record_json(out, r, &r->verdicts[r->nof && r->of[0] < r->nverdicts ? r->of[0] : 0]);
+    if (r->nverdicts < 2)
         return;
-    event_i64(e, "score", s->verdict.sum + (v ? v->sum : 0));
-    event_array(e, "findings");
-    put_list(e, &s->verdict);
-    if (v)
-        put_list(e, v);
-    event_end(e);
+    buf_c(out, ",\"verdicts\":[");
+    for (unsigned i = 0; i < r->nverdicts; i++) {
+        buf_c(out, i ? ",{" : "{");
+        record_json(out, r, &r->verdicts[i]);
+        if (v)
+            json_rcpts(out, r, i, v);
+        buf_char(out, '}');
+    }
+    buf_char(out, ']');
+}
+
+/* The decision record (policy/record.h). */
+static void
+put_record(struct event *e, const struct session *s, const struct tx *tx,
+           const struct tx_variant *v, bool rcpt)
+{
+    CLEANUP(buf_done) struct buf json;
+    struct record record;
+    struct arena arena;
+
+    buf_init(&json, JUDGE_RECORD_ROOM);
+    arena_init(&arena, JUDGE_RECORD_ROOM);
+    if (judge_record(s, tx, v, rcpt, &arena, &record) == 0 && record.nverdicts)
+        json_record(&json, &record, v);
+    if (!json.failed)
+        event_members(e, buf_view(&json));
+    arena_done(&arena);
 }
 
 static void
@@ -103,7 +121,7 @@ report_refused(struct session *s, const char *command, int code, const char *enh
         event_text(e, "recipient", rcpt);
     put_response(e, code, enhanced, text, command);
     put_session(e, s);
-    report_findings(e, s, tx);
+    put_record(e, s, tx, NULL, rcpt.n > 0);
     if (tx)
         report_authentication(e, tx);
     event_u64(e, "settings", s->setup->conf->generation);
@@ -205,7 +223,7 @@ report_reception(const struct tx *tx, const struct tx_variant *v)
         event_text(e, "message_id", tx->message_id);
     put_session(e, s);
     put_tls(e, tx);
-    report_findings(e, s, tx);
+    put_record(e, s, tx, v, false);
     report_authentication(e, tx);
     event_u64(e, "settings", s->setup->conf->generation);
     event_send(e);

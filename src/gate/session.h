@@ -124,7 +124,6 @@ void report_refused(struct session *, const char *command, int code, const char 
 void report_auth(struct session *, struct str user, bool good, const char *why);
 void report_reception(const struct tx *, const struct tx_variant *);
 void report_closed(struct session *, const char *why);
-void report_findings(struct event *, const struct session *, const struct tx *);
 void report_authentication(struct event *, const struct tx *); /* report_auth.c */
 
 #endif

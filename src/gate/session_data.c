@@ -9,6 +9,7 @@
 #include "core/metric.h"
 #include "gate/inner.h"
 #include "gate/session.h"
+#include "store/keys.h"
 #include "store/users.h"
 
 void
@@ -188,6 +189,13 @@ session_data_end(void *ctx, const struct header_scan *scan)
         }
     }
     s->facts.header = tx->header;
+    s->facts.rcpts_office = tx->noffice == tx->nrcpt;
+    s->facts.rcpts_reports = tx->nreports && tx->noffice + tx->nreports == tx->nrcpt;
+    s->facts.returns_ours = tx->returned.hostname.n && tx->returned.found;
+    s->facts.tenant = tx->tenant;
+    s->facts.keys = NULL;
+    if (tx->may_relay && s->gate->snapshot && keys_any(s->gate->snapshot))
+        s->facts.keys = s->gate->snapshot; /* rows look there before this call returns */
     session_stage(s, SESSION_HEADER, &tx->verdict);
 }
 
@@ -203,8 +211,12 @@ session_header_staged(struct session *s, const struct finding *f)
 void
 session_body_staged(struct session *s, const struct finding *f)
 {
+    struct judge_reply no;
+
     if (f)
         data_refuse(s, f->code, f->enhanced, f->text);
+    else if (!judge_message(s->tx, &no))
+        data_refuse(s, no.code, no.enhanced, str_c(no.text));
     else
         accept_end(s->tx);
 }

@@ -141,6 +141,7 @@ mail_gather(struct session *s)
     struct str local = str_sub(tx->sender_key, 0, tx->sender_key.n - domain.n - (domain.n > 0));
 
     s->facts.auth = NULL;
+    tx->returned.hostname = STR_NONE;
     s->facts.serves = setup_serves;
     s->facts.served = s->setup;
     if (!s->setup->auth || !s->setup->verifies || !s->gate->links.dns || s->facts.trusted ||
@@ -149,6 +150,9 @@ mail_gather(struct session *s)
     auth_evidence_open(&tx->auth, s->setup->auth, &tx->arena, &s->facts.client.addr, s->facts.helo,
                        local, domain, clock_wall_s(), clock_mono());
     s->facts.auth = &tx->auth;
+    if (tx->sender.null)
+        tx->returned = (struct returned){
+            .hostname = s->setup->main->hostname, .node = s->gate->node, .epoch = s->gate->epoch};
 }
 
 static void
@@ -260,6 +264,7 @@ session_reset(void *ctx)
     s->facts.sender = s->facts.rcpt = NULL;
     s->facts.auth = NULL;
     s->facts.header = STR_NONE;
+    s->facts.keys = NULL;
     s->tx = NULL;
     tx_abandon(tx);
     if (s->paused && s->stream) {

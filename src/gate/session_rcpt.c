@@ -215,8 +215,10 @@ rcpt_add_all(struct session *s)
                                   .notify = tx->rcpt.notify};
 
         rc = v ? tx_add_rcpt(tx, v, &rcpt) : ERR_LIMIT;
+        if (rc >= 0)
+            rc = judge_aim(tx, v, (uint32_t)rc);
     }
-    return rc;
+    return rc < 0 ? rc : judge_given(tx);
 }
 
 /* All targets of the recipient or none: the client will send again to what it is told no for. */
@@ -225,7 +227,7 @@ rcpt_add(struct session *s)
 {
     struct tx *tx = s->tx;
     unsigned nvariants = tx->nvariants;
-    uint32_t before[TX_VARIANTS];
+    uint32_t before[TX_VARIANTS], naims = tx->judging.naims;
     int rc;
 
     for (unsigned i = 0; i < nvariants; i++)
@@ -236,7 +238,31 @@ rcpt_add(struct session *s)
     for (unsigned i = 0; i < tx->nvariants; i++)
         tx->variants[i].n = i < nvariants ? before[i] : 0;
     tx->nvariants = nvariants;
+    tx->judging.naims = naims;
     return rc;
+}
+
+/* Recipients who must be reachable (RFC 5321 4.5.1, RFC 2142) and those whom reports are sent to.
+ */
+static void
+rcpt_count(struct session *s)
+{
+    const struct settings_verify *verify = s->setup->verify;
+    const struct address *to = &s->tx->rcpt.to;
+    const struct str *reports = verify ? verify->reports.items : NULL;
+
+    if (!s->facts.auth)
+        return;
+    if (str_ieq(to->local, STR("postmaster")) || str_ieq(to->local, STR("abuse"))) {
+        s->tx->noffice++;
+        return;
+    }
+    for (size_t i = 0; verify && i < verify->reports.n; i++) {
+        if (str_ieq(reports[i], to->text)) {
+            s->tx->nreports++;
+            return;
+        }
+    }
 }
 
 void
@@ -260,6 +286,7 @@ session_rcpt_staged(struct session *s, const struct finding *f)
         session_say(s, 452, "4.5.3", "Too many recipients, send the rest in another message");
         return;
     }
+    rcpt_count(s);
     if (tx->nrcpt++ == 0)
         tx->first_rcpt = tx->rcpt.to.text;
     session_say(s, 250, "2.1.5", "Recipient ok");

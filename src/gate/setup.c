@@ -298,7 +298,7 @@ check_mode_of(void *ctx, const char *name)
 {
     const struct setup *su = ctx;
     const struct conf_section *s = conf_find(su->conf, "check", str_c(name));
-    const struct settings_verify *verify = conf_get(su->conf, "verify");
+    const struct settings_verify *verify = su->verify;
 
     if (!s && verify && verify->mode == VERIFY_OFF && is_verify_row(name))
         return CHECK_OFF;
@@ -329,12 +329,15 @@ setup_checks(struct setup *su, const struct gate_links *links, struct why *why)
 static int
 setup_verify(struct setup *su, const struct gate_links *links, struct why *why)
 {
-    const struct settings_verify *verify = conf_get(su->conf, "verify");
+    const struct settings_verify *verify = su->verify;
 
     for (unsigned i = 0; i < su->plan.n; i++) {
         su->verifies |= is_verify_row(su->plan.rows[i]->name);
         su->header_any |= su->plan.rows[i]->stage >= STAGE_HEADER;
-        su->header_all |= su->plan.rows[i]->stage >= STAGE_HEADER && su->plan.rows[i]->all_clients;
+        if (su->plan.rows[i]->stage < STAGE_HEADER || !su->plan.rows[i]->all_clients)
+            continue;
+        su->header_all |= !su->plan.rows[i]->of_keys;
+        su->header_keys |= su->plan.rows[i]->of_keys;
     }
     if (!verify)
         return 0;
@@ -345,10 +348,13 @@ setup_verify(struct setup *su, const struct gate_links *links, struct why *why)
 static int
 setup_fill(struct setup *su, const struct gate_links *links, struct why *why)
 {
+    const struct conf_section *verify;
     int rc;
 
     su->main = conf_get(su->conf, "");
     su->smtp = conf_get(su->conf, "smtp");
+    verify = conf_first(su->conf, "verify");
+    su->verify = verify ? verify->data : NULL;
     if (!su->main || !su->smtp)
         return why_set(why, ERR_STATE, "settings were parsed without the blocks of the gate");
     settings_auth_mechs(conf_get(su->conf, "auth"), false, su->mechs);

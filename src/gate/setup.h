@@ -37,6 +37,7 @@ struct setup {
     const struct conf *conf;
     const struct settings_main *main;
     const struct settings_smtp *smtp;
+    const struct settings_verify *verify; /* NULL: parsed without that block */
     struct arena arena;
     struct map domains; /* name -> struct setup_domain */
     struct map tenants; /* decimal number -> struct settings_tenant */
@@ -47,6 +48,7 @@ struct setup {
     struct auth_common *auth;    /* verification of strangers' mail; NULL: nobody could be asked */
     bool verifies;               /* some row wants what it finds */
     bool header_any, header_all; /* some row reads the header; one for all clients does */
+    bool header_keys;            /* one for all clients does where there are signing keys */
     struct profile_set profiles;
     const struct profile *profile; /* for mail of domains without a block */
     /* SASL mechanisms: without TLS, with it, and for a client whose certificate is a login. */

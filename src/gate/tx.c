@@ -149,7 +149,7 @@ tx_add_rcpt(struct tx *tx, struct tx_variant *v, const struct spool_rcpt *rcpt)
 
     for (uint32_t i = 0; i < v->n; i++) {
         if (str_eq(v->rcpts[i].address, rcpt->address))
-            return 0;
+            return (int)i;
     }
     if (v->n == v->cap) {
         uint32_t cap = v->cap ? v->cap * 2 : RCPTS_FIRST;
@@ -169,6 +169,5 @@ tx_add_rcpt(struct tx *tx, struct tx_variant *v, const struct spool_rcpt *rcpt)
         r->orcpt = arena_str(&tx->arena, rcpt->orcpt);
     if (!r->address.p || (rcpt->orcpt.n && !r->orcpt.p))
         return ERR_LIMIT;
-    v->n++;
-    return 0;
+    return (int)v->n++;
 }

@@ -11,7 +11,9 @@
 
 #include "auth/evidence.h"
 #include "gate/body.h"
+#include "gate/judging.h"
 #include "gate/rcpt.h"
+#include "gate/returned.h"
 #include "mail/header.h"
 #include "policy/verdict.h"
 #include "spool/writer.h"
@@ -68,8 +70,9 @@ struct tx {
     int status;       /* first failure of a record, negative */
     unsigned pending; /* records the writer has not told about yet */
     uint64_t pending_bytes;
-    unsigned removed;      /* fields of the header that only we may write */
-    unsigned nrcpt;        /* recipients the client was told yes for */
+    unsigned removed;           /* fields of the header that only we may write */
+    unsigned noffice, nreports; /* of them: postmaster and abuse; where reports go */
+    unsigned nrcpt;             /* recipients the client was told yes for */
     uint64_t inside_max;   /* least size that the inside servers of all recipients take; 0 any */
     struct str first_rcpt; /* as the client wrote it */
     struct str message_id;
@@ -78,12 +81,14 @@ struct tx {
     struct rcpt_query query;         /* the recipient being resolved */
     struct smtp_rcpt_params rcpt;    /* its parameters, copied */
     const struct finding *rcpt_mark; /* the last finding before its stage ran */
+    struct judging judging;          /* who judges each recipient, and the verdicts */
     unsigned nvariants;
     /* From here on: kept for the next message, or cleaned by its own function. */
     struct arena arena;
     struct body body;
     struct tx_variant variants[TX_VARIANTS];
     struct auth_evidence auth; /* of a stranger's message */
+    struct returned returned;  /* of one that says it is a report */
 };
 
 struct tx *tx_take(struct gate *, struct session *); /* NULL: no memory */
@@ -95,7 +100,8 @@ void tx_abandon(struct tx *);
 
 /* The variant of that kind, made if need be; NULL if there are too many kinds. */
 struct tx_variant *tx_variant(struct tx *, uint32_t tenant, uint8_t class, bool rewritten);
-/* Adds unless it is there: 0, ERR_LIMIT, ERR_NOMEM. Texts are copied. */
+/* Adds unless it is there: its number among the variant's recipients, ERR_LIMIT. Texts are copied.
+ */
 int tx_add_rcpt(struct tx *, struct tx_variant *, const struct spool_rcpt *);
 
 bool tx_pauses(const struct tx *, uint64_t limit); /* session_data.c */

@@ -124,6 +124,7 @@ verdict_judge(struct judgement *ret, struct arena *arena, const struct profile *
         j.action = VERDICT_PASS;
         j.by = NULL;
     }
+    j.applied = j.action;
     *ret = j;
     return 0;
 }

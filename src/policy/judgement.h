@@ -27,6 +27,7 @@ struct judgement {
     unsigned n;
     int64_t total, would_total;          /* of the lines that are not observed; of all */
     uint8_t action, would;               /* enum verdict_action */
+    uint8_t applied;                     /* what became of it: action, unless others took part */
     const struct finding *by, *would_by; /* whose action it is; NULL: the threshold's */
     unsigned missed; /* findings that found no room: then it is tempfail at least */
 };

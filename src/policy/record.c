@@ -139,6 +139,7 @@ make_verdict(struct making *m, const struct judgement *j)
         v->observe = j->profile->observe;
     }
     v->action = j->action;
+    v->applied = j->applied;
     v->would = j->would;
     v->missed = (uint16_t)MIN(j->missed, (unsigned)UINT16_MAX);
     for (unsigned i = 0; i < j->n; i++)
@@ -187,6 +188,7 @@ put_verdict(struct buf *out, const struct record_verdict *v)
     put_u32(out, v->digest);
     put_u8(out, v->observe);
     put_u8(out, v->action);
+    put_u8(out, v->applied);
     put_u8(out, v->would);
     put_u8(out, v->by);
     put_u8(out, v->would_by);
@@ -303,6 +305,7 @@ get_verdict(struct wire *w, struct arena *arena, const struct record *r, struct 
     v->digest = wire_u32(w);
     v->observe = get_flag(w);
     v->action = get_action(w);
+    v->applied = get_action(w);
     v->would = get_action(w);
     v->by = get_number(w, r->nfindings, RECORD_BY_NO_ROOM);
     v->would_by = get_number(w, r->nfindings, RECORD_BY_NO_ROOM);

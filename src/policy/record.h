@@ -11,8 +11,8 @@
  *     version u8 = 1, flags u8 = 0, settings u64
  *     ngroups u8, name str8 each
  *     nfindings u8, each: check, name, input, rule, list str8; stage u8, action u8, observed u8
- *     nverdicts u8, each: profile str8, digest u32, observe u8, action u8, would u8, by u8,
- *         would_by u8, missed u16, thresholds i32 x 4, nlines u8,
+ *     nverdicts u8, each: profile str8, digest u32, observe u8, action u8, applied u8, would u8,
+ *         by u8, would_by u8, missed u16, thresholds i32 x 4, nlines u8,
  *         each line: finding u8 (RECORD_CEILING, RECORD_REST), group u8, observed u8, weight i32
  *     nrcpt u32, verdict u8 each
  *
@@ -58,6 +58,7 @@ struct record_verdict {
     uint32_t digest;
     bool observe;
     uint8_t action, would, by, would_by;
+    uint8_t applied; /* what became of the mail: action, unless other recipients took it */
     uint16_t missed;
     int64_t thresholds[VERDICT_ACTIONS_]; /* CONF_POINTS_NONE: never */
     struct record_line *lines;

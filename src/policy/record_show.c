@@ -8,24 +8,22 @@
 
 /* ---- text ---- */
 
-static bool
-verdict_is_of(const struct record *r, uint32_t ordinal, unsigned number)
-{
-    return r->of[ordinal] == number;
-}
-
 /* "recipients 0, 3-5" */
 static void
 text_recipients(struct buf *out, const struct record *r, unsigned number)
 {
-    const char *before = " for recipients ";
+    const char *before = "";
+    uint32_t n = 0;
 
+    for (uint32_t i = 0; i < r->nof; i++)
+        n += r->of[i] == number;
+    buf_c(out, n == 1 ? " for recipient " : " for recipients ");
     for (uint32_t i = 0; i < r->nof; i++) {
         uint32_t last = i;
 
-        if (!verdict_is_of(r, i, number))
+        if (r->of[i] != number)
             continue;
-        while (last + 1 < r->nof && verdict_is_of(r, last + 1, number))
+        while (last + 1 < r->nof && r->of[last + 1] == number)
             last++;
         buf_fmt(out, last > i ? "%s%u-%u" : "%s%u", before, i, last);
         before = ", ";
@@ -152,6 +150,9 @@ text_verdict(struct buf *out, const struct record *r, unsigned number, const cha
     buf_fmt(out, ": %s at %s", verdict_action_name(v->action), verdict_points(v->total, points));
     text_by(out, r, v->by);
     text_profile(out, v);
+    if (v->applied != v->action)
+        buf_fmt(out, "; it became %s, since other recipients' verdicts take the message",
+                verdict_action_name(v->applied));
     for (unsigned i = 0; i < v->nlines; i++) {
         buf_c(out, indent);
         text_line(out, r, &v->lines[i]);
@@ -231,6 +232,8 @@ record_json(struct buf *out, const struct record *r, const struct record_verdict
     buf_c(out, "\"score\":");
     json_i64(out, v->total);
     buf_fmt(out, ",\"verdict\":\"%s\",", verdict_action_name(v->action));
+    if (v->applied != v->action)
+        buf_fmt(out, "\"applied\":\"%s\",", verdict_action_name(v->applied));
     json_member(out, "profile", v->profile);
     if (v->observe)
         buf_c(out, "\"observe\":true,");

@@ -75,6 +75,10 @@ struct stage_facts {
     /* What authentication has found of a stranger's message (auth/evidence.h); NULL: it is not
      * looked at. This room does not know what stands in it. */
     struct auth_evidence *auth;
+    /* Of those who submit, in HEADER: the index of our signing keys (a struct snapshot, see
+     * store/keys.h), and the tenant whose mail it is. NULL: there are no keys. */
+    const void *keys;
+    uint32_t tenant;
     bool (*serves)(const void *served, struct str domain); /* is it ours? A-labels, lower case */
     const void *served;
     bool rcpts_office;  /* all recipients are postmaster or abuse */
@@ -90,6 +94,7 @@ struct check {
     enum check_place place;
     unsigned cost;                 /* cheap ones first in a stage */
     bool all_clients;              /* runs for trusted networks and logins too */
+    bool of_keys;                  /* reads the header for nothing but stage_facts.keys */
     enum check_mode mode;          /* when no settings block says otherwise */
     const struct conf_block *conf; /* its own settings, or NULL */
     const char *const *findings;   /* all names that it may find, for profiles; ends with NULL */

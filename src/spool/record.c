@@ -18,6 +18,7 @@
 enum envelope_tag {
     TAG_DELIVER_BY = 1, /* when u64, mode u8, trace u8 */
     TAG_PRIORITY = 2,   /* u8: the priority and 9 */
+    TAG_DECISION = 3,   /* bytes of policy/record.h */
 };
 #define DELIVER_BY_BYTES 10u
 #define PRIORITY_BYTES   1u
@@ -88,6 +89,10 @@ tags_put(struct buf *out, const struct spool_envelope *env)
         put_u32(out, PRIORITY_BYTES);
         put_u8(out, (uint8_t)(env->priority + SPOOL_PRIORITY_MAX));
     }
+    if (env->decision.n) {
+        put_u16(out, TAG_DECISION);
+        put_str(out, env->decision);
+    }
 }
 
 void
@@ -147,6 +152,9 @@ tag_get(uint16_t tag, struct str value, struct spool_envelope *ret)
         n = wire_u8(&w);
         ret->priority = (int8_t)(n - SPOOL_PRIORITY_MAX);
         return !w.failed && n <= 2 * SPOOL_PRIORITY_MAX;
+    case TAG_DECISION:
+        ret->decision = value;
+        return true;
     default:
         return true;
     }

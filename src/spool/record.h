@@ -42,6 +42,8 @@ enum spool_by { /* RFC 2852: what becomes of a message that is late */
 
 enum spool_ret { SPOOL_RET_NONE = 0, SPOOL_RET_FULL = 1, SPOOL_RET_HDRS = 2 };
 
+#define SPOOL_RCPT_HOLD 1u /* flags: born on hold, by the verdict of the guard */
+
 struct spool_rcpt {
     struct str address; /* as it will stand in RCPT TO, without <> */
     struct str orcpt;   /* RFC 3461 value, still xtext ("rfc822;..."), or empty */
@@ -78,6 +80,7 @@ struct spool_envelope {
     uint8_t by_mode;     /* enum spool_by */
     bool by_trace;       /* each relay tells the sender */
     int8_t priority;
+    struct str decision; /* why it was taken: bytes of policy/record.h, not looked at here */
     uint32_t nrcpt;
     uint32_t nchunks;
     struct str chunks_wire; /* read with spool_chunk_next */

@@ -21,6 +21,7 @@ fail_at(const struct conf_section *s, struct conf_errors *errs, const char *text
 }
 
 static const char *const wings_words[] = {"both", "inbound", "outbound", NULL};
+static const char *const require_words[] = {"none", "observe", "authenticated", NULL};
 static const struct conf_row main_rows[] = {
     {.name = "hostname",
      CONF_ROW(DOMAIN, struct settings_main, hostname, .flags = CONF_REQUIRED,
@@ -47,6 +48,18 @@ static const struct conf_row main_rows[] = {
               .doc = "Address that takes mail for postmaster of every served domain (RFC 5321 "
                      "4.5.1). Empty: postmaster is a recipient like others, and is accepted "
                      "wherever its domain is.")},
+    {.name = "require",
+     CONF_ROW(WORD, struct settings_main, require, .def = "observe", .words = require_words,
+              .doc = "What strangers' mail must have. authenticated: the domain in From is proved "
+                     "by SPF or DKIM, or it is in `known`; all other mail is refused with a text "
+                     "that says what is missing. observe: events tell what would be refused. "
+                     "none: nothing. Mail to postmaster and abuse, reports to `verify.reports` "
+                     "and reports about mail that we sent are taken in any case.")},
+    {.name = "known",
+     CONF_ROW(TEXTS, struct settings_main, known,
+              .doc = "Those whom `require` takes without proof: an address, a domain, a .domain "
+                     "for all below one, a network; or one of the first three and the network it "
+                     "comes from, which nobody else can forge: legacy.example 192.0.2.0/24.")},
     {.name = "profile",
      CONF_ROW(NAME, struct settings_main, profile, .def = "standard",
               .doc = "Profile (shipped or a block of that name) that judges mail for domains "
@@ -61,6 +74,29 @@ is_address(struct str text)
     return address_parse(text, ADDRESS_ALLOW_UTF8, &a) == 0;
 }
 
+int
+settings_known_parse(struct str text, struct settings_known *ret)
+{
+    struct settings_known k = {0};
+    struct str rest = text, who = str_word(&rest), network = str_word(&rest);
+
+    if (!who.n || str_trim(rest).n)
+        return ERR_SYNTAX;
+    if (!network.n && prefix_parse(who, &k.network) == 0) {
+        k.has_network = true;
+        *ret = k;
+        return 0;
+    }
+    if (!is_address(who) && !address_domain_ok(str_from(who, who.p[0] == '.')))
+        return ERR_SYNTAX;
+    if (network.n && prefix_parse(network, &k.network) < 0)
+        return ERR_SYNTAX;
+    k.who = who;
+    k.has_network = network.n > 0;
+    *ret = k;
+    return 0;
+}
+
 static void
 check_main(const struct conf_section *s, struct conf_errors *errs)
 {
@@ -70,6 +106,16 @@ check_main(const struct conf_section *s, struct conf_errors *errs)
         conf_fail(errs, s->file, s->line,
                   "`postmaster`: `%.*s` is not an address; write for example admin@example.com",
                   SHOWN(m->postmaster));
+    for (size_t i = 0; i < m->known.n; i++) {
+        struct str entry = ((const struct str *)m->known.items)[i];
+        struct settings_known known;
+
+        if (settings_known_parse(entry, &known) < 0)
+            conf_fail(errs, s->file, s->line,
+                      "`known`: `%.*s` is neither an address, a domain, a .domain nor a network, "
+                      "alone or with its network behind it: legacy.example 192.0.2.0/24",
+                      SHOWN(entry));
+    }
 }
 
 const struct conf_block settings_main_block = {

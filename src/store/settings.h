@@ -7,6 +7,7 @@
 
 #include "core/conf.h"
 
+enum settings_require { REQUIRE_NONE, REQUIRE_OBSERVE, REQUIRE_AUTHENTICATED };
 enum settings_wings { WINGS_BOTH, WINGS_INBOUND, WINGS_OUTBOUND };
 
 struct settings_main {        /* block "" */
@@ -16,6 +17,8 @@ struct settings_main {        /* block "" */
     struct conf_list trusted; /* prefixes that may relay without AUTH ("trusted networks") */
     struct conf_list denied;  /* prefixes refused at connect */
     struct str postmaster;    /* where postmaster of any served domain goes; empty: as others */
+    int require;              /* enum settings_require: of strangers' mail */
+    struct conf_list known;   /* texts: settings_known_parse */
     struct str profile;       /* that judges mail for domains and tenants that name none */
 };
 
@@ -111,6 +114,15 @@ extern const struct conf_block settings_main_block, settings_domain_block, setti
 
 /* Is it an address, a domain, ".domain" or "*", as a login's rights are written? */
 bool settings_sender_entry(struct str text);
+
+/* One whom we know without proof: address, domain, .domain, network, or one of the first three and
+ * a network behind it. */
+struct settings_known {
+    struct str who; /* empty: anybody of the network */
+    bool has_network;
+    struct prefix network;
+};
+int settings_known_parse(struct str text, struct settings_known *ret); /* ERR_SYNTAX */
 
 /* An inside host of the list above. */
 enum inside_kind { INSIDE_SMTP, INSIDE_LMTP, INSIDE_LMTP_UNIX, INSIDE_MAILDIR };

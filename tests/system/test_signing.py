@@ -274,6 +274,37 @@ def test_published_and_rotated(server, sink, net, peer, place):
     assert [e for e in g.events("Notice") if "can be removed from DNS" in e["text"]]
 
 
+def test_sender_key(server, sink, net):
+    """A mail that will not be signed is said so when it is submitted; refused where settings want."""
+    out = sink(3)
+    g = server(extra="tenant shop {\n number = 7\n}\n")
+
+    def submit(sender):
+        with trusted(g) as c:
+            return c.mail(sender, "bob@outside.test", message(sender=sender))
+
+    def found(number):
+        event = g.wait_event("Reception", count=number)
+        return [(f["name"], f["rule"]) for f in event.get("findings", []) if f["check"] == "sender_key"]
+    assert submit("a@nokey.test").code == 250
+    assert found(1) == []  # nobody here signs at all
+    g.ctl("domain", "dkim", "add", "example.com")
+    key(g, "shop.test", "--tenant", "shop")
+    for number, (sender, want) in enumerate((("a@nokey.test", "no-key"), ("a@example.com", "waiting"),
+                                             ("a@shop.test", "other-tenant")), 2):
+        assert submit(sender).code == 250
+        assert found(number) == [(want, sender.partition("@")[2])]
+    g.ctl("domain", "dkim", "activate", "example.com")
+    assert submit("a@example.com").code == 250
+    assert found(5) == []
+    out.wait(5)
+    g.write(g.text + "check sender_key {\n mode = on\n}\n")
+    g.ctl("reload")
+    reply = submit("a@nokey.test")
+    assert reply.code == 550 and reply.enhanced == "5.7.20" and "nokey.test" in reply.text
+    assert submit("a@example.com").code == 250
+
+
 @pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("opendkim-testmsg"),
                     reason="opendkim-testmsg is not installed, or not root (it asks /etc/resolv.conf)")
 def test_opendkim(server, sink, net, peer, tmp_path):

@@ -521,7 +521,7 @@ mail_done(struct spool_out *o, int status)
     m->done = true;
     m->status = status;
 }
-/* A message of the gate: `rcpts` separated by spaces. */
+/* A message of the gate: `rcpts` separated by spaces, those that its verdict holds behind a !. */
 static inline struct rig_mail *
 rig_mail(struct rig *r, const char *sender, const char *rcpts, const struct spool_envelope *like,
          const char *body)
@@ -533,7 +533,10 @@ rig_mail(struct rig *r, const char *sender, const char *rcpts, const struct spoo
 
     env.nrcpt = 0;
     for (one = str_word(&rest); one.n; one = str_word(&rest)) {
-        list[env.nrcpt] = (struct spool_rcpt){.address = one};
+        bool held = one.p[0] == '!';
+
+        list[env.nrcpt] = (struct spool_rcpt){.address = str_from(one, held),
+                                              .flags = held ? SPOOL_RCPT_HOLD : 0};
         if (like && like->nrcpt) /* a way to say NOTIFY */
             list[env.nrcpt].notify = (uint8_t)like->nrcpt;
         env.nrcpt++;

@@ -20,6 +20,7 @@
 #include "core/event.h"
 #include "gate/gate.h"
 #include "gate/settings.h"
+#include "policy/record.h"
 #include "spool/pool.h"
 #include "spool/reader.h"
 #include "store/asks.h"
@@ -32,6 +33,8 @@
 struct rig_message { /* read back from the log */
     char id[SPOOL_ID_TEXT], sender[400], rcpts[16][400], via[16][16], helo[256], user[64];
     char message_id[256];
+    char decision[2048]; /* as text */
+    uint8_t rcpt_flags[16];
     unsigned nrcpt;
     uint32_t tenant;
     uint16_t flags;
@@ -67,7 +70,7 @@ static struct rig rig;
 static const struct conf_block *const rig_blocks[] = {
     &settings_main_block, &settings_domain_block, &settings_tenant_block, &settings_sender_block,
     &settings_auth_block, &gate_listen_block,     &gate_smtp_block,       &gate_srs_block,
-    &gate_check_block,    &auth_verify_block,
+    &gate_check_block,    &policy_profile_block,  &auth_verify_block,
 };
 
 static void
@@ -236,6 +239,24 @@ rig_copy(char *dst, size_t cap, struct str s)
     str_fmt(dst, cap, "%.*s", STR_ARG(s));
 }
 
+static void
+rig_decision(struct rig_message *m, struct str bytes)
+{
+    struct record record;
+    struct arena arena;
+    struct buf text;
+
+    if (!bytes.n)
+        return;
+    arena_init(&arena, 1u << 20);
+    buf_init(&text, sizeof(m->decision) - 1);
+    OK(record_decode(&record, &arena, bytes) == 0, "a decision of %zu bytes", bytes.n);
+    record_text(&text, &record, "\n");
+    rig_copy(m->decision, sizeof(m->decision), buf_view(&text));
+    buf_done(&text);
+    arena_done(&arena);
+}
+
 static int
 rig_record(void *ctx, const struct spool_place *place, const struct spool_record *r)
 {
@@ -271,7 +292,9 @@ rig_record(void *ctx, const struct spool_place *place, const struct spool_record
     for (unsigned i = 0; i < 16 && spool_rcpt_next(&env, &at, &rcpt) == 1; i++) {
         rig_copy(m->rcpts[i], sizeof(m->rcpts[i]), rcpt.address);
         rig_copy(m->via[i], sizeof(m->via[i]), rcpt.via);
+        m->rcpt_flags[i] = rcpt.flags;
     }
+    rig_decision(m, env.decision);
     m->body = calloc(1, env.size + 1);
     loc.offset += r->body_off;
     if (!env.nchunks)

@@ -1,0 +1,127 @@
+/*
+ * checks/alignment.c - only mail whose author is proved or known (docs/checks/alignment.md)
+ *
+ * Enforces the setting `require`, last of all. Refuses with words that a foreign postmaster can act
+ * on; what DNS that does not answer could still prove is put off, never refused.
+ */
+#include "checks/author.h"
+#include "checks/evaluate.h"
+#include "checks/table.h"
+#include "mail/header.h"
+#include "store/settings.h"
+
+static bool
+is_report(struct str header)
+{
+    struct header_field f;
+
+    return header_find(header, STR("Content-Type"), &f) &&
+           str_istarts(str_trim(f.value), STR("multipart/report"));
+}
+
+/* The name of the finding if this mail needs no proof; *ret_rule says more. */
+static const char *
+alignment_exempt(const struct stage_facts *facts, struct str *ret_rule)
+{
+    *ret_rule = author_known(facts);
+    if (ret_rule->n)
+        return "known";
+    if (facts->rcpts_office)
+        return "office";
+    if (facts->rcpts_reports && is_report(facts->header))
+        return "report";
+    if (facts->returns_ours && is_report(facts->header))
+        return "return";
+    return NULL;
+}
+
+static void
+alignment_text(const struct stage_facts *facts, char *dst, size_t cap)
+{
+    const struct auth_evidence *e = facts->auth;
+    const char *oddity = "It names no author's domain.";
+    char found[400], ip[48];
+
+    if (e->author.n) {
+        author_shown(e, found, sizeof(found));
+        str_fmt(dst, cap,
+                "Mail from %.100s is taken only if SPF or DKIM proves it, and neither does: %s. "
+                "Send it through a server that the SPF record of %.100s names (this one is %s), "
+                "or sign it with DKIM, d=%.100s; questions go to postmaster@%.*s",
+                e->author.domain, found, e->author.domain, addr_show(&facts->client.addr, ip),
+                e->author.domain, STR_ARG(facts->hostname));
+        return;
+    }
+    for (unsigned bit = 1; bit <= DMARC_FROM_SHOWN; bit <<= 1) {
+        if (e->author.oddities & bit) {
+            oddity = dmarc_from_text(bit);
+            break;
+        }
+    }
+    str_fmt(dst, cap,
+            "Mail is taken only from an author whom SPF or DKIM proves, and From does not name "
+            "one: %s Write one From field with one address; questions go to postmaster@%.*s",
+            oddity, STR_ARG(facts->hostname));
+}
+
+static void
+alignment_judge(struct check_run *run, bool observe)
+{
+    const struct stage_facts *facts = check_facts(run);
+    const struct auth_evidence *e = facts->auth;
+    struct finding f = {.input = str_of(e->author.domain, e->author.n), .observed = observe};
+    char text[1100];
+
+    f.name = alignment_exempt(facts, &f.rule);
+    if (!f.name && author_unsure(e)) {
+        f.name = "unsure";
+        f.action = VERDICT_TEMPFAIL;
+        f.code = 451;
+        f.enhanced = "4.4.3";
+        str_fmt(text, sizeof(text),
+                "Whether this is mail of %.100s cannot be looked up in DNS now; try again later",
+                e->author.domain);
+        f.text = str_c(text);
+    } else if (!f.name) {
+        f.name = "unproved";
+        f.weight = 300;
+        f.action = VERDICT_REFUSE;
+        f.code = 550;
+        f.enhanced = author_code(e);
+        alignment_text(facts, text, sizeof(text));
+        f.text = str_c(text);
+    }
+    check_find(run, &f);
+}
+
+static enum step
+alignment_run(struct check_run *run, enum check_event event)
+{
+    static auth_evidence_fn *const one[] = {auth_evidence_dmarc};
+    const struct settings_main *conf = conf_get(check_facts(run)->conf, "");
+    const struct auth_evidence *e = check_facts(run)->auth;
+
+    if (!e || !e->fed || conf->require == REQUIRE_NONE)
+        return STEP_NEXT;
+    if (event == CHECK_START)
+        return STEP_AFTER;
+    if (!checks_evaluate(run, event, one, ARRAY_LEN(one)))
+        return STEP_WAIT;
+    if (e->have_dmarc && !auth_evidence_proved(e))
+        alignment_judge(run, conf->require == REQUIRE_OBSERVE);
+    return STEP_NEXT;
+}
+
+static const char *const alignment_findings[] = {"known",  "office",   "report", "return",
+                                                 "unsure", "unproved", NULL};
+
+const struct check check_alignment = {
+    .name = "alignment",
+    .stage = STAGE_BODY,
+    .join = STAGE_BODY,
+    .place = CHECK_IN_GATE,
+    .cost = 60,
+    .mode = CHECK_ON,
+    .findings = alignment_findings,
+    .run = alignment_run,
+};

@@ -1,0 +1,159 @@
+/*
+ * tests/unit/test_gate_require.c - `require = authenticated` through a whole gate: refusals with
+ * words, and whom they spare; reports about mail that we sent; switched off as a whole.
+ */
+#include "gate_dns.h"
+
+#define BASE                                                                                       \
+    "hostname = mx.gate.test\n"                                                                    \
+    "trusted = 127.0.0.2\n"                                                                        \
+    "listen smtp { address = 127.0.0.1:25 }\n"                                                     \
+    "listen inner { address = 127.0.0.1:26\n kind = trusted\n }\n"                                 \
+    "domain any.test { inside = smtp://127.0.0.1:1\n }\n"                                          \
+    "smtp { lookup_client = no\n }\n"
+
+static const char conf[] = BASE "require = authenticated\n"
+                                "known = legacy.test 127.0.0.9\n"
+                                "verify { reports = fbl@any.test\n }\n";
+
+static const char zone[] = "far.test. IN TXT \"v=spf1 ip4:127.0.0.3 -all\"\n"
+                           "far.test. IN A 127.0.0.3\n"
+                           "ed._domainkey.far.test. IN TXT \"" DNS_KEY_RECORD "\"\n"
+                           "spam.test. IN A 127.0.0.4\n"
+                           "legacy.test. IN A 127.0.0.9\n";
+
+#define REPORT "Content-Type: multipart/report;\r\n report-type=delivery-status; boundary=x\r\n"
+
+static struct client c;
+
+static void
+hello(unsigned port, const char *from)
+{
+    client_open_from(&c, port, from);
+    client_expect(&c, "220 mx.gate.test ESMTP", "greeting");
+    talk(&c, "EHLO [127.0.0.1]", "250-mx.gate.test");
+}
+
+/* A report that returns a message with that id in a Received field of that host. */
+static const char *
+report(const char *host, const char *id)
+{
+    static char text[4000];
+
+    str_fmt(text, sizeof(text),
+            "From: MAILER-DAEMON@far.test\r\n" REPORT "\r\n--x\r\n\r\nIt failed.\r\n--x\r\n"
+            "Content-Type: text/rfc822-headers\r\n\r\n"
+            "Received: from mail.far.test (mail.far.test [192.0.2.1])\r\n"
+            "\tby mx.far.test with ESMTP id 12345;\r\n\tMon, 23 Nov 2026 13:39:08 +0000\r\n"
+            "Received: from client (unknown [127.0.0.2])\r\n"
+            "\tby %s with ESMTP id %s;\r\n\tMon, 23 Nov 2026 13:39:08 +0000\r\n"
+            "Subject: x\r\n--x--\r\n",
+            host, id);
+    return text;
+}
+
+static void
+test_require(void)
+{
+    static const char far[] = "From: a@far.test\r\nSubject: x\r\n\r\nHello\r\n";
+    static const char spam[] = "From: a@spam.test\r\nSubject: x\r\n\r\nHello\r\n";
+
+    hello(0, "127.0.0.3");
+    send_mail(&c, "a@far.test", "b@any.test", far, "250 2.0.0");
+    client_shut(&c);
+    hello(0, "127.0.0.4");
+    send_mail(&c, "a@far.test", "b@any.test", far, "550 5.7.23 Mail from far.test is taken only");
+    OK(last_has("sign it with DKIM, d=far.test") && last_has("127.0.0.4") &&
+           last_has("postmaster@mx.gate.test"),
+       "what would help, and whom to ask");
+    send_mail(&c, "a@spam.test", "b@any.test", spam, "550 5.7.26");
+    OK(events_have("\"check\":\"alignment\",\"name\":\"unproved\""), "told");
+    send_mail(&c, "a@spam.test", "abuse@any.test", spam, "250 2.0.0");
+    send_mail(&c, "a@spam.test", "Postmaster@any.test", spam, "250 2.0.0");
+    talk(&c, "MAIL FROM:<a@spam.test>", "250");
+    talk(&c, "RCPT TO:<abuse@any.test>", "250");
+    talk(&c, "RCPT TO:<b@any.test>", "250");
+    talk(&c, "DATA", "354");
+    client_say(&c, spam);
+    client_say(&c, ".\r\n");
+    client_expect(&c, "550 5.7.26", "others beside abuse: no exception");
+    send_mail(&c, "", "fbl@any.test", "From: fbl@spam.test\r\n" REPORT "\r\nx\r\n", "250 2.0.0");
+    send_mail(&c, "", "fbl@any.test", "From: fbl@spam.test\r\n\r\nno report\r\n", "550 5.7.26");
+    send_mail(&c, "", "b@any.test", "From: fbl@spam.test\r\n" REPORT "\r\nx\r\n", "550 5.7.26");
+    client_shut(&c);
+    hello(0, "127.0.0.9");
+    send_mail(&c, "a@legacy.test", "b@any.test", "From: a@legacy.test\r\n\r\nx\r\n", "250 2.0.0");
+    client_shut(&c);
+    hello(1, "127.0.0.2");
+    send_mail(&c, "a@spam.test", "b@any.test", spam, "250 2.0.0");
+    client_shut(&c);
+}
+
+static void
+test_returned(void)
+{
+    struct spool_id id = {.node = 0, .epoch = 0, .seq = 5};
+    char ours[SPOOL_ID_TEXT], other[SPOOL_ID_TEXT], later[SPOOL_ID_TEXT];
+    const char *queued;
+
+    hello(1, "127.0.0.2");
+    send_mail(&c, "b@any.test", "a@far.test", "From: b@any.test\r\n\r\nx\r\n", "250 2.0.0");
+    queued = strstr(last, "queued as ");
+    str_fmt(ours, sizeof(ours), "%.26s", queued ? queued + 10 : "");
+    client_shut(&c);
+    if (!OK(spool_id_parse(str_c(ours), &id) == 0, "the id of a message of ours"))
+        return;
+    id.epoch += 1000;
+    spool_id_show(&id, later);
+    id.epoch -= 1000;
+    id.node++;
+    spool_id_show(&id, other);
+    hello(0, "127.0.0.4");
+    send_mail(&c, "", "b@any.test", report("mx.gate.test", ours), "250 2.0.0");
+    OK(events_have("\"check\":\"alignment\",\"name\":\"return\""), "a report about our mail");
+    send_mail(&c, "", "b@any.test", report("mx.gate.test", other), "550 5.7.26");
+    send_mail(&c, "", "b@any.test", report("mx.gate.test", later), "550 5.7.26");
+    send_mail(&c, "", "b@any.test", report("mx.other.test", ours), "550 5.7.26");
+    send_mail(&c, "", "b@any.test", report("mx.gate.test", "short"), "550 5.7.26");
+    send_mail(&c, "a@spam.test", "b@any.test", report("mx.gate.test", ours), "550 5.7.26");
+    client_shut(&c);
+}
+
+/* Behind another gate that has done it: nothing is asked, written or taken out. */
+static void
+test_off(void)
+{
+    static const char text[] = "Authentication-Results: mx.gate.test; spf=pass\r\n"
+                               "X-Spam-Flag: YES\r\nFrom: a@spam.test\r\n\r\nHello\r\n";
+    unsigned asked;
+
+    if (!dns_start(zone) ||
+        !rig_start(BASE "require = authenticated\nverify { mode = off\n }\n", 8))
+        return;
+    hello(0, "127.0.0.4");
+    asked = dns.asked;
+    send_mail(&c, "a@spam.test", "b@any.test", text, "250 2.0.0");
+    IS(dns.asked, asked, "nothing is asked");
+    client_shut(&c);
+    rig_stop();
+    if (OK(rig.nmessages == 1, "one message"))
+        OK(str_starts(str_c(rig.messages[0].body), STR("Received: ")) &&
+               strstr(rig.messages[0].body, "X-Spam-Flag: YES") &&
+               strstr(rig.messages[0].body, "Authentication-Results: mx.gate.test; spf=pass"),
+           "what the gate in front has written stays");
+    dns_end();
+}
+
+int
+main(void)
+{
+    alarm(120);
+    if (dns_start(zone) && rig_start(conf, 20)) {
+        test_require();
+        test_returned();
+        rig_stop();
+        dns_end();
+    }
+    test_off();
+    return tap_done();
+}
