@@ -53,7 +53,7 @@ checks_evaluate(struct check_run *run, enum check_event event, auth_evidence_fn 
         }
         if (done)
             return true;
-        if (run->nasks)
+        if (run->nasks && !late)
             return false;
     }
     return true;

@@ -138,6 +138,14 @@ def sources():
     return "\n".join(path.read_text() for path in sorted(ROOT.glob("src/*/*.[ch]")))
 
 
+def test_attacks_are_tests_by_name():
+    """docs/attacks.md: every test that it names is in a file that its row names."""
+    for row in re.findall(r"^\| \d+ \|.*$", (ROOT / "docs/attacks.md").read_text(), re.M):
+        files = "".join((ROOT / name).read_text() for name in re.findall(r"tests/[\w/]+\.(?:c|py|yml)", row))
+        lacking = [n for n in re.findall(r"`(test_\w+)`", row) if not re.search(rf"^(?:def )?{n}\(", files, re.M)]
+        assert not lacking, lacking
+
+
 def verbs():
     text = subprocess.run([PROGRAM, "--help"], capture_output=True, text=True, check=True).stdout
     return {m[1].strip() for m in re.finditer(r"^  ([a-z]+(?: [a-z]+)?)", text, re.M)}

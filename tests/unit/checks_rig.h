@@ -28,7 +28,9 @@ static struct {
     struct dns_client *dns;
     struct zone *zone; /* answers everything if there is one */
     unsigned asked;
-    bool own_modes; /* rows run in the mode that they say, not all on */
+    bool silent;       /* the resolver never answers */
+    uint64_t deadline; /* ns of a stage; 0: two seconds */
+    bool own_modes;    /* rows run in the mode that they say, not all on */
     const struct rig_dns *answers;
     size_t nanswers;
     struct conf *conf;
@@ -81,6 +83,8 @@ rig_asked(void *ctx, uint16_t type, uint64_t id, struct wire *body, int fd)
     (void)type;
     fd_close(&fd);
     rig.asked++;
+    if (rig.silent)
+        return;
     if (!rig.zone) {
         rig_answer(id, name, wanted);
         return;
@@ -234,7 +238,8 @@ rig_mail(const struct check *const *checks, size_t n, const char *client, const 
                        rig.sender.local, rig.sender.domain, clock_wall_s(), clock_mono());
     rig.facts.auth = &rig.auth;
     rig.facts.sender = &rig.sender;
-    stage_plan_build(&rig.plan, checks, n, rig_mode, NULL, 2 * NS_PER_S);
+    stage_plan_build(&rig.plan, checks, n, rig_mode, NULL,
+                     rig.deadline ? rig.deadline : 2 * NS_PER_S);
     pipeline_init(&rig.line, &rig.plan, &rig.facts, rig.loop, rig.dns, rig_completed, NULL);
     for (size_t i = 0; i < ARRAY_LEN(stages) && !rig.decided; i++) {
         if (stages[i] == STAGE_HEADER) {

@@ -46,6 +46,12 @@ main(void)
         OK(!rig.decided, "SPF alone refuses nothing");
         rig_done();
     }
+    rig.silent = true;
+    rig.deadline = 20 * NS_PER_MS;
+    rig_mail(rows, 1, "9.1.1.1", "late.test", "ann@late.test", "Subject: x\r\n\r\n");
+    TEXT(str_c(rig_findings()), "spf/temperror=0", "a resolver that never answers");
+    OK(rig.auth.have_helo && rig.auth.have_mailfrom, "both are known to be unknown");
+    rig_done();
     rig_close();
     return tap_done();
 }

@@ -119,6 +119,49 @@ test_returned(void)
     client_shut(&c);
 }
 
+/* A stranger whose own domain passes SPF wants to be shown as somebody else: whatever two readers
+ * could read differently proves nobody. */
+static void
+test_attack_authors_that_readers_differ_about(void)
+{
+    static const char *const tricks[] = {
+        "From: a@bank.test\r\nFrom: a@far.test\r\n",
+        "From: a@far.test\r\nFrom: a@bank.test\r\n",
+        "From : a@bank.test\r\nFrom: a@far.test\r\n",
+        "FROM: a@bank.test\r\nfrom: a@far.test\r\n",
+        "From: a@far.test\r\nFrom:\r\n",
+        "From: a@bank.test, a@far.test\r\n",
+        "From: a@far.test, a@bank.test\r\n",
+        "From: a@far.test,\r\n a@bank.test\r\n",
+        "From: <a@far.test>, <a@bank.test>\r\n",
+        "From: a@bank.test <a@far.test>\r\n",
+        "From: <a@bank.test> <a@far.test>\r\n",
+        "From: a@bank.test\r\n <a@far.test>\r\n",
+        "From: a@bank.test;a@far.test\r\n",
+        "From: g:a@bank.test;, a@far.test\r\n",
+        "From: a@bank.test(a@far.test\r\n",
+        "From: a@bank.test%far.test\r\n",
+        "From: a@bank.test\\@far.test\r\n",
+        "From: a@bank.test a@far.test\r\n",
+        "From: \"a@bank.test <a@far.test>\r\n",
+        "From: <a@bank.test\r\n",
+        "From: a@far.test@bank.test\r\n",
+        "From: a@\r\n",
+        "From: a\r\n",
+        "From: undisclosed:;\r\n",
+        "Sender: a@far.test\r\n",
+        "From a@far.test\r\nSubject: an old mailbox line\r\n",
+    };
+    char text[400];
+
+    for (size_t i = 0; i < ARRAY_LEN(tricks); i++) {
+        hello(0, "127.0.0.3");
+        str_fmt(text, sizeof(text), "%sSubject: x\r\n\r\nHello\r\n", tricks[i]);
+        send_mail(&c, "a@far.test", "b@any.test", text, "550 5.7.");
+        client_shut(&c);
+    }
+}
+
 /* Behind another gate that has done it: nothing is asked, written or taken out. */
 static void
 test_off(void)
@@ -151,6 +194,7 @@ main(void)
     if (dns_start(zone) && rig_start(conf, 20)) {
         test_require();
         test_returned();
+        test_attack_authors_that_readers_differ_about();
         rig_stop();
         dns_end();
     }
