@@ -54,6 +54,32 @@ CONF = [
     b"colour = blue\nlisten x {\n  adress = 1\n}\nlisten x {\n}\nfrontier {\n}\nspool {\n segment = 1 KB\n",
 ]
 
+PROFILES = [
+    b"profile a {\n base = standard\n weight = helo.one 1.5, spf.* -2\n group = g -1 4 helo.* spf.two\n"
+    b" observe = yes\n tag = 3\n hold = 5.5\n tempfail = none\n refuse = 10\n}\n"
+    b"profile standard {\n base = standard\n group = g none 9\n}\n",
+    b"profile b {\n base = c\n weight = helo.oen 1\n weight = x 1\n group = g 1\n hold = 0\n tag = 9\n}\n"
+    b"profile c {\n base = b\n}\n",
+]
+
+
+def decision():
+    """A record of two findings, a ceiling and two verdicts, as src/policy/record.h tells."""
+    def text(s):
+        return bytes([len(s)]) + s
+
+    def line(finding, group, observed, weight):
+        return bytes([finding, group, observed]) + weight.to_bytes(4, "little", signed=True)
+
+    finding = b"".join(text(s) for s in (b"helo", b"localhost", b"localhost", b"", b"")) + b"\x01\x00\x00"
+    other = b"".join(text(s) for s in (b"spf", b"fail", b"far.test", b"-all", b"")) + b"\x02\x04\x01"
+    verdict = (text(b"standard") + bytes(4) + bytes([0, 1, 1, 4, 255, 1]) + bytes(2)
+               + b"".join(v.to_bytes(4, "little") for v in (500, 800, 0x7fffffff, 1500))
+               + bytes([3]) + line(0, 0, 0, 900) + line(1, 255, 1, 100) + line(255, 0, 0, -400))
+    return (bytes([1, 0]) + (7).to_bytes(8, "little") + bytes([1]) + text(b"names") + bytes([2]) + finding + other
+            + bytes([2]) + verdict + verdict + (3).to_bytes(4, "little") + bytes([0, 1, 255]))
+
+
 GREET = b"220 mx ESMTP\r\n"
 CLIENT = [
     GREET + b"250-mx\r\n250-SIZE 10000\r\n250 PIPELINING\r\n"
@@ -135,6 +161,8 @@ def seeds(suites):
     addresses = load(suites / "address-isemail/tests.json") + load(suites / "address-eai/addresses.json")
     smuggling = load(suites / "smtp-smuggling/sequences.json")
     yield "conf", CONF
+    yield "profile", PROFILES + files(pathlib.Path(__file__).parents[1] / "share/profiles")
+    yield "policy_record", [decision()]
     yield "spf", [z for p in sorted(suites.glob("spf-*/*.yml")) for z in spf_zones(p.read_text(errors="replace"))]
     yield "authres", AUTHRES
     yield "dkim", list(dkim_messages(suites))

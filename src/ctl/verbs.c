@@ -66,6 +66,8 @@ static const struct ctl_option key_import_options[] = {
 static const struct ctl_option keys_options[] = {
     {"tenant", CTL_TEXT, "NAME", "keys of this tenant"}};
 static const struct ctl_option key_options[] = {SELECTOR};
+static const struct ctl_option policy_test_options[] = {
+    {"profile", CTL_TEXT, "NAME", "the profile (default: that of the main block)"}};
 static const struct ctl_option trace_options[] = {
     {"ip", CTL_PREFIX, "ADDRESS", "sessions from this address or network"},
     {"id", CTL_TEXT, "SESSION", "this session"}};
@@ -189,6 +191,21 @@ const struct ctl_verb ctl_verbs[] = {
      .shown = "DIR",
      .help = "Write settings that do what a Postfix in DIR does (-o FILE).",
      .example = "import postfix /etc/postfix -o gapura.conf"},
+    {.words = "policy show",
+     .flags = CTL_LOCAL,
+     .argument = "profile",
+     .shown = "[PROFILE]",
+     .help = "Show profiles: thresholds, groups and weights, and the line that each comes from.",
+     .more = "-c FILE names the settings.",
+     .example = "policy show strict"},
+    {.words = "policy test",
+     .flags = CTL_LOCAL,
+     .argument = "file",
+     .shown = "FILE",
+     OPTIONS(policy_test_options),
+     .help = "Judge the messages of a file of events again and tell what a profile would change.",
+     .more = "- is standard input. -c FILE names the settings.",
+     .example = "policy test /var/log/gapura/events.jsonl --profile strict"},
     {.words = "auth verify",
      .flags = CTL_LOCAL | CTL_OFFLINE,
      .argument = "file",

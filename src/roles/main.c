@@ -10,6 +10,7 @@
 #include "lab/settings.h"
 #include "lab/wind_main.h"
 #include "roles/loader.h"
+#include "roles/policy.h"
 #include "roles/role.h"
 #include "roles/sandbox.h"
 #include "roles/settings.h"
@@ -134,6 +135,8 @@ main(int argc, char **argv)
         return import_main(argc - 1, argv + 1);
     if (argc >= 2 && !strcmp(argv[1], "auth"))
         return authtool_main(argc, argv);
+    if (argc >= 2 && !strcmp(argv[1], "policy"))
+        return policy_main(argc, argv);
     if (argc >= 2 && !strcmp(argv[1], "run"))
         return supervisor_main(file_argument(argc, argv, "run"));
     if (argc >= 2 && !strcmp(argv[1], "check"))
