@@ -62,7 +62,6 @@ test_unknown(void)
 int
 main(void)
 {
-    charset_preload();
     test_cases();
     test_unknown();
     return tap_done();
