@@ -15,6 +15,8 @@
 
 #ifdef HAVE_GMIME
 #include <gmime/gmime.h>
+#undef MIN /* core/base.h has its own */
+#undef MAX
 #endif
 
 #include "core/codec.h"

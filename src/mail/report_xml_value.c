@@ -91,7 +91,7 @@ const struct report_leaf *
 report_leaf_find(uint8_t in, const char *name)
 {
     for (size_t i = 0; i < ARRAY_LEN(table); i++) {
-        if (table[i].in == in && strcmp(name, table[i].name) == 0)
+        if (table[i].in == in && *name == *table[i].name && strcmp(name, table[i].name) == 0)
             return &table[i];
     }
     return NULL;
