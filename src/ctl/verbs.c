@@ -380,6 +380,16 @@ const struct ctl_verb ctl_verbs[] = {
      COLUMNS(user_columns),
      .help = "List logins and what they may write as.",
      .example = "user list --json"},
+    {.words = "domain dns",
+     .wire = "domain.dns",
+     .role = CTL_KEEPER,
+     .argument = "domain",
+     .shown = "DOMAIN",
+     .help = "Show the records that a domain should publish, and what is published now.",
+     .more =
+         "SPF for the addresses that we send from, DKIM, DMARC; for a domain that is served here "
+         "MX, MTA-STS and TLS-RPT too.",
+     .example = "domain dns example.com"},
     {.words = "domain dkim add",
      .wire = "domain.dkim.add",
      .role = CTL_KEEPER,

@@ -7,6 +7,7 @@
 
 #include "core/clock.h"
 #include "core/event.h"
+#include "roles/domain_dns.h"
 #include "roles/role.h"
 #include "roles/sandbox.h"
 #include "roles/settings.h"
@@ -270,6 +271,11 @@ keeper_role_verb(struct role *r, struct ctl_call *call, struct str verb, struct 
 {
     struct keeper_role *k = r->self;
     struct keeper_reply reply;
+    if (str_eq(verb, STR("domain.dns"))) {
+        const struct domain_dns_links links = {r->loop, k->dns, k->keeper, r->conf};
+        domain_dns(&links, call, args);
+        return;
+    }
     if (!reply_init(&reply, r, call, keeper_verb_changes(verb))) {
         ctl_call_end(call, 1, "no memory for that now; nothing was changed");
         return;

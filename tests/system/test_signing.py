@@ -355,3 +355,45 @@ def test_wings_and_words(server, net):
     text = (g.dir / "store/store.db-wal").read_bytes() + (g.dir / "store/store.db").read_bytes()
     assert b"PRIVATE KEY" not in text
     assert TRUSTED != STRANGER
+
+
+def test_domain_dns(server, sink, net, peer):
+    """What should be published beside what is: a zone that lacks all, then one made of the answer."""
+    g = server(extra=f"source a {{\n address = {net.ip(21)}\n}}\nsource b {{\n address = {net.ip(22)}\n}}\n"
+                     "domain served.test {\n inside = smtp://127.0.0.1:1\n}\n")
+    at = (net.ip(9), 5399)
+    Short = type("Nsd", (Nsd,), {"HEAD": Nsd.HEAD.replace("86400 60", "86400 1").replace("TTL 60", "TTL 1")})
+    key(g, "served.test", "--type", "both")
+
+    def told(domain):
+        return {(r["name"], r["type"]): r for r in g.ctl("domain", "dns", domain)[1]}
+
+    def statuses(domain):
+        return {r["name"].removesuffix(domain).rstrip("."): r["status"] for r in told(domain).values()
+                if r["type"] == "TXT"}
+    assert set(statuses("served.test").values()) == {"unknown"}  # no DNS yet
+    dns = peer(Short, at, f'served.test. IN TXT "v=spf1 ip4:{net.ip(21)} -all"\nserved.test. IN TXT "other"\n'
+                          'served.test. IN MX 5 elsewhere.test.\nup.test. IN A 192.0.2.1\n'
+                          '_dmarc.up.test. IN TXT "v=DMARC1; p=reject"\n')
+    until(lambda: statuses("served.test").get("") == "different", 60, "the zone seen")
+    rows = told("served.test")
+    spf = rows["served.test", "TXT"]
+    assert spf["found"] == f"v=spf1 ip4:{net.ip(21)} -all" and f"{net.ip(22)}: fail" in spf["note"]
+    assert spf["value"] == f"v=spf1 ip4:{net.ip(22)} ip4:{net.ip(21)} -all"
+    assert rows["served.test", "MX"]["status"] == "different" and "5 elsewhere.test." in rows["served.test", "MX"]["found"]
+    assert rows["_dmarc.served.test", "TXT"]["status"] == "missing"
+    assert rows["_mta-sts.served.test", "TXT"]["status"] == "optional"
+    assert [r["status"] for (n, _), r in rows.items() if "_domainkey" in n] == ["missing"] * 2
+    above = told("news.up.test")["_dmarc.news.up.test", "TXT"]
+    assert above["status"] == "optional" and "up.test" in above["note"]
+    assert ("news.up.test", "MX") not in told("news.up.test")
+    lines = [line[10:] for line in g.ctl("domain", "dns", "served.test", as_json=False)[1].splitlines()
+             if " IN " in line]
+    assert len(lines) == 7
+    dns.stop()
+    shutil.rmtree(dns.dir)
+    zone_text = "\n".join(line for line in lines) + f"\nmx.gapura.test. IN A {net.ip(1)}\n"
+    peer(Short, at, zone_text)
+    until(lambda: set(r["status"] for r in told("served.test").values()) == {"ok"}, 60, "all of it published")
+    code, _, said = g.ctl("domain", "dns", "a b", check=False)
+    assert code == 2 and "domain name" in said
