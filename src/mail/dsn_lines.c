@@ -6,9 +6,10 @@
 #include "mail/dsn_inner.h"
 
 #define LINES_MAX   8000u
-#define FIELDS_CUT  3u   /* fields in a row that are the returned header */
-#define FIELDS_LOOK 60u  /* lines of a header looked at in one go */
-#define CUT_LINE    200u /* longest line that can say that the returned message begins */
+#define LINE_BYTES  4000u /* bytes of a line that are looked at */
+#define FIELDS_CUT  3u    /* fields in a row that are the returned header */
+#define FIELDS_LOOK 60u   /* lines of a header looked at in one go */
+#define CUT_LINE    200u  /* longest line that can say that the returned message begins */
 
 static const char *const original_fields[] = {
     "received",
@@ -99,9 +100,10 @@ dsn_lines_split(struct dsn_lines *l, struct str text, struct arena *arena)
             start++;
         while (end > start && strchr(" \t\r", text.p[end - 1]) && text.p[end - 1])
             end--;
-        l->items[l->all++] = (struct dsn_line){.s = str_sub(text, start, end - start),
-                                               .indent = (uint32_t)(start - begin),
-                                               .at = (uint32_t)start};
+        l->items[l->all++] =
+            (struct dsn_line){.s = str_sub(text, start, MIN(end - start, LINE_BYTES)),
+                              .indent = (uint32_t)(start - begin),
+                              .at = (uint32_t)start};
     }
     for (l->n = 0; l->n < l->all; l->n++) {
         struct str s = l->items[l->n].s;

@@ -195,6 +195,22 @@ group_end(struct dsn_list *list, struct group *g, struct dsn_report *report)
     *g = (struct group){.any = false};
 }
 
+/* Some write further lines of a reply without white space in front: "550-..." in a column. */
+static bool
+reply_goes_on(struct group *g, int last, struct str line, struct arena *arena)
+{
+    struct str *value = &g->value[F_DIAGNOSTIC];
+    size_t digits = 0;
+
+    while (digits < line.n && line.p[digits] >= '0' && line.p[digits] <= '9')
+        digits++;
+    if (last != F_DIAGNOSTIC || digits != 3 || line.n < 5 || !strchr(" -", line.p[3]) ||
+        value->n + line.n > VALUE_MAX)
+        return false;
+    *value = arena_fmt(arena, "%.*s %.*s", STR_ARG(*value), STR_ARG(line));
+    return true;
+}
+
 static int
 field_of(struct str name)
 {
@@ -216,12 +232,16 @@ void
 dsn_status_read(struct dsn_list *list, struct str fields, bool loose, struct dsn_report *report)
 {
     struct group g = {.any = false};
-    size_t at = 0;
+    size_t at = 0, from;
+    int last = -1;
 
     while (at < fields.n) {
         struct header_field f;
         char value[VALUE_MAX];
-        int rc = header_next(fields, &at, &f), field;
+        int rc, field;
+
+        from = at;
+        rc = header_next(fields, &at, &f);
 
         if (!rc) { /* a blank line ends a group that has a recipient */
             while (at < fields.n && strchr("\r\n", fields.p[at]))
@@ -230,7 +250,9 @@ dsn_status_read(struct dsn_list *list, struct str fields, bool loose, struct dsn
                 group_end(list, &g, report);
             continue;
         }
-        field = rc > 0 ? field_of(f.name) : -1;
+        if (reply_goes_on(&g, last, str_sub(fields, from, at - from), list->arena))
+            continue;
+        field = last = rc > 0 ? field_of(f.name) : -1;
         if (field < 0) {
             if (loose && g.any && rc < 0)
                 group_end(list, &g, report);

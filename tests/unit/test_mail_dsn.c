@@ -120,12 +120,14 @@ test_loose(void)
 {
     const struct dsn_report *r = read_text(
         REPORT_HEAD "--b\nContent-Type: message/delivery-status\n\n\n\nAction: failed\n"
-                    "Final-Recipient: <a@b.test>\nStatus: 5.2.2\nDiagnostic-Code: 552 full\n"
+                    "Final-Recipient: <a@b.test>\nStatus: 5.2.2\nDiagnostic-Code: 552-full\n"
+                    "552-up: to the\n552 brim\n"
                     "Action: failed\nFinal-Recipient: c@b.test\nStatus: 5.1.1\n--b--\n");
 
     IS(r->nrcpt, 2, "two groups in one");
     TEXT(r->rcpts[0].final, "a@b.test", "the first");
     IS(r->rcpts[0].code, 552, "a diagnosis without a type");
+    TEXT(r->rcpts[0].reply, "552-full 552-up: to the 552 brim", "lines in a column are its");
     TEXT(r->rcpts[1].final, "c@b.test", "the second");
     TEXT(str_c(r->rcpts[1].status), "5.1.1", "with its own status");
     r = read_text("From: MAILER-DAEMON@x.test\nSubject: Delivery Status Notification (Failure)\n\n"
