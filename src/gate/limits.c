@@ -128,11 +128,23 @@ limits_user(struct limits *l, struct str user)
     return limits_find(l, key);
 }
 
+static struct limit *
+limits_number(struct limits *l, enum limits_kind kind, uint32_t n)
+{
+    char key[LIMITS_KEY] = {(char)kind};
+
+    memcpy(key + 1, &n, sizeof(n));
+    return limits_find(l, key);
+}
+
+struct limit *
+limits_uid(struct limits *l, uint32_t uid)
+{
+    return limits_number(l, LIMITS_UID, uid);
+}
+
 struct limit *
 limits_tenant(struct limits *l, uint32_t tenant)
 {
-    char key[LIMITS_KEY] = {LIMITS_TENANT};
-
-    memcpy(key + 1, &tenant, sizeof(tenant));
-    return limits_find(l, key);
+    return limits_number(l, LIMITS_TENANT, tenant);
 }

@@ -19,6 +19,7 @@ enum limits_kind {
     LIMITS_NETWORK, /* /24 of IPv4, /64 of IPv6 */
     LIMITS_WIDE,    /* /16 of IPv4, /48 of IPv6: what one customer can rent in a piece */
     LIMITS_USER,
+    LIMITS_UID, /* a user of this machine */
     LIMITS_TENANT,
 };
 struct limit {
@@ -39,6 +40,7 @@ void limits_done(struct limits *);
  * Valid until another limits_get unless it has sessions. */
 struct limit *limits_get(struct limits *, enum limits_kind, const struct addr *);
 struct limit *limits_user(struct limits *, struct str user);
+struct limit *limits_uid(struct limits *, uint32_t uid);
 struct limit *limits_tenant(struct limits *, uint32_t tenant);
 
 #endif

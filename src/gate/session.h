@@ -59,7 +59,8 @@ struct session {
     bool refused;                /* greeted with 5yz */
     bool half;                   /* the client sends no more, and still waits for an answer */
     bool ending, in_data, paused, auth_running;
-    bool local;                   /* a user of this machine, by a Unix socket */
+    bool local; /* a user of this machine, by a Unix socket */
+    uint32_t local_uid;
     char uid[16];                 /* who that is: "uid 1000"; empty if not local */
     bool xclient, moved, crowded; /* may say XCLIENT; did; and that client is over a limit */
     bool unnamed;       /* behind a proxy that did not say who: its own trust is not the client's */
@@ -96,6 +97,8 @@ void session_wait(struct session *, uint64_t ns, void (*then)(struct session *))
 bool session_copy_address(struct arena *, const struct address *a, struct address *ret);
 struct str session_key_domain(struct str key); /* behind the last @; may be empty */
 struct user_rights;
+/* Does that login exist, as far as anybody here can know? 1, 0, ERR_STATE: not now. */
+int session_login_known(const struct session *, struct str folded);
 void session_rights(const struct session *, struct user_rights *ret);
 
 /* session_auth.c, session_mail.c, session_rcpt.c, session_data.c: the engine's callbacks, and what

@@ -33,18 +33,36 @@ auth_later(struct session *s, const char *text)
     session_say(s, 454, "4.7.0", text);
 }
 
-/* ns that this address and this network must still wait; 0: they may try. */
+/* Where the client comes from, and how often logins from there may fail. */
+struct auth_place {
+    struct limit *limit; /* NULL: not counted */
+    const struct rate *rate;
+};
+#define AUTH_PLACES 3u
+
+static void
+auth_places(const struct session *s, struct auth_place ret[AUTH_PLACES])
+{
+    const struct settings_smtp *c = s->setup->smtp;
+
+    ret[0] = (struct auth_place){s->by_address, &c->auth_failures_address};
+    ret[1] = (struct auth_place){s->by_network, &c->auth_failures_network};
+    ret[2] = (struct auth_place){s->by_wide, &c->auth_failures_wide_network};
+}
+
+/* ns that this address and its networks must still wait; 0: they may try. */
 static uint64_t
 auth_wait(const struct session *s)
 {
-    const struct settings_smtp *c = s->setup->smtp;
-    uint64_t now = clock_mono(), a = 0, n = 0;
+    struct auth_place places[AUTH_PLACES];
+    uint64_t now = clock_mono(), wait = 0;
 
-    if (s->by_address)
-        a = bucket_peek(&s->by_address->auth_failures, &c->auth_failures_address, now);
-    if (s->by_network)
-        n = bucket_peek(&s->by_network->auth_failures, &c->auth_failures_network, now);
-    return MAX(a, n);
+    auth_places(s, places);
+    for (size_t i = 0; i < AUTH_PLACES; i++) {
+        if (places[i].limit)
+            wait = MAX(wait, bucket_peek(&places[i].limit->auth_failures, places[i].rate, now));
+    }
+    return wait;
 }
 
 static uint64_t
@@ -62,11 +80,13 @@ auth_count_failure(struct session *s, struct str user)
     const struct settings_smtp *c = s->setup->smtp;
     uint64_t now = clock_mono();
     struct limit *l = user.n ? limits_user(&s->gate->accounts, user) : NULL;
+    struct auth_place places[AUTH_PLACES];
 
-    if (s->by_address)
-        (void)bucket_take(&s->by_address->auth_failures, &c->auth_failures_address, now);
-    if (s->by_network)
-        (void)bucket_take(&s->by_network->auth_failures, &c->auth_failures_network, now);
+    auth_places(s, places);
+    for (size_t i = 0; i < AUTH_PLACES; i++) {
+        if (places[i].limit)
+            (void)bucket_take(&places[i].limit->auth_failures, places[i].rate, now);
+    }
     if (l && !s->facts.trusted)
         (void)bucket_take(&l->auth_failures, &c->auth_failures_user, now);
     metric_add(METRIC_AUTH_FAIL, 1);
@@ -130,6 +150,15 @@ auth_failed(struct session *s, struct str user)
     report_auth(s, user, false, locked ? "too many failures" : "wrong name or password");
     /* A locked account gets one answer whatever the password was. */
     auth_delayed(s, locked ? auth_say_later : auth_say_failed);
+}
+
+/* Proved, and yet nobody's: no guess, so that it counts against no account. */
+static void
+auth_refused(struct session *s, struct str user, const char *why)
+{
+    auth_count_failure(s, STR_NONE);
+    report_auth(s, user, false, why);
+    auth_delayed(s, auth_say_failed);
 }
 
 /* u8 enum smtp_auth_result, str data, str user */
@@ -208,18 +237,27 @@ session_auth_offer(struct session *s)
     smtp_server_set_mechs(s->smtp, str_c(auth_certificate(s).n ? su->mechs_cert : su->mechs_tls));
 }
 
-/* EXTERNAL (RFC 4422 A): who the client is was proved by its certificate; it may say it again. */
+/* EXTERNAL (RFC 4422 A): who the client is was proved by its certificate; it may say it again. That
+ * the login is still one is for the keeper to say: a certificate outlives people. */
 static void
 auth_external(struct session *s, struct str authzid)
 {
     struct str login = auth_certificate(s), folded;
     char room[LOGIN_MAX + 1];
+    int known;
 
     s->auth_external = false;
-    if (login_fold(login, room, &folded) < 0 || (authzid.n && !str_ieq(authzid, login)))
+    if (login_fold(login, room, &folded) < 0 || (authzid.n && !str_ieq(authzid, login))) {
         auth_failed(s, STR_NONE);
-    else
+        return;
+    }
+    known = session_login_known(s, folded);
+    if (known == 1)
         auth_succeeded(s, folded, STR_NONE);
+    else if (known < 0)
+        auth_later(s, "Authentication is not possible now, try again later");
+    else
+        auth_refused(s, folded, "the login of this certificate does not exist");
 }
 
 /* What the keyring needs to know of the connection for SCRAM-SHA-256-PLUS. */

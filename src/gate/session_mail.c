@@ -8,6 +8,7 @@
 #include "core/metric.h"
 #include "gate/inner.h"
 #include "gate/session.h"
+#include "store/settings.h"
 #include "store/users.h"
 
 #define WRITER_PATIENCE (2 * NS_PER_S)
@@ -42,6 +43,19 @@ session_rights(const struct session *s, struct user_rights *ret)
         return;
     if (snapshot_get(s->gate->snapshot, SNAPSHOT_USER, login, &value))
         (void)user_rights_decode(value, ret);
+}
+
+int
+session_login_known(const struct session *s, struct str folded)
+{
+    const struct settings_auth *auth = conf_get(s->setup->conf, "auth");
+    struct str value;
+
+    if (auth && auth->passwords == PASSWORDS_DOVECOT) /* it tells nobody but who has a password */
+        return 1;
+    if (!s->gate->snapshot)
+        return ERR_STATE;
+    return snapshot_get(s->gate->snapshot, SNAPSHOT_USER, folded, &value);
 }
 
 static void

@@ -264,6 +264,21 @@ session_counted(struct session *s)
            !bucket_take(&s->by_network->connections, &c->connections_per_network, clock_mono());
 }
 
+/* A user of this machine has no network: the kernel says who it is. */
+static bool
+session_counted_local(struct session *s)
+{
+    const struct settings_smtp *c = s->setup->smtp;
+    struct limit *l = limits_uid(&s->gate->limits, s->local_uid);
+
+    if (!l)
+        return false;
+    s->by_address = l;
+    l->sessions++;
+    return (!c->sessions_per_uid || l->sessions <= c->sessions_per_uid) &&
+           !bucket_take(&l->connections, &c->connections_per_uid, clock_mono());
+}
+
 static void
 session_uncounted(struct session *s)
 {
@@ -283,6 +298,8 @@ session_place(struct session *s, const struct endpoint *client)
     s->facts.client = *client;
     s->facts.trusted = s->local || (!s->unnamed && setup_trusts(s->setup, &client->addr));
     s->trusted = s->facts.trusted && s->listen->conf->kind != LISTEN_INBOUND;
+    if (s->local)
+        return session_counted_local(s);
     /* A proxy has many clients: each is counted when it is named. */
     return s->facts.trusted || (s->xclient && !s->moved) || session_counted(s);
 }
@@ -409,6 +426,7 @@ session_identify(struct session *s, int fd, struct endpoint *ret)
         addr_parse(STR("127.0.0.1"), &ret->addr) < 0)
         return false;
     s->local = true;
+    s->local_uid = (uint32_t)who.uid;
     str_fmt(s->uid, sizeof(s->uid), "uid %u", (unsigned)who.uid);
     return true;
 }

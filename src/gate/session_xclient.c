@@ -110,7 +110,8 @@ session_xclient(void *ctx, const struct smtp_xclient *x)
     struct xclient_values v = {0};
     struct xclient_texts texts;
 
-    if (!xclient_read(s, x, &v) || !copy_texts(x, v.login, &texts))
+    if (!xclient_read(s, x, &v) || (v.login.n && session_login_known(s, v.login) != 1) ||
+        !copy_texts(x, v.login, &texts))
         return false;
     take_text(x, SMTP_XCLIENT_NAME, texts.name, &s->said_name);
     take_text(x, SMTP_XCLIENT_HELO, texts.helo, &s->said_helo);

@@ -53,7 +53,8 @@ static const struct conf_row listen_rows[] = {
      CONF_ROW(PREFIXES, struct settings_listen, xclient,
               .doc = "Proxies: these networks may say XCLIENT, and the session then counts as that "
                      "of the client they name: its address, name, HELO and login. Whoever is in "
-                     "here can be anybody, with any login.")},
+                     "here can be anybody, with any login that exists (`gapura user`, a `user` "
+                     "block; any at all with `passwords = dovecot`, which cannot be asked).")},
     {.name = "certificate",
      CONF_ROW(TEXTS, struct settings_listen, certificate,
               .doc = "Pairs of files, CERTFILE KEYFILE, PEM, chain included. The client's SNI "
@@ -68,8 +69,9 @@ static const struct conf_row listen_rows[] = {
                      "may log in as LOGIN by AUTH EXTERNAL, without a password. NAME is the "
                      "certificate's first DNS name, else its common name, and an authority of "
                      "client_ca must have signed it; HEX is the SHA-256 of the certificate "
-                     "itself, as events show it. Needs client_ca, and kind submission or "
-                     "submissions.")},
+                     "itself, as events show it. The login must exist (`gapura user`, or a `user` "
+                     "block); with `passwords = dovecot` nobody can be asked and it counts as it "
+                     "stands here. Needs client_ca, and kind submission or submissions.")},
     {.name = "max_sessions",
      CONF_ROW(U64, struct settings_listen, max_sessions, .def = "20000", .min = 1, .max = 1000000,
               .doc = "Sessions at once on this listener; more get 421 4.3.2.")},
@@ -225,6 +227,13 @@ static const struct conf_row smtp_rows[] = {
     {.name = "connections_per_network",
      CONF_ROW(RATE, struct settings_smtp, connections_per_network, .def = "none",
               .doc = "New connections from one network.")},
+    {.name = "sessions_per_uid",
+     CONF_ROW(U64, struct settings_smtp, sessions_per_uid, .def = "50",
+              .doc = "Sessions at once of one user of this machine, by a listener of kind local; 0 "
+                     "is no limit. Above it `sendmail` ends with the status to try again.")},
+    {.name = "connections_per_uid",
+     CONF_ROW(RATE, struct settings_smtp, connections_per_uid, .def = "none",
+              .doc = "New connections of one user of this machine.")},
     {.name = "auth_failures_address",
      CONF_ROW(RATE, struct settings_smtp, auth_failures_address, .def = "10/10m",
               .doc = "Failed logins from one address; then logins from it get 454 until it is "
@@ -232,6 +241,10 @@ static const struct conf_row smtp_rows[] = {
     {.name = "auth_failures_network",
      CONF_ROW(RATE, struct settings_smtp, auth_failures_network, .def = "50/10m",
               .doc = "Failed logins from one network.")},
+    {.name = "auth_failures_wide_network",
+     CONF_ROW(RATE, struct settings_smtp, auth_failures_wide_network, .def = "200/10m",
+              .doc = "Failed logins from one wide network (/16, IPv6 /48): who has many networks "
+                     "to guess from seldom has more than one of these.")},
     {.name = "auth_failures_user",
      CONF_ROW(RATE, struct settings_smtp, auth_failures_user, .def = "20/10m",
               .doc = "Failed logins to one account, from anywhere but trusted networks.")},

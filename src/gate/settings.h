@@ -44,8 +44,10 @@ struct settings_smtp { /* block "smtp" */
     uint64_t max_pipelined, max_unread_replies; /* bytes of one session */
     /* network: /24, /64; wide: /16, /48; trusted exempt */
     uint64_t sessions_per_address, sessions_per_network, sessions_per_wide_network;
-    struct rate connections_per_network;
-    struct rate auth_failures_address, auth_failures_network, auth_failures_user;
+    uint64_t sessions_per_uid; /* of a local listener */
+    struct rate connections_per_network, connections_per_uid;
+    struct rate auth_failures_address, auth_failures_network, auth_failures_wide_network,
+        auth_failures_user;
     uint64_t auth_failure_delay; /* a failed login is answered so long after it began */
     struct rate unknown_rcpts_network;
     int bare; /* enum bare_mode */

@@ -9,6 +9,7 @@ import subprocess
 import pytest
 
 from common import submission, waits
+from gapura import until
 from peers import Dovecot
 from smtp import Smtp, b64, message
 
@@ -114,6 +115,26 @@ def test_login_by_certificate(gapura, sink, net, authority):
         with secure(g, authority, cert) as c:
             assert "EXTERNAL" not in c.extensions["AUTH"]
             assert c.cmd("AUTH EXTERNAL =").code == 504
+
+
+def test_certificate_of_nobody(gapura, net, authority):
+    """The login of a certificate is one only as long as there is such a login."""
+    cert = authority.issue("printer.inside.test")
+    text = submission(net, authority.issue("mx.gapura.test")).replace(
+        "kind = submission\n", f"kind = submission\n    client_ca = {authority.ca}\n"
+        "    certificate_login = \"printer.inside.test bob@inside.test\"\n", 1)
+    g = gapura(text, wait=waits(net))
+
+    def external():
+        with secure(g, authority, cert) as c:
+            assert "EXTERNAL" in c.extensions["AUTH"]
+            return c.cmd("AUTH EXTERNAL =").code
+    assert external() == 535
+    assert "does not exist" in json.dumps(g.events("AuthFailure"))
+    g.user("bob@inside.test", "secret")
+    assert external() == 235
+    g.ctl("user", "remove", "bob@inside.test", "--reason", "left")
+    until(lambda: external() == 535, what="the login gone")
 
 
 def token(name, secret):

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from common import STRANGER, TRUSTED, guard, submission, waits
-from gapura import ROOT
+from common import STRANGER, TRUSTED, guard, stranger, submission, waits
+from gapura import ROOT, until
 from peers import Postfix, need
 from smtp import message
 
@@ -52,6 +52,10 @@ def test_swaks_xclient(gapura, sink, net):
     """A proxy names the client, in swaks' own words for it."""
     inside = sink(2)
     g = gapura(guard(net).replace("kind = trusted", f"kind = trusted\n    xclient = {net.ip(STRANGER)}/32"))
+    with stranger(g) as c:
+        assert c.cmd("XCLIENT ADDR=198.51.100.7 LOGIN=alice@inside.test").code == 501, "no such login"
+        g.ctl("user", "add", "alice@inside.test", stdin="secret\n")
+        until(lambda: c.cmd("XCLIENT ADDR=198.51.100.7 LOGIN=alice@inside.test").code == 220, what="the login")
     swaks(g, "--port", 2525, "--local-interface", net.ip(STRANGER), "--to", "bob@inside.test",
           "--xclient-addr", "198.51.100.7", "--xclient-name", "friend.far.test", "--xclient-port", "4711",
           "--xclient-helo", "said.far.test", "--xclient-login", "alice@inside.test")

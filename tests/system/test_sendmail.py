@@ -232,6 +232,35 @@ def test_smtp_on_standard_input(local):
     assert at_sink(local).sender == "a@inside.test"
 
 
+def test_smtp_on_standard_input_in_one_go(gapura, sink, net, place):
+    """Far more commands than replies fit on their way: the gate waits until they are read, and so they are."""
+    sink(2)
+    g = gapura(settings(net, place), wait=[(net.ip(1), 2525)], smtp="max_rcpts = 100000\n    max_unread_replies = 16 KB")
+    commands = "".join(f"RCPT TO:<p{i:06}@inside.test>\r\n" for i in range(20000))
+    text = f"EHLO me\r\nMAIL FROM:<a@inside.test>\r\n{commands}RSET\r\nQUIT\r\n"
+    done = Local(g, place).send("-bs", text=text)
+    assert done.stdout.count(b"\r\n250 2.1.5 ") == 20000 and b"\r\n221 " in done.stdout
+
+
+def test_limits_of_a_user(gapura, sink, net, place):
+    """Sessions of one uid are counted; a session that ends makes room."""
+    sink(2)
+    g = gapura(settings(net, place), wait=[(net.ip(1), 2525)], smtp="sessions_per_uid = 2")
+    path = str(place / "run/submit")
+
+    def greeting():
+        sock = socket.socket(socket.AF_UNIX)
+        sock.settimeout(20)
+        sock.connect(path)
+        return sock, sock.recv(100).decode()
+    (first, one), (second, two), (_, three) = greeting(), greeting(), greeting()
+    assert one.startswith("220 ") and two.startswith("220 ") and three.startswith("421 4.3.2")
+    Local(g, place).send("bob@inside.test", status=EX_TEMPFAIL)
+    first.close()
+    until(lambda: greeting()[1].startswith("220 "), what="room for another session")
+    second.close()
+
+
 def test_verbose_shows_the_dialogue(local):
     done = local.send("-v", "bob@inside.test")
     assert b">>> RCPT TO:<bob@inside.test>" in done.stderr and b"<<< 250 " in done.stderr

@@ -26,7 +26,7 @@ static const char conf[] =
     "listen clear { address = 127.0.0.1:588\n kind = submission\n auth_without_tls = yes\n }\n"
     "domain any.test { inside = smtp://127.0.0.1:1\n }\n"
     "smtp { lookup_client = no\n auth_failure_delay = 60ms\n auth_failures_user = 2/10m\n "
-    "auth_failures_address = 4/10m\n }\n";
+    "auth_failures_address = 4/10m\n auth_failures_wide_network = 6/10m\n }\n";
 
 static size_t
 slurp(const char *name, char *dst, size_t cap)
@@ -379,6 +379,24 @@ test_failures(void)
     talk(&c, good, "235");
     client_shut(&c);
     OK(events_have("AuthFailure"), "events of the failures");
+    client_open_from(&c, 3, "127.0.7.7"); /* another network, of the same wide one */
+    client_expect(&c, "220", "greeting");
+    talk(&c, "EHLO c.far.test", "250");
+    talk(&c, nobody, "535");
+    talk(&c, nobody, "535");
+    client_shut(&c);
+    client_open_from(&c, 3, "127.0.8.8");
+    client_expect(&c, "220", "greeting");
+    talk(&c, "EHLO c.far.test", "250");
+    before = asked;
+    talk(&c, nobody, "454 4.7.0");
+    OK(last_has("your network") && asked == before, "six from one wide network: %s", last);
+    client_shut(&c);
+    client_open_from(&c, 3, "127.9.8.8");
+    client_expect(&c, "220", "greeting");
+    talk(&c, "EHLO c.far.test", "250");
+    talk(&c, nobody, "535");
+    client_shut(&c);
     finish();
 }
 

@@ -4,6 +4,7 @@
  */
 #include "gate/inner.h"
 #include "gate_rig.h"
+#include "store/users.h"
 
 static const char plain_conf[] =
     "hostname = mx.gate.test\n"
@@ -426,10 +427,25 @@ test_dsn_offer(void)
     rig_end();
 }
 
+static void
+publish_login(struct snapshot *ret, const char *login)
+{
+    struct snapshot_builder *b = snapshot_build(1);
+    struct buf value;
+
+    buf_init(&value, 4096);
+    user_rights_encode(&value, &(struct user_rights){.class = SPOOL_CLASS_TRANSACTIONAL});
+    snapshot_add(b, SNAPSHOT_USER, str_c(login), buf_view(&value));
+    buf_done(&value);
+    OK(snapshot_map(ret, snapshot_finish(b)) == 0, "a snapshot");
+    gate_set_snapshot(rig.gate, ret);
+}
+
 /* A proxy speaks for others: the session is then theirs, limits and trust included. */
 static void
 test_xclient(void)
 {
+    static struct snapshot snap;
     static const char text[] = "hostname = mx.gate.test\n"
                                "trusted = 127.0.0.2, 127.0.0.3, 192.0.2.0/24\n"
                                "denied = 203.0.113.66\n"
@@ -481,6 +497,9 @@ test_xclient(void)
     client_shut(&c);
     client_open_from(&c, 0, "127.0.0.3");
     client_expect(&c, "220", "greeting");
+    talk(&c, "XCLIENT ADDR=IPV6:2001:db8::7 LOGIN=Ann HELO=desk.test", "501"); /* not told yet */
+    publish_login(&snap, "ann");
+    talk(&c, "XCLIENT ADDR=IPV6:2001:db8::7 LOGIN=Eve HELO=desk.test", "501 5.5.4");
     talk(&c, "XCLIENT ADDR=IPV6:2001:db8::7 LOGIN=Ann HELO=desk.test", "220");
     talk(&c, "EHLO proxy.test", "250");
     talk(&c, "MAIL FROM:<ann>", "501");
@@ -508,6 +527,7 @@ test_xclient(void)
         OK(strstr(m->body, "from friend.far.test (friend.far.test [198.51.100.7])"),
            "Received names the client: %s", m->body);
     rig_end();
+    snapshot_unmap(&snap);
 }
 
 static bool stopped;
