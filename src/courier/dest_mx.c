@@ -88,7 +88,7 @@ mx_failed(struct courier *c, uint32_t dest, const struct mx_result *v)
 {
     bool temporary = v->failure == MX_FAIL_TEMPORARY;
     struct result r = {.result = temporary ? SPOOL_RETRY : SPOOL_FAILED,
-                       .class = temporary ? REPLY_TEMPORARY : REPLY_MAILBOX,
+                       .class = temporary ? REPLY_CLASS_DNS : REPLY_CLASS_DOMAIN,
                        .text = str_c(v->text)};
     struct str rest = str_c(v->enhanced);
     uint64_t part;

@@ -81,6 +81,7 @@ struct courier {
     struct early early;
     struct reasons reasons;
     struct sources sources;
+    struct reply_classes *replies;
     struct sites *sites;
     struct sessions *sessions;
     struct outs *outs;

@@ -246,7 +246,7 @@ job_outcomes(struct maildir_job *j)
 
     for (uint32_t i = 0; i < j->n; i++) {
         struct result r = {.result = SPOOL_DELIVERED,
-                           .class = REPLY_DELIVERED,
+                           .class = REPLY_CLASS_DELIVERED,
                            .code = 250,
                            .enhanced = {2, 0, 0},
                            .text = STR("written to the Maildir")};
@@ -258,7 +258,8 @@ job_outcomes(struct maildir_job *j)
             continue;
         }
         if (j->errs[i] < 0) {
-            r = (struct result){.result = SPOOL_RETRY, .class = REPLY_HOST, .enhanced = {4, 3, 0}};
+            r = (struct result){
+                .result = SPOOL_RETRY, .class = REPLY_CLASS_HOST, .enhanced = {4, 3, 0}};
             r.text = str_of(text, str_fmt(text, sizeof text,
                                           "the Maildir cannot be written: %s; the mail is kept and "
                                           "tried again",
@@ -277,7 +278,7 @@ job_binary(struct maildir_job *j)
 {
     struct attempt a = {.letter = &j->letter, .host = j->dir, .site = j->site->name};
     struct result r = {.result = SPOOL_FAILED,
-                       .class = REPLY_UNSUPPORTED,
+                       .class = REPLY_CLASS_PROTOCOL,
                        .code = 554,
                        .enhanced = {5, 6, 1},
                        .text = STR("a Maildir does not take BINARYMIME, and mail is not converted "

@@ -19,21 +19,71 @@
 #define OUTCOME_TEXT_MAX 512u
 #define SLICE            1024u /* rows of one record */
 
-void
-outcome_from_reply(struct result *ret, enum smtp_client_stage stage, const struct smtp_reply *r)
+static uint8_t
+phase_of(enum smtp_client_stage stage)
 {
-    *ret = (struct result){
-        .class = (uint8_t)classify(stage, r), .code = (uint16_t)r->code, .text = r->text};
-    memcpy(ret->enhanced, r->enhanced, sizeof ret->enhanced);
-    ret->sticky = ret->class == REPLY_GREYLIST;
-    if (ret->class == REPLY_DELIVERED)
-        ret->result = SPOOL_DELIVERED;
-    else if (ret->class == REPLY_UNKNOWN)
-        ret->result = SPOOL_UNKNOWN;
-    else if (reply_classes[ret->class].permanent)
-        ret->result = SPOOL_FAILED;
+    static const uint8_t phases[] = {
+        [SMTP_AT_MAIL] = REPLY_PHASE_MAIL, [SMTP_AT_RCPT] = REPLY_PHASE_RCPT,
+        [SMTP_AT_DATA] = REPLY_PHASE_DATA, [SMTP_AT_BODY] = REPLY_PHASE_DOT,
+        [SMTP_AT_DOT] = REPLY_PHASE_DOT,   [SMTP_AT_QUIT] = REPLY_PHASE_UNKNOWN,
+    };
+
+    return phases[stage] ? phases[stage] : REPLY_PHASE_CONNECT;
+}
+
+/* A connection that ended, and what no RFC knows as a reply, need no words. */
+static bool
+class_without_words(struct result *ret, enum smtp_client_stage stage, const struct smtp_reply *r)
+{
+    if (r->code >= 200 && r->code < 300)
+        ret->class = REPLY_CLASS_DELIVERED;
+    else if (r->code == 0 && stage == SMTP_AT_DOT)
+        ret->class = REPLY_CLASS_UNKNOWN;
+    else if (r->code < 400 || r->code > 599)
+        ret->class = REPLY_CLASS_HOST;
     else
-        ret->result = SPOOL_RETRY;
+        return false;
+    ret->result = ret->class == REPLY_CLASS_DELIVERED ? SPOOL_DELIVERED
+                  : ret->class == REPLY_CLASS_UNKNOWN ? SPOOL_UNKNOWN
+                                                      : SPOOL_RETRY;
+    return true;
+}
+
+/* Advice to wait is bounded by the longest gap that the settings have between two tries. */
+static uint64_t
+advised_due(struct courier *c, const struct reply_advice *a)
+{
+    if (a->retry != REPLY_RETRY_LATER)
+        return 0;
+    return courier_wall(c) + MIN(a->retry_s * NS_PER_S, c->delivery->retry_max);
+}
+
+void
+outcome_from_reply(struct courier *c, struct result *ret, enum smtp_client_stage stage,
+                   const char *host, const struct smtp_reply *r)
+{
+    struct reply_input in = {.text = r->text, .code = (uint16_t)r->code, .phase = phase_of(stage)};
+    struct reply_class_result said;
+    char enhanced[24];
+
+    *ret = (struct result){.code = (uint16_t)r->code, .text = r->text};
+    memcpy(ret->enhanced, r->enhanced, sizeof ret->enhanced);
+    if (class_without_words(ret, stage, r))
+        return;
+    if (r->enhanced[0])
+        in.enhanced = str_of(enhanced, str_fmt(enhanced, sizeof enhanced, "%u.%u.%u",
+                                               r->enhanced[0], r->enhanced[1], r->enhanced[2]));
+    in.host = str_c(host);
+    reply_classify(c->replies, &in, &said);
+    ret->class = said.class;
+    ret->hard = said.hard;
+    ret->scope = said.scope;
+    ret->confidence = said.confidence;
+    ret->advice = said.advice;
+    ret->pattern = said.pattern;
+    ret->sticky = said.advice.retry == REPLY_RETRY_SAME;
+    ret->result = said.advice.retry == REPLY_RETRY_NO ? SPOOL_FAILED : SPOOL_RETRY;
+    ret->due = advised_due(c, &said.advice);
 }
 
 static void
@@ -130,7 +180,7 @@ outcome_schedule(struct courier *c, const struct index_message *m, const struct 
     c->seed = c->seed * UINT64_C(6364136223846793005) + 1442695040888963407u;
     due = now + retry_gap(c->delivery, attempts, c->seed ^ m->seq);
     due = by > now ? MIN(due, by) : due;
-    r->due = MAX(r->due, MIN(due, end));
+    r->due = MIN(MAX(r->due, due), end);
 }
 
 /* The DELAY report, once for a row, when the setting's time has passed, or the message's own. */
@@ -312,11 +362,11 @@ outcome_after_crash(struct courier *c, uint32_t row)
     struct index_row *r = index_row(&c->index, row);
     struct attempt a = {.intent = true, .tried = true};
     struct result held = {.result = SPOOL_HELD,
-                          .class = REPLY_UNKNOWN,
+                          .class = REPLY_CLASS_UNKNOWN,
                           .text = STR("outcome unknown after two crashes in a row: look whether "
                                       "it arrived, then release or remove it")};
     struct result again = {
-        .result = SPOOL_UNKNOWN, .class = REPLY_UNKNOWN, .text = STR(OUTCOME_CRASH_TEXT)};
+        .result = SPOOL_UNKNOWN, .class = REPLY_CLASS_UNKNOWN, .text = STR(OUTCOME_CRASH_TEXT)};
 
     if (r->flags & ROW_CRASHED) {
         metric_add(METRIC_UNKNOWN, 1);

@@ -8,10 +8,11 @@
 #ifndef GAPURA_COURIER_OUTCOME_H
 #define GAPURA_COURIER_OUTCOME_H
 
-#include "courier/classify.h"
 #include "courier/inner.h"
 #include "courier/letter.h"
+#include "courier/reply_class.h"
 #include "net/tls.h"
+#include "smtp/client.h"
 
 struct attempt {                 /* facts of a try, for record, event and report */
     const struct letter *letter; /* NULL: read when needed */
@@ -34,17 +35,23 @@ struct attempt {                 /* facts of a try, for record, event and report
 };
 struct result {
     uint8_t result; /* enum spool_result; RETRY may become EXPIRED */
-    uint8_t class;  /* enum reply_class */
+    uint8_t class;  /* enum reply_class_id */
     uint16_t code, enhanced[3];
     struct str text;
     uint64_t due; /* wall ns: not before (RETRY); 0: by the law */
     bool sticky;  /* retry from the same source */
+    /* Of replies alone: */
+    bool hard;
+    uint8_t scope, confidence; /* as in reply_class_result; confidence 0: none */
+    struct reply_advice advice;
+    struct str pattern; /* that decided */
 };
 void outcome_rows(struct courier *, uint32_t message, const uint32_t *rows, uint32_t n,
                   const struct attempt *, const struct result *);
-/* Fills from a reply; `stage` decides the class. */
-void outcome_from_reply(struct result *ret, enum smtp_client_stage stage,
-                        const struct smtp_reply *r);
+/* Fills from a reply at that stage of `host` (NULL: not known): class, advice, and what becomes of
+ * the rows. The pattern lives until the next settings. */
+void outcome_from_reply(struct courier *, struct result *ret, enum smtp_client_stage stage,
+                        const char *host, const struct smtp_reply *r);
 /* A pending row whose intent was open when the last courier ended. */
 void outcome_after_crash(struct courier *, uint32_t row);
 /* A row whose time has come: ready again, or expired. */

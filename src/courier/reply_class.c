@@ -160,6 +160,10 @@ class_at_phase(const struct evidence *e, uint8_t class)
         return REPLY_CLASS_HOST;
     if (e->phase == REPLY_PHASE_MAIL && reply_class_is_hard(class))
         return REPLY_CLASS_SENDER;
+    /* "Try again later" at RCPT is how most greylists speak. */
+    if (class == REPLY_CLASS_TEMPORARY && (e->code == 450 || e->code == 451) &&
+        (e->phase == REPLY_PHASE_RCPT || e->phase == REPLY_PHASE_DATA))
+        return REPLY_CLASS_GREYLIST;
     return class;
 }
 

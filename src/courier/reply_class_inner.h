@@ -62,6 +62,7 @@ struct reply_provider {
 struct reply_node {
     uint32_t gap;  /* node after "*", 0: none */
     uint32_t ends; /* index into `ends`, 0: none */
+    bool goes_on;  /* a word may follow */
 };
 struct reply_end {
     uint32_t rule, next;
@@ -92,6 +93,7 @@ struct reply_classes {
     struct reply_provider *providers; /* [0] none */
     uint32_t nproviders, providers_cap;
     uint32_t nwords;
+    uint32_t *begins; /* by word: its node at the root, 0: no pattern begins so */
 };
 
 /* Compiles; every error is a line of `errors` ("line 3: ..."). */
@@ -106,6 +108,7 @@ int reply_set_rule(struct reply_classes *, const struct reply_rule *, uint32_t *
 int reply_set_provider(struct reply_classes *, struct str name, uint32_t *ret);
 int reply_set_provider_host(struct reply_classes *, uint32_t provider, struct str host);
 void reply_set_bare(struct reply_classes *, uint32_t rule);
+int reply_set_finish(struct reply_classes *); /* after the last pattern */
 uint32_t reply_set_stem_slot(struct str word);
 
 /* reply_class_match.c: rules whose text is found, at most `max`. */

@@ -298,7 +298,7 @@ reply_law_advise(struct reply_class_result *ret, const struct reply_override *o,
     bool for_good = severity != 4;
     struct reply_advice *a = &ret->advice;
 
-    ret->hard = law->hard;
+    ret->hard = law->hard && tier > REPLY_TIER_CODE; /* a bare 550 says too little */
     ret->scope = law->scope;
     *a = (struct reply_advice){.retry = for_good ? law->retry_5 : law->retry_4,
                                .slow = law->slow,

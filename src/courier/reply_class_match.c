@@ -55,8 +55,10 @@ walk_reached(struct walk *w, uint32_t node, uint32_t at)
 {
     const struct reply_node *n = &w->s->nodes[node];
 
-    found(w, n->ends);
-    walk_from(w, node, at);
+    if (n->ends)
+        found(w, n->ends);
+    if (n->goes_on)
+        walk_from(w, node, at);
     if (n->gap == 0)
         return;
     for (uint32_t i = at; i <= at + REPLY_GAP && i < w->n; i++)
@@ -92,7 +94,12 @@ reply_match(const struct reply_classes *s, const struct reply_text *t, uint32_t 
     w.ids[w.n - 1][0] = REPLY_WORD_END;
     for (unsigned i = 0; i < t->nwords; i++)
         word_ids(s, reply_text_word(t, i), w.ids[i + 1]);
-    for (uint32_t at = 0; at < w.n; at++)
-        walk_from(&w, 0, at);
+    for (uint32_t at = 0; at < w.n; at++) {
+        for (uint32_t i = 0; i < REPLY_IDS && w.ids[at][i]; i++) {
+            uint32_t node = s->begins[w.ids[at][i]];
+            if (node)
+                walk_reached(&w, node, at + 1);
+        }
+    }
     return w.nfound;
 }

@@ -511,6 +511,12 @@ reply_classes_compile(struct reply_classes **ret, struct str data, struct buf *e
         reply_classes_free(s);
         return err;
     }
+    err = reply_set_finish(s);
+    if (err < 0) {
+        buf_c(errors, "no memory\n");
+        reply_classes_free(s);
+        return err;
+    }
     *ret = s;
     return 0;
 }

@@ -67,6 +67,7 @@ reply_classes_free(struct reply_classes *s)
         free(s->providers[i].hosts);
     free(s->stems);
     free(s->edges);
+    free(s->begins);
     free(s->nodes);
     free(s->ends);
     free(s->rules);
@@ -212,6 +213,7 @@ node_step(struct reply_classes *s, uint32_t *node, uint32_t word)
             return err;
         edge_put(s->edges, s->edges_cap, (uint64_t)*node << 44 | (uint64_t)word << 24 | to);
         s->nedges++;
+        s->nodes[*node].goes_on = true;
     }
     *node = to;
     return 0;
@@ -229,6 +231,17 @@ node_gap(struct reply_classes *s, uint32_t *node)
         s->nodes[*node].gap = to;
     }
     *node = to;
+    return 0;
+}
+
+int
+reply_set_finish(struct reply_classes *s)
+{
+    s->begins = calloc(s->nwords, sizeof *s->begins);
+    if (!s->begins)
+        return ERR_NOMEM;
+    for (uint32_t i = 1; i < s->nwords; i++)
+        s->begins[i] = reply_set_edge(s, 0, i);
     return 0;
 }
 

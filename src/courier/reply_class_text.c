@@ -8,6 +8,29 @@
 
 #include <string.h>
 
+/* What a byte can be. */
+#define EDGE   1u /* between chunks */
+#define JOINT  2u /* within one, between parts */
+#define FRINGE 4u /* of no meaning at a part's ends */
+#define UMLAUT 8u /* may be followed by e */
+static const uint8_t bytes[256] = {
+    [0] = EDGE,     [' '] = EDGE,    ['\t'] = EDGE,          ['\r'] = EDGE,
+    ['\n'] = EDGE,  ['<'] = EDGE,    ['>'] = EDGE,           ['('] = EDGE,
+    [')'] = EDGE,   ['['] = EDGE,    [']'] = EDGE,           ['{'] = EDGE,
+    ['}'] = EDGE,   ['"'] = EDGE,    [','] = EDGE,           [';'] = EDGE,
+    ['|'] = EDGE,   ['/'] = JOINT,   [':'] = JOINT | FRINGE, ['='] = JOINT | FRINGE,
+    ['#'] = FRINGE, ['\''] = FRINGE, ['`'] = FRINGE,         ['*'] = FRINGE,
+    ['.'] = FRINGE, ['!'] = FRINGE,  ['?'] = FRINGE,         ['-'] = FRINGE,
+    ['_'] = FRINGE, ['~'] = FRINGE,  ['\\'] = FRINGE,        ['a'] = UMLAUT,
+    ['o'] = UMLAUT, ['u'] = UMLAUT,
+};
+
+static bool
+is(char c, uint8_t what)
+{
+    return bytes[(unsigned char)c] & what;
+}
+
 struct reader {
     struct reply_text *t;
     const struct map *names;
@@ -38,8 +61,7 @@ word_byte(struct reader *r, char c)
     if (t->n == REPLY_TEXT_MAX || t->len[t->nwords - 1] >= REPLY_WORD_MAX)
         return;
     /* ae, oe, ue: the Umlaut that ASCII has not */
-    if (c == 'e' && t->len[t->nwords - 1] > 0 && strchr("aou", t->bytes[t->n - 1]) &&
-        t->bytes[t->n - 1])
+    if (c == 'e' && t->len[t->nwords - 1] > 0 && is(t->bytes[t->n - 1], UMLAUT))
         return;
     t->bytes[t->n++] = c;
     t->len[t->nwords - 1]++;
@@ -299,9 +321,9 @@ read_host(struct reader *r, struct str s)
 static struct str
 strip(struct str s)
 {
-    while (s.n > 0 && strchr("#'`*.!?=:-_~\\", s.p[0]) && s.p[0])
+    while (s.n > 0 && is(s.p[0], FRINGE))
         s = str_from(s, 1);
-    while (s.n > 0 && strchr("'`*.!?=:-_~\\", s.p[s.n - 1]) && s.p[s.n - 1])
+    while (s.n > 0 && is(s.p[s.n - 1], FRINGE))
         s.n--;
     return s;
 }
@@ -369,7 +391,7 @@ read_chunk(struct reader *r, struct str s)
     }
     while (s.n > 0) {
         size_t n = 0;
-        while (n < s.n && !strchr(":=/", s.p[n]))
+        while (n < s.n && !is(s.p[n], JOINT))
             n++;
         part = str_sub(s, 0, n);
         s = str_from(s, n + 1);
@@ -412,7 +434,6 @@ read_code(struct reader *r, struct str *s, bool enhanced_next)
     unsigned code = code_at(*s);
     bool joined = s->n > 3;
 
-    r->after_code = false;
     if (code == 0)
         return false;
     if (joined && s->n > 4 && !is_letter(s->p[4]) && !is_digit(s->p[4]) &&
@@ -430,29 +451,29 @@ read_code(struct reader *r, struct str *s, bool enhanced_next)
 }
 
 static bool
-is_edge(char c)
-{
-    return strchr(" \t\r\n<>()[]{}\",;|", c) != NULL; /* NUL too */
-}
-
-static bool
 next_is_enhanced(struct str rest)
 {
     uint16_t enhanced[3];
     size_t n = 0;
 
-    while (rest.n > 0 && (is_edge(rest.p[0]) || rest.p[0] == '#'))
+    while (rest.n > 0 && (is(rest.p[0], EDGE) || rest.p[0] == '#'))
         rest = str_from(rest, 1);
-    while (n < rest.n && !is_edge(rest.p[n]))
+    while (n < rest.n && !is(rest.p[n], EDGE))
         n++;
     return reply_text_enhanced(strip(str_sub(rest, 0, n)), enhanced);
+}
+
+static bool
+is_url(struct str chunk)
+{
+    return (chunk.n > 8 && str_find(chunk, STR("://")) >= 0) || str_istarts(chunk, STR("www."));
 }
 
 void
 reply_text_read(struct reply_text *ret, struct str text, const struct map *names)
 {
     struct reader r = {.t = ret, .names = names, .patterns = names == NULL, .line_start = true};
-    bool after_code = false;
+    bool after_code = false; /* the chunk before was a reply code */
 
     ret->code = ret->nwords = ret->n = 0;
     memset(ret->enhanced, 0, sizeof ret->enhanced);
@@ -460,33 +481,24 @@ reply_text_read(struct reply_text *ret, struct str text, const struct map *names
     for (size_t i = 0; i < text.n;) {
         struct str chunk;
         size_t n = 0;
-        if (is_edge(text.p[i])) {
-            if (text.p[i] == '\n')
-                r.line_start = true;
-            if (strchr("<[(", text.p[i]) == NULL || text.p[i] == 0)
-                after_code = after_code && text.p[i] == ' ';
+        if (is(text.p[i], EDGE)) {
+            r.line_start = r.line_start || text.p[i] == '\n';
             i++;
             continue;
         }
-        while (i + n < text.n && !is_edge(text.p[i + n]))
+        while (i + n < text.n && !is(text.p[i + n], EDGE))
             n++;
         chunk = str_sub(text, i, n);
         i += n;
         r.after_code = after_code;
-        if (str_find(chunk, STR("://")) >= 0 || str_istarts(chunk, STR("www."))) {
+        after_code = false;
+        if (is_url(chunk))
             read_url(&r, chunk);
-            after_code = false;
-        } else if (r.patterns) {
-            read_chunk(&r, chunk);
-        } else if (!read_code(&r, &chunk, next_is_enhanced(str_from(text, i)))) {
-            bool was = after_code || r.after_code;
-            r.after_code = was;
-            read_chunk(&r, chunk);
-            after_code = false;
-        } else {
+        else if (!r.patterns && read_code(&r, &chunk, next_is_enhanced(str_from(text, i))))
             after_code = true;
-        }
+        else
+            read_chunk(&r, chunk);
         r.line_start = false;
-        r.after_colon = chunk.n > 0 && (chunk.p[chunk.n - 1] == ':');
+        r.after_colon = n > 0 && text.p[i - 1] == ':';
     }
 }

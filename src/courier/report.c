@@ -107,6 +107,23 @@ report_letter_fields(struct event *e, const struct letter *l)
         event_text(e, "user", l->env.user);
 }
 
+/* What it means, and, where a reply said so, how we know and what should follow. */
+static void
+report_class(struct event *e, const struct result *r)
+{
+    event_c(e, "bounce_classification", reply_class_name(r->class));
+    if (r->confidence == 0)
+        return;
+    event_c(e, "bounce_type", r->hard ? "hard" : "soft");
+    event_c(e, "bounce_scope", reply_scope_name(r->scope));
+    event_u64(e, "bounce_confidence", r->confidence);
+    event_text(e, "bounce_pattern", r->pattern);
+    if (r->advice.suppress)
+        event_c(e, "suppress", reply_scope_name(r->advice.suppress));
+    if (r->advice.suppress && r->advice.suppress_s != REPLY_FOREVER)
+        event_u64(e, "suppress_seconds", r->advice.suppress_s);
+}
+
 void
 report_event(struct courier *c, const char *type, uint32_t message, const uint32_t *rows,
              uint32_t n, const struct attempt *a, const struct result *r)
@@ -134,7 +151,7 @@ report_event(struct courier *c, const char *type, uint32_t message, const uint32
     report_peer(e, a);
     event_u64(e, "created", m->received);
     event_u64(e, "num_attempts", row->attempts);
-    event_c(e, "bounce_classification", reply_classes[r->class].name);
+    report_class(e, r);
     event_c(e, "tenant", c->sources.tenants[m->tenant].name);
     if (a->source) {
         event_c(e, "egress_pool", a->pool && a->pool[0] ? a->pool : "default");

@@ -16,6 +16,7 @@
 #include "courier/outs.h"
 #include "courier/purge.h"
 #include "courier/recover.h"
+#include "courier/reply_class.h"
 #include "courier/scope.h"
 #include "courier/session.h"
 #include "courier/session_plan.h"
@@ -136,6 +137,24 @@ links_read(struct courier *c, const struct courier_links *links)
     c->own_stream = page->stream;
 }
 
+/* The former set stays if there is an error; check.c told of it before. */
+static int
+replies_take(struct courier *c, struct why *why)
+{
+    struct str text = STR_NONE, path = c->delivery->replies;
+    struct reply_classes *fresh;
+    int err;
+
+    if (path.n && c->links.file)
+        text = c->links.file(c->links.file_ctx, path);
+    err = reply_classes_load(&fresh, text, why);
+    if (err < 0)
+        return err;
+    reply_classes_free(c->replies);
+    c->replies = fresh;
+    return 0;
+}
+
 static int
 conf_take(struct courier *c, const struct conf *conf, struct why *why)
 {
@@ -147,6 +166,9 @@ conf_take(struct courier *c, const struct conf *conf, struct why *why)
     err = source_load(&c->sources, conf);
     if (err < 0)
         return why_set(why, err, "sources and pools: %s", err_text(err));
+    err = replies_take(c, why);
+    if (err < 0)
+        return err;
     return sessions_tls(c, why);
 }
 
@@ -265,6 +287,7 @@ courier_free(struct courier *c)
     for (size_t i = 0; i < ARRAY_LEN(c->windows); i++)
         free(c->windows[i].p);
     signing_free(c);
+    reply_classes_free(c->replies);
     spool_files_free(c->files);
     snapshot_unmap(&c->keys);
     free(c);

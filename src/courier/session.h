@@ -35,6 +35,7 @@ struct sign_entry;
 struct session_rcpt { /* beside rows[i] */
     struct result result;
     size_t text_at, text_n; /* in session.texts */
+    size_t pattern_n;       /* behind it */
     bool told;
 };
 struct session {

@@ -19,6 +19,9 @@
 #define LOADS_PER_OFFER 32u /* messages that could not go, before the session is idle again */
 #define NO_ROOM_GAP     (5 * NS_PER_S)
 #define UNSIGNED_GAP    NS_PER_S
+#define SURE            70u /* confidence that slows for as long as the advice says */
+#define UNSURE_FOR      (60 * NS_PER_S)
+#define SLOW_MAX        (1800 * NS_PER_S)
 
 static bool
 job_room(struct session *s, uint32_t max)
@@ -87,7 +90,7 @@ job_unfit(struct session *s, uint16_t subject, uint16_t detail, const char *text
 {
     struct attempt a;
     struct result r = {.result = SPOOL_FAILED,
-                       .class = REPLY_UNSUPPORTED,
+                       .class = REPLY_CLASS_PROTOCOL,
                        .code = 554,
                        .enhanced = {5, subject, detail},
                        .text = str_c(text)};
@@ -108,7 +111,7 @@ job_expired(struct session *s)
                                .class = m->class,
                                .null_sender = s->letter.env.sender.n == 0};
     struct result r = {.result = SPOOL_EXPIRED,
-                       .class = REPLY_TEMPORARY,
+                       .class = REPLY_CLASS_TEMPORARY,
                        .code = 0,
                        .enhanced = {4, 4, 7},
                        .text = STR("the time for delivery is over")};
@@ -472,13 +475,15 @@ job_rcpt(struct session *s, unsigned i, enum smtp_client_stage stage, const stru
     if (i >= s->nrows)
         return;
     x = &s->rcpts[i];
-    outcome_from_reply(&x->result, stage, r);
+    outcome_from_reply(s->c, &x->result, stage, s->site->hosts[s->host].name, r);
     x->text_at = s->texts.n;
     x->text_n = r->text.n;
+    x->pattern_n = x->result.pattern.n;
     buf_str(&s->texts, r->text);
+    buf_str(&s->texts, x->result.pattern); /* the set may be another one when this is settled */
     if (s->texts.failed) { /* thousands of long refusals: the later ones lose their text */
         s->texts.failed = false;
-        x->text_n = 0;
+        x->text_n = x->pattern_n = 0;
     }
     x->told = true;
 }
@@ -516,7 +521,7 @@ job_postpone(struct session *s, const char *text)
 {
     struct attempt a;
     struct result r = {.result = SPOOL_RETRY,
-                       .class = REPLY_TEMPORARY,
+                       .class = REPLY_CLASS_TEMPORARY,
                        .text = str_c(text),
                        .enhanced = {4, 3, 1}};
     uint32_t n = s->nrows;
@@ -533,20 +538,27 @@ job_postpone(struct session *s, const char *text)
     outcome_returned(s->c, s->message, s->rows, n, &s->letter);
 }
 
+/* The next hop wants less from us for a while. */
+static void
+site_slow(struct site *site, const struct result *r)
+{
+    uint64_t most = r->confidence >= SURE ? SLOW_MAX : UNSURE_FOR;
+
+    site->soft_limit = MAX(site->busy * r->advice.slow_percent / 100, 1);
+    site->soft_until = clock_mono() + MIN(r->advice.slow_s * NS_PER_S, most);
+}
+
 static void
 site_count(struct session *s, const struct result *r)
 {
-    struct site *site = s->site;
-
-    if (r->class == REPLY_DELIVERED) {
-        site->delivered++;
+    if (r->class == REPLY_CLASS_DELIVERED) {
+        s->site->delivered++;
         return;
     }
-    site->deferred++;
-    if (r->class == REPLY_RATE) {
-        site->soft_limit = MAX(site->busy / 2, 1);
-        site->soft_until = clock_mono() + 60 * NS_PER_S;
-    }
+    s->site->deferred++;
+    /* What was refused for good is about this mail; all others' mail is not slowed for it. */
+    if (r->result == SPOOL_RETRY && r->advice.slow == REPLY_SCOPE_SOURCE)
+        site_slow(s->site, r);
 }
 
 /* One outcome for all that share an answer; refused ones first, each with its own. */
@@ -559,7 +571,7 @@ job_settle(struct session *s, enum smtp_client_stage stage, const struct smtp_re
     struct result r;
 
     job_attempt(s, &a, smtp_client_stage_name(stage));
-    outcome_from_reply(&r, stage, reply);
+    outcome_from_reply(c, &r, stage, a.host, reply);
     job_leave(s);
     site_count(s, &r);
     if (n > 1)
@@ -571,6 +583,7 @@ job_settle(struct session *s, enum smtp_client_stage stage, const struct smtp_re
             continue;
         }
         x->result.text = str_of(s->texts.p + x->text_at, x->text_n);
+        x->result.pattern = str_of(s->texts.p + x->text_at + x->text_n, x->pattern_n);
         a.command = s->lmtp && stage == SMTP_AT_DOT ? "DATA" : "RCPT";
         outcome_rows(c, message, &s->rows[i], 1, &a, &x->result);
     }

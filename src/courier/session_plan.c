@@ -239,7 +239,7 @@ plan_site_failed(struct site *s, uint32_t source, const char *host, const struct
     uint64_t gap;
     char text[160];
 
-    outcome_from_reply(&r, stage, reply);
+    outcome_from_reply(c, &r, stage, host, reply);
     r.result = SPOOL_RETRY; /* whatever it said, it was not about a message */
     s->failures++;
     gap = MIN(retry_gap(c->delivery, s->failures, 0) / 2, BLOCK_MAX);
@@ -417,7 +417,7 @@ static void
 site_unreachable(struct site *s, bool for_good)
 {
     struct result r = {.result = for_good ? SPOOL_FAILED : SPOOL_RETRY,
-                       .class = for_good ? REPLY_MAILBOX : REPLY_TEMPORARY,
+                       .class = for_good ? REPLY_CLASS_DOMAIN : REPLY_CLASS_DNS,
                        .enhanced = {for_good ? 5 : 4, 4, 4},
                        .text = str_c(s->hosts[0].why)};
     struct attempt a = {

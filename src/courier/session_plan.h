@@ -4,8 +4,8 @@
 #ifndef GAPURA_COURIER_SESSION_PLAN_H
 #define GAPURA_COURIER_SESSION_PLAN_H
 
-#include "courier/classify.h"
 #include "courier/site.h"
+#include "smtp/client.h"
 
 struct session;
 void plan_run(void *courier);

@@ -235,6 +235,12 @@ static const struct conf_row delivery_rows[] = {
     {.name = "tls_ca",
      CONF_ROW(PATH, struct settings_delivery, tls_ca,
               .doc = "Trusted roots (PEM) for `tls = verify`. Empty: the system's.")},
+    {.name = "replies",
+     CONF_ROW(PATH, struct settings_delivery, replies,
+              .doc = "Patterns of replies: what next hops say and what it means (form: "
+                     "docs/formats/replies.md; `gapura replies list` shows those in use). A file "
+                     "that begins with the line `default` adds to those that are compiled in. "
+                     "Empty: those alone.")},
     {.name = "smtp_pipelining",
      CONF_ROW(BOOL, struct settings_delivery, smtp_pipelining, .def = "yes",
               .doc = "Send command groups at once where the server offers PIPELINING.")},

@@ -11,6 +11,7 @@
 
 #include "auth/settings.h"
 #include "checks/table.h"
+#include "courier/reply_class.h"
 #include "courier/settings.h"
 #include "gate/settings.h"
 #include "gate/setup.h"
@@ -209,6 +210,26 @@ check_pools(struct checker *c)
         must_exist(c, s, "tenant", "tenant", ((const struct settings_sender *)s->data)->tenant);
 }
 
+/* Each error of the patterns is one of the settings. */
+static void
+check_replies(struct checker *c, const struct conf_section *s, struct str path)
+{
+    struct str text = load(c, s, path, BUNDLE_FOR_COURIER), rest;
+    struct reply_classes *set = NULL;
+    struct buf errors CLEANUP(buf_done);
+
+    if (!text.n)
+        return;
+    buf_init(&errors, 64 << 10);
+    (void)reply_classes_compile(&set, text, &errors);
+    reply_classes_free(set);
+    rest = buf_view(&errors);
+    while (rest.n > 0) {
+        struct str line = str_cut(rest, '\n', &rest);
+        conf_fail(c->errs, s->file, s->line, "replies = %.*s: %.*s", STR_ARG(path), STR_ARG(line));
+    }
+}
+
 static void
 check_routes(struct checker *c)
 {
@@ -219,6 +240,7 @@ check_routes(struct checker *c)
     }
     const struct conf_section *s = conf_first(c->conf, "delivery");
     load(c, s, ((const struct settings_delivery *)s->data)->tls_ca, BUNDLE_FOR_COURIER);
+    check_replies(c, s, ((const struct settings_delivery *)s->data)->replies);
     s = conf_first(c->conf, "srs");
     load(c, s, ((const struct settings_srs *)s->data)->secret, BUNDLE_FOR_GATE);
     s = conf_first(c->conf, "verify");

@@ -3,7 +3,8 @@
  * the choice of sources and its exclusivity.
  */
 #include "core/clock.h"
-#include "courier/classify.h"
+#include "courier/inner.h"
+#include "courier/outcome.h"
 #include "courier/retry.h"
 #include "courier/source.h"
 #include "spool/record.h"
@@ -21,35 +22,42 @@ test_classes(void)
         int code;
         uint16_t enhanced[3];
         const char *text;
-        enum reply_class want;
+        uint8_t want;
     } cases[] = {
-        {SMTP_AT_DOT, 250, {2, 0, 0}, "ok", REPLY_DELIVERED},
-        {SMTP_AT_DOT, 0, {0}, "lost", REPLY_UNKNOWN},
-        {SMTP_AT_BODY, 0, {0}, "lost", REPLY_HOST},
-        {SMTP_AT_BANNER, 554, {0}, "no", REPLY_HOST},
-        {SMTP_AT_BANNER, 421, {4, 7, 0}, "slow down", REPLY_RATE},
-        {SMTP_AT_MAIL, 421, {4, 3, 2}, "closing", REPLY_HOST},
-        {SMTP_AT_RCPT, 450, {4, 7, 1}, "Greylisted, come back", REPLY_GREYLIST},
-        {SMTP_AT_RCPT, 451, {0}, "try later", REPLY_GREYLIST},
-        {SMTP_AT_MAIL, 451, {0}, "try later", REPLY_TEMPORARY},
-        {SMTP_AT_RCPT, 552, {0}, "mailbox full", REPLY_FULL},
-        {SMTP_AT_RCPT, 550, {5, 2, 2}, "over quota", REPLY_FULL},
-        {SMTP_AT_RCPT, 452, {4, 5, 3}, "too many recipients", REPLY_TEMPORARY},
-        {SMTP_AT_DOT, 452, {0}, "Too many messages", REPLY_RATE},
-        {SMTP_AT_RCPT, 550, {5, 1, 1}, "unknown", REPLY_MAILBOX},
-        {SMTP_AT_RCPT, 550, {0}, "unknown", REPLY_MAILBOX},
-        {SMTP_AT_RCPT, 550, {5, 7, 1}, "blocked", REPLY_POLICY},
-        {SMTP_AT_DOT, 554, {0}, "looks like SPAM", REPLY_POLICY},
-        {SMTP_AT_DOT, 554, {5, 6, 0}, "cannot", REPLY_UNSUPPORTED},
-        {SMTP_AT_DATA, 503, {5, 5, 1}, "no", REPLY_PERMANENT},
-        {SMTP_AT_RCPT, 999, {0}, "?", REPLY_HOST},
+        {SMTP_AT_DOT, 250, {2, 0, 0}, "ok", REPLY_CLASS_DELIVERED},
+        {SMTP_AT_DOT, 0, {0}, "lost", REPLY_CLASS_UNKNOWN},
+        {SMTP_AT_BODY, 0, {0}, "lost", REPLY_CLASS_HOST},
+        {SMTP_AT_BANNER, 554, {0}, "no", REPLY_CLASS_HOST},
+        {SMTP_AT_BANNER, 421, {4, 7, 0}, "slow down", REPLY_CLASS_RATE},
+        {SMTP_AT_MAIL, 421, {4, 3, 2}, "closing", REPLY_CLASS_HOST},
+        {SMTP_AT_RCPT, 450, {4, 7, 1}, "Greylisted, come back", REPLY_CLASS_GREYLIST},
+        {SMTP_AT_RCPT, 451, {0}, "try later", REPLY_CLASS_GREYLIST},
+        {SMTP_AT_MAIL, 451, {0}, "try later", REPLY_CLASS_TEMPORARY},
+        {SMTP_AT_RCPT, 552, {0}, "mailbox full", REPLY_CLASS_FULL},
+        {SMTP_AT_RCPT, 550, {5, 2, 2}, "over quota", REPLY_CLASS_FULL},
+        {SMTP_AT_RCPT, 452, {4, 5, 3}, "too many recipients", REPLY_CLASS_TEMPORARY},
+        {SMTP_AT_DOT, 452, {0}, "Too many messages", REPLY_CLASS_RATE},
+        {SMTP_AT_RCPT, 550, {5, 1, 1}, "unknown", REPLY_CLASS_MAILBOX},
+        {SMTP_AT_RCPT, 550, {0}, "unknown", REPLY_CLASS_MAILBOX},
+        {SMTP_AT_RCPT, 550, {5, 7, 1}, "blocked", REPLY_CLASS_BLOCK},
+        {SMTP_AT_DOT, 554, {0}, "looks like SPAM", REPLY_CLASS_SPAM},
+        {SMTP_AT_DOT, 554, {5, 6, 0}, "cannot", REPLY_CLASS_PROTOCOL},
+        {SMTP_AT_DATA, 503, {5, 5, 1}, "no", REPLY_CLASS_PROTOCOL},
+        {SMTP_AT_RCPT, 999, {0}, "?", REPLY_CLASS_HOST},
     };
 
+    struct settings_delivery d = {.retry_max = HOUR};
+    struct courier c = {.delivery = &d};
+    struct result said;
+
+    IS(reply_classes_load(&c.replies, STR_NONE, NULL), 0, "patterns of replies");
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct smtp_reply r = {.code = cases[i].code, .text = str_c(cases[i].text)};
         memcpy(r.enhanced, cases[i].enhanced, sizeof r.enhanced);
-        IS(classify(cases[i].stage, &r), cases[i].want, "%d %s", cases[i].code, cases[i].text);
+        outcome_from_reply(&c, &said, cases[i].stage, NULL, &r);
+        IS(said.class, cases[i].want, "%d %s", cases[i].code, cases[i].text);
     }
+    reply_classes_free(c.replies);
 }
 
 static void
