@@ -56,7 +56,7 @@ static void
 set_class(struct reply_class_result *ret, uint8_t class, uint8_t severity)
 {
     ret->class = class;
-    reply_law_advise(ret, NULL, REPLY_TIER_CODE, severity);
+    reply_law_advise(ret, NULL, REPLY_TIER_TEXT_WEAK, severity);
 }
 
 /* That a mailbox is not there is said in answer to RCPT, or by an enhanced code of addresses
