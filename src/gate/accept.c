@@ -225,7 +225,7 @@ accept_end(struct tx *tx)
         chunk_flush(tx);
         chunk_results(tx);
     } else if (tx->status == 0) {
-        front_results(tx);
+        front_results(tx, false);
         front_write(tx);
     }
     if (!tx->pending)

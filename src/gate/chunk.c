@@ -175,18 +175,22 @@ chunk_flush(struct tx *tx)
 {
     if (tx->status < 0 || !tx->body.held)
         return;
-    if (!tx->body.chunked && tx->auth.common && !chunk_reserve(tx))
-        tx->status = ERR_LIMIT;
-    else
-        chunk_make(tx, false);
+    if (!tx->body.chunked && !tx->may_relay) {
+        if (!chunk_reserve(tx)) {
+            tx->status = ERR_LIMIT;
+            return;
+        }
+        tx->reserved = true;
+    }
+    chunk_make(tx, false);
 }
 
 void
 chunk_results(struct tx *tx)
 {
-    if (tx->status < 0 || !tx->auth.common)
+    if (tx->status < 0 || !tx->reserved)
         return;
-    front_results(tx);
+    front_results(tx, true);
     tx->body.fronted = true;
     if (tx->status == 0)
         chunk_make(tx, true);

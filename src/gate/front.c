@@ -162,27 +162,36 @@ front_filter(struct tx *tx)
     buf_done(&kept);
 }
 
-void
-front_results(struct tx *tx)
+/* Authentication-Results. Strangers' texts stand in it, and only mail of SMTPUTF8 may have such
+ * bytes in a header. */
+static void
+front_authentication(struct tx *tx, struct buf *out)
 {
     struct authres list __attribute__((uninitialized));
     const struct stage_facts *facts = &tx->session->facts;
-    struct buf *out = &tx->body.front;
     size_t from = out->n;
     char ip[48];
 
-    if (!tx->auth.common)
-        return;
     auth_evidence_results(&tx->auth, &list);
     if (facts->client_name.n)
         authres_add_iprev(&list, STR("pass"), addr_show(&facts->client.addr, ip),
                           facts->client_name);
     authres_write(out, &list);
-    /* Strangers' texts stand in it, and only mail of SMTPUTF8 may have such bytes in a header. */
     for (size_t i = from; i < out->n && !tx->utf8; i++) {
         if ((unsigned char)out->p[i] > 126)
             out->p[i] = '?';
     }
+}
+
+void
+front_results(struct tx *tx, bool must)
+{
+    struct buf *out = &tx->body.front;
+    size_t from = out->n;
+
+    if (tx->auth.common)
+        front_authentication(tx, out);
+    judge_fields(tx, out, must && !tx->auth.common);
     if (out->failed)
         tx->status = ERR_NOMEM;
     tx->body.size += out->n - from;

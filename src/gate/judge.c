@@ -7,8 +7,9 @@
 #include "gate/inner.h"
 #include "gate/session.h"
 
-#define FIRST      4u
-#define NAMED_MOST 3u /* findings that a refusal names */
+#define FIRST       4u
+#define FIELDS_MOST 4u
+#define NAMED_MOST  3u /* findings that a refusal names */
 
 /* ---- while recipients come ---- */
 
@@ -250,6 +251,49 @@ judge_message(struct tx *tx, struct judge_reply *ret)
     }
     reply_make(tx, together, ret);
     return false;
+}
+
+/* ---- in the message ---- */
+
+static bool
+judgement_marks(const struct judgement *j)
+{
+    return j->applied == VERDICT_TAG || j->applied == VERDICT_HOLD;
+}
+
+/* A profile's name may hold anything; a header may not. */
+static void
+put_name(struct buf *out, struct str name)
+{
+    for (size_t i = 0; i < name.n; i++) {
+        char c = name.p[i];
+
+        buf_char(out, c > ' ' && c < 127 && c != ';' && c != '"' ? c : '_');
+    }
+}
+
+void
+judge_fields(const struct tx *tx, struct buf *out, bool must)
+{
+    unsigned shown = 0;
+    char points[32];
+
+    for (uint32_t i = 0; !tx->may_relay && i < tx->judging.n && shown < FIELDS_MOST; i++) {
+        const struct judgement *j = &tx->judging.judgements[i];
+
+        if (!judgement_marks(j))
+            continue;
+        buf_fmt(out, "X-Gapura-Verdict: %s; score=%s", verdict_action_name(j->applied),
+                verdict_points(j->total, points));
+        if (j->profile) {
+            buf_c(out, "; profile=");
+            put_name(out, j->profile->name);
+        }
+        buf_c(out, "\r\n");
+        shown++;
+    }
+    if (must && !shown)
+        buf_c(out, "X-Gapura-Verdict: pass\r\n");
 }
 
 /* ---- the record ---- */

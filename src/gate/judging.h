@@ -49,6 +49,10 @@ struct judge_reply {
 /* True: the message is taken, and recipients that are to be held are marked. False: the reply. */
 bool judge_message(struct tx *, struct judge_reply *);
 
+/* Fields in front of a stranger's message: one for each verdict that tags or holds, since all
+ * recipients have the same bytes. must: one that says pass if there is none. */
+void judge_fields(const struct tx *, struct buf *out, bool must);
+
 /* The record of what was found: for a variant of a judged message, or (v NULL) of all so far, of
  * the recipient that is being refused if `rcpt`. No verdicts in it: nothing was found. Memory is
  * the arena's. */

@@ -64,6 +64,7 @@ struct tx {
     bool may_relay; /* a login or a trusted network: any recipient */
     bool eight_bit; /* seen in the content */
     bool has_date, has_message_id;
+    bool reserved;        /* chunk.c: a place is kept before all other chunks */
     bool viewed, emptied; /* front.c: the header was looked at; it was all white space */
     bool ended;           /* the whole body is here */
     bool committing;
@@ -124,7 +125,7 @@ void front_feed(struct tx *, size_t skip);
 bool front_wants_header(const struct tx *);
 /* Before the first piece leaves or at the end: our fields, and the header without what only we may
  * write. front_results() comes before it, where all is known by then. */
-void front_results(struct tx *);
+void front_results(struct tx *, bool must); /* must: a place is kept, so there is something */
 void front_write(struct tx *);
 
 /* accept.c */

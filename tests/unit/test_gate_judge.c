@@ -117,6 +117,17 @@ end(const char *want, const char *what)
 }
 
 static void
+large(void)
+{
+    talk(&c, "DATA", "354");
+    client_say(&c, "Subject: x\r\n\r\n");
+    for (unsigned i = 0; i < 5000; i++)
+        client_say(&c, "0123456789012345678901234567890123456789012345678901234567890123456789"
+                       "\r\n");
+    client_say(&c, ".\r\n");
+}
+
+static void
 conversation(void)
 {
     begin("plain");
@@ -152,6 +163,14 @@ conversation(void)
     begin("held");
     to("a@any.test");
     end("250", "a finding may hold by itself");
+    begin("bad");
+    to("a@any.test");
+    large();
+    client_expect(&c, "250", "a message in pieces");
+    begin("plain");
+    to("a@any.test");
+    large();
+    client_expect(&c, "250", "another one, that nothing was found against");
     talk(&c, "QUIT", "221");
 }
 
@@ -160,8 +179,9 @@ check_log(void)
 {
     struct rig_message *m = rig.messages;
 
-    /* 0 plain, 1 tagged, 2 and 3 held and not (tenants apart), 4 mixed, 5 look, 6 seen, 7 held */
-    if (!OK(rig.nmessages == 8, "%u records in the log", rig.nmessages))
+    /* 0 plain, 1 tagged, 2 and 3 held and not (tenants apart), 4 mixed, 5 look, 6 seen, 7 held, 8
+     * in pieces */
+    if (!OK(rig.nmessages == 10, "%u records in the log", rig.nmessages))
         return;
     TEXT(str_c(m[0].decision), "", "nothing found leaves no record");
     TEXT(str_c(m[1].decision),
@@ -169,6 +189,14 @@ check_log(void)
          "     3.00  mail.bad: bad, by the test",
          "the record of a tagged one");
     IS(m[1].rcpt_flags[0], 0, "which is not held");
+    OK(str_starts(str_c(m[1].body), STR("X-Gapura-Verdict: tag; score=3.00; profile=standard\r\n")),
+       "but marked: %s", m[1].body);
+    IS(m[1].size, strlen(m[1].body), "and its size is right");
+    OK(!strstr(m[0].body, "X-Gapura"), "others are not");
+    OK(strstr(m[2].body, "X-Gapura-Verdict: hold; score=9.00; profile=standard\r\n") &&
+           strstr(m[2].body, "X-Gapura-Verdict: tag; score=3.00; profile=standard\r\n"),
+       "all recipients have the same bytes: a field for each verdict");
+    OK(!strstr(m[5].body, "X-Gapura"), "a profile that observes marks nothing");
     IS(m[2].rcpt_flags[0], SPOOL_RCPT_HOLD, "the recipient with a finding of its own is held");
     IS(m[2].rcpt_flags[1], 0, "the other one is not");
     OK(strstr(m[2].decision, "verdict for recipient 0: hold at 9.00") &&
@@ -189,6 +217,12 @@ check_log(void)
        "also for checks: %s", m[6].decision);
     OK(m[7].rcpt_flags[0] == SPOOL_RCPT_HOLD && strstr(m[7].decision, "since mail.held says so"),
        "held by a finding: %s", m[7].decision);
+    OK(str_starts(str_c(m[8].body),
+                  STR("X-Gapura-Verdict: tag; score=3.00; profile=standard\r\nReceived: ")),
+       "pieces have the field in front as well: %.200s", m[8].body);
+    OK(str_starts(str_c(m[9].body), STR("X-Gapura-Verdict: pass\r\nReceived: ")),
+       "also where there is nothing to tell: %.60s", m[9].body);
+    OK(m[8].size == strlen(m[8].body) && m[8].size > 360000, "and are whole");
 }
 
 static void
