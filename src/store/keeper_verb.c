@@ -149,6 +149,20 @@ find_verb(struct str verb)
     return NULL;
 }
 
+/* What only passes through here. */
+static void
+wipe_secrets(const json_t *args)
+{
+    static const char *const names[] = {"password", "file"};
+
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        const json_t *v = json_object_get(args, names[i]);
+
+        if (json_is_string(v))
+            explicit_bzero((char *)(uintptr_t)json_string_value(v), json_string_length(v));
+    }
+}
+
 bool
 keeper_verb_changes(struct str verb)
 {
@@ -170,6 +184,7 @@ keeper_verb(struct keeper *k, struct str verb, struct str args, const struct kee
         v->run(&c);
     else
         end(&c, 2, "the arguments are not a JSON object");
+    wipe_secrets(c.args);
     json_decref(c.args);
     return true;
 }
