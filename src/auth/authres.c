@@ -176,59 +176,74 @@ put_value(struct buf *out, struct str s)
         return;
     }
     buf_char(out, '"');
-    for (size_t i = 0; i < s.n; i++) {
-        unsigned char c = (unsigned char)s.p[i];
+    for (size_t i = 0, from = 0; i <= s.n; i++) {
+        unsigned char c = i < s.n ? (unsigned char)s.p[i] : 0;
 
-        if (c == '"' || c == '\\')
+        if (c >= 32 && c != 127 && c != '"' && c != '\\')
+            continue;
+        buf_add(out, s.p + from, i - from);
+        from = i + 1;
+        if (i < s.n && c >= 32 && c != 127) {
             buf_char(out, '\\');
-        buf_char(out, (char)(c < 32 || c == 127 ? '?' : c));
+            from = i;
+        } else if (i < s.n) {
+            buf_char(out, '?');
+        }
     }
     buf_char(out, '"');
 }
 
-/* A piece on this line or on the next. */
+/* What was written behind the space at `at` goes to the next line if this one has become too long.
+ */
 static void
-put_piece(struct buf *out, size_t *line, const struct buf *piece)
+put_fold(struct buf *out, size_t *line, size_t at)
 {
-    if (out->n - *line + piece->n + 1 > LINE_GOAL) {
-        buf_c(out, "\r\n\t");
-        *line = out->n;
-    } else {
-        buf_char(out, ' ');
+    if (out->failed || out->n - *line <= LINE_GOAL)
+        return;
+    buf_add(out, "  ", 2); /* room for what a fold has more than a space */
+    if (out->failed)
+        return;
+    memmove(out->p + at + 3, out->p + at + 1, out->n - at - 3);
+    memcpy(out->p + at, "\r\n\t", 3);
+    *line = at + 3;
+}
+
+static void
+put_row(struct buf *out, const struct authres_result *r)
+{
+    size_t line, at;
+
+    buf_str(out, STR(";\r\n\t"));
+    line = out->n;
+    buf_str(out, r->method);
+    buf_char(out, '=');
+    buf_str(out, r->result);
+    if (r->reason.n) {
+        at = out->n;
+        buf_str(out, STR(" reason="));
+        put_value(out, r->reason);
+        put_fold(out, &line, at);
     }
-    buf_str(out, buf_view(piece));
+    for (unsigned k = 0; k < r->nprops; k++) {
+        at = out->n;
+        buf_char(out, ' ');
+        buf_str(out, r->props[k].ptype);
+        buf_char(out, '.');
+        buf_str(out, r->props[k].property);
+        buf_char(out, '=');
+        put_value(out, r->props[k].value);
+        put_fold(out, &line, at);
+    }
 }
 
 void
 authres_write(struct buf *out, const struct authres *a)
 {
-    CLEANUP(buf_done) struct buf piece;
-    size_t line = out->n;
-
-    buf_init(&piece, 4096);
-    buf_c(out, "Authentication-Results: ");
+    buf_str(out, STR("Authentication-Results: "));
     put_value(out, a->id);
     if (!a->n)
-        buf_c(out, "; none");
-    for (unsigned i = 0; i < a->n; i++) {
-        const struct authres_result *r = &a->results[i];
-
-        buf_c(out, ";\r\n\t");
-        line = out->n;
-        buf_fmt(out, "%.*s=%.*s", STR_ARG(r->method), STR_ARG(r->result));
-        if (r->reason.n) {
-            buf_clear(&piece);
-            buf_c(&piece, "reason=");
-            put_value(&piece, r->reason);
-            put_piece(out, &line, &piece);
-        }
-        for (unsigned k = 0; k < r->nprops; k++) {
-            buf_clear(&piece);
-            buf_fmt(&piece, "%.*s.%.*s=", STR_ARG(r->props[k].ptype),
-                    STR_ARG(r->props[k].property));
-            put_value(&piece, r->props[k].value);
-            put_piece(out, &line, &piece);
-        }
-    }
-    buf_c(out, "\r\n");
+        buf_str(out, STR("; none"));
+    for (unsigned i = 0; i < a->n; i++)
+        put_row(out, &a->results[i]);
+    buf_str(out, STR("\r\n"));
 }

@@ -61,7 +61,13 @@ dmarc_find(struct check_run *run, const struct auth_evidence *e)
     dmarc_find_author(run, &e->author);
     switch (v->result) {
     case DMARC_RESULT_PASS:
-        check_find(run, &(struct finding){.name = "pass", .input = v->domain, .weight = -50});
+        check_find(run,
+                   &(struct finding){.name = "pass",
+                                     .input = v->domain,
+                                     .rule = v->spf_aligned && v->dkim_aligned ? STR("SPF and DKIM")
+                                             : v->spf_aligned                  ? STR("SPF")
+                                                                               : STR("DKIM"),
+                                     .weight = -50});
         break;
     case DMARC_RESULT_FAIL:
         dmarc_find_failure(run, e);

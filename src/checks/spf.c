@@ -7,6 +7,8 @@
 #include "checks/evaluate.h"
 #include "checks/table.h"
 
+#define TRACE_MAX 240u /* bytes of terms in a finding; the event has all of them */
+
 static const struct {
     const char *name, *helo; /* NULL: nothing is found */
     int weight, helo_weight;
@@ -20,19 +22,33 @@ static const struct {
     [SPF_PERMERROR] = {"permerror", NULL, 30, 0},
 };
 
+/* The terms that were looked at, the last one decided: "include:a.test > ip4:192.0.2.1 > -all". */
+static struct str
+spf_trace(const struct spf_verdict *v, char room[TRACE_MAX])
+{
+    size_t n = 0;
+
+    for (unsigned i = 0; i < v->nsteps && n < TRACE_MAX - 1; i++)
+        n += str_fmt(room + n, TRACE_MAX - n, "%s%.*s", i ? " > " : "", STR_ARG(v->steps[i].term));
+    return n ? str_of(room, n) : v->why;
+}
+
 static void
 spf_find(struct check_run *run, const struct spf_verdict *v, bool helo)
 {
     const char *name = helo ? results[v->result].helo : results[v->result].name;
+    bool error = v->result == SPF_TEMPERROR || v->result == SPF_PERMERROR;
+    struct finding f = {.name = name, .input = v->domain, .rule = v->mechanism};
+    char room[TRACE_MAX];
 
-    if (name)
-        check_find(run,
-                   &(struct finding){
-                       .name = name,
-                       .input = v->domain,
-                       .rule = v->mechanism.n ? v->mechanism : v->why,
-                       .weight = helo ? results[v->result].helo_weight : results[v->result].weight,
-                   });
+    if (!name)
+        return;
+    f.weight = helo ? results[v->result].helo_weight : results[v->result].weight;
+    if (error)
+        f.rule = v->why;
+    else if (v->result != SPF_PASS)
+        f.rule = spf_trace(v, room);
+    check_find(run, &f);
 }
 
 static enum step

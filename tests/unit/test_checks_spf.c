@@ -46,6 +46,12 @@ main(void)
         OK(!rig.decided, "SPF alone refuses nothing");
         rig_done();
     }
+    rig_mail(rows, 1, "9.1.1.2", "x.test", "ann@wide.test", "Subject: x\r\n\r\n");
+    TEXT(rig.verdict.first ? rig.verdict.first->rule : STR_NONE,
+         "include:a.wide.test > a:h.wide.test > -all > include:b.wide.test > ip4:9.1.1.1 > -all > "
+         "mx > exists:%{i}.wide.test > -all",
+         "the way to a failure");
+    rig_done();
     rig.silent = true;
     rig.deadline = 20 * NS_PER_MS;
     rig_mail(rows, 1, "9.1.1.1", "late.test", "ann@late.test", "Subject: x\r\n\r\n");
