@@ -77,6 +77,7 @@ dkim_tags_parse(struct str text, struct dkim_tags *ret)
     struct str rest = text;
 
     ret->n = 0;
+    memset(ret->one, 0, sizeof(ret->one));
     while (rest.n) {
         ssize_t end = str_chr(rest, ';'), eq;
         struct str spec = end < 0 ? rest : str_sub(rest, 0, (size_t)end);
@@ -97,6 +98,8 @@ dkim_tags_parse(struct str text, struct dkim_tags *ret)
         if (ret->n == DKIM_TAGS_MAX)
             return ERR_LIMIT;
         ret->items[ret->n++] = t;
+        if (t.name.n == 1)
+            ret->one[(unsigned char)t.name.p[0]] = (uint8_t)ret->n;
     }
     return ret->n ? 0 : ERR_SYNTAX;
 }
@@ -104,10 +107,15 @@ dkim_tags_parse(struct str text, struct dkim_tags *ret)
 const struct dkim_tag *
 dkim_tags_find(const struct dkim_tags *tags, struct str name)
 {
+    unsigned at;
+
+    if (name.n == 1) { /* nearly all that there are */
+        at = name.p[0] & 0x80 ? 0 : tags->one[(unsigned char)name.p[0]];
+        return at ? &tags->items[at - 1] : NULL;
+    }
     for (unsigned i = 0; i < tags->n; i++) {
         const struct dkim_tag *t = &tags->items[i];
-        if (t->name.n == name.n && t->name.p[0] == name.p[0] &&
-            (name.n == 1 || str_eq(t->name, name)))
+        if (t->name.n == name.n && str_eq(t->name, name))
             return t;
     }
     return NULL;

@@ -15,6 +15,7 @@ struct dkim_tag {
 };
 struct dkim_tags {
     unsigned n;
+    uint8_t one[128]; /* tags of one letter: their places from 1 */
     struct dkim_tag items[DKIM_TAGS_MAX];
 };
 /* 0; ERR_SYNTAX (grammar, a tag twice); ERR_LIMIT. Views into text. */

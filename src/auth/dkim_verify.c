@@ -92,27 +92,26 @@ key_of_answer(const struct dns_answer *a, struct dkim_keys *keys, const struct d
     return *ret ? DKIM_OK : DKIM_NO_KEY;
 }
 
-enum dkim_reason
-dkim_verify_key(const struct dkim_sig *s, struct dkim_keys *keys,
-                const struct auth_answers *answers, struct auth_needs *needs,
-                const struct dkim_key **ret, bool *ret_need)
+/* DKIM_OK with the answer, DKIM_BAD_DOMAIN, or DKIM_DNS with the question noted. */
+static enum dkim_reason
+ask_key(const struct dkim_sig *s, const struct auth_answers *answers, struct auth_needs *needs,
+        const struct dns_answer **ret)
 {
     char name[256];
-    const struct dns_answer *a;
-    enum dkim_reason why;
     size_t n;
 
-    *ret_need = false;
     if (dkim_key_name(s->selector, s->domain, name, &n) < 0)
         return DKIM_BAD_DOMAIN;
-    a = auth_ask(answers, needs, str_of(name, n), DNS_TXT);
-    if (!a) {
-        *ret_need = true;
-        return DKIM_DNS;
-    }
-    if (!keys) /* only what must be asked */
-        return DKIM_OK;
-    why = key_of_answer(a, keys, ret);
+    *ret = auth_ask(answers, needs, str_of(name, n), DNS_TXT);
+    return *ret ? DKIM_OK : DKIM_DNS;
+}
+
+static enum dkim_reason
+judge_key(const struct dkim_sig *s, const struct dns_answer *a, struct dkim_keys *keys,
+          const struct dkim_key **ret)
+{
+    enum dkim_reason why = key_of_answer(a, keys, ret);
+
     if (why != DKIM_OK)
         return why;
     if ((*ret)->bad != DKIM_OK)
@@ -122,6 +121,18 @@ dkim_verify_key(const struct dkim_sig *s, struct dkim_keys *keys,
     if (!(s->alg == DKIM_RSA_SHA1 ? (*ret)->sha1 : (*ret)->sha256))
         return DKIM_KEY_HASH;
     return (*ret)->mail ? DKIM_OK : DKIM_KEY_SERVICE;
+}
+
+enum dkim_reason
+dkim_verify_key(const struct dkim_sig *s, struct dkim_keys *keys,
+                const struct auth_answers *answers, struct auth_needs *needs,
+                const struct dkim_key **ret, bool *ret_need)
+{
+    const struct dns_answer *a;
+    enum dkim_reason why = ask_key(s, answers, needs, &a);
+
+    *ret_need = why == DKIM_DNS;
+    return why == DKIM_OK && keys ? judge_key(s, a, keys, ret) : why;
 }
 
 /* t=s: the domain of i= must be d= itself. Both were found well-formed. */
@@ -237,19 +248,15 @@ check_scope(const struct dkim_verifier *v, const struct dkim_sig *s, struct dkim
 }
 
 static enum dkim_reason
-evaluate(struct dkim_verifier *v, unsigned i, uint64_t now, struct dkim_keys *keys,
-         const struct auth_answers *answers, struct auth_needs *needs)
+evaluate(struct dkim_verifier *v, unsigned i, struct dkim_keys *keys,
+         const struct dns_answer *answer)
 {
     const struct dkim_sig *s = &v->sigs[i];
     struct dkim_result *r = &v->results[i];
     const struct dkim_key *key = NULL;
-    enum dkim_reason why = check_times(v, s, now);
-    bool need;
-
-    if (why != DKIM_OK)
-        return why;
     /* The key's own faults first: they are the same for every message of the signer. */
-    why = dkim_verify_key(s, keys, answers, needs, &key, &need);
+    enum dkim_reason why = judge_key(s, answer, keys, &key);
+
     if (key) {
         r->bits = key->bits;
         r->testing = key->testing;
@@ -290,35 +297,36 @@ describe(const struct dkim_sig *s, struct dkim_result *r)
         r->domain_ascii[0] = '\0';
 }
 
-/* A signature that cannot become valid costs no look-up. */
-static bool
-worth_asking(const struct dkim_verifier *v, unsigned i, uint64_t now)
+/* What is wrong before a key is needed: such a signature costs no look-up. */
+static enum dkim_reason
+early(const struct dkim_verifier *v, unsigned i, uint64_t now)
 {
-    return v->parsed[i] == DKIM_OK && check_times(v, &v->sigs[i], now) == DKIM_OK;
+    return v->parsed[i] != DKIM_OK ? v->parsed[i] : check_times(v, &v->sigs[i], now);
 }
 
 enum auth_state
 dkim_verify_run(struct dkim_verifier *v, uint64_t now, struct dkim_keys *keys,
                 const struct auth_answers *answers, struct auth_needs *needs)
 {
-    bool any = false, need;
+    const struct dns_answer *found[DKIM_SIGS_MAX];
+    enum dkim_reason why[DKIM_SIGS_MAX];
+    bool need = false;
 
     dkim_message_end(v->message);
     for (unsigned i = 0; i < v->n; i++) {
-        if (!worth_asking(v, i, now))
+        why[i] = early(v, i, now);
+        if (why[i] != DKIM_OK)
             continue;
-        dkim_verify_key(&v->sigs[i], NULL, answers, needs, NULL, &need);
-        any = any || need;
+        why[i] = ask_key(&v->sigs[i], answers, needs, &found[i]);
+        need = need || why[i] == DKIM_DNS;
     }
-    if (any)
+    if (need)
         return AUTH_NEED;
     for (unsigned i = 0; i < v->n; i++) {
         struct dkim_result *r = &v->results[i];
 
         describe(&v->sigs[i], r);
-        r->reason = v->parsed[i];
-        if (r->reason == DKIM_OK)
-            r->reason = evaluate(v, i, now, keys, answers, needs);
+        r->reason = why[i] == DKIM_OK ? evaluate(v, i, keys, found[i]) : why[i];
         r->status = dkim_reason_status(r->reason);
     }
     return AUTH_DONE;
