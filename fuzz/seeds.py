@@ -157,6 +157,43 @@ def dkim_messages(suites):
             yield records[0] + b"\0" + text.encode()[:7000]
 
 
+def sign_messages(suites):
+    """A byte that chooses, then a message."""
+    for i, data in enumerate(dkim_messages(suites)):
+        yield bytes([i % 256]) + data.partition(b"\0")[2]
+    yield b"\x07From: a@a.test\r\nSubject:\r\n folded\t \r\nSubject : two\r\n\r\n \t\r\nbody \r\n\r\n"
+
+
+def evidence(suites):
+    """Sender, zone, NUL, message: out of rspamd's cases, with the records that their names are about."""
+    folder = suites / "rspamd-functional"
+    records = [r for r in load(folder / "dns.json") if r["rcode"] == "noerror" and r["type"] in ("txt", "a", "mx", "ptr")]
+    for case in load(folder / "cases.json"):
+        path, args = folder / "messages" / case["message"], case["args"]
+        if case["area"][:3] not in ("115", "116", "117") or not path.exists():
+            continue
+        sender = args.get("From", "").strip("<>")
+        message = re.sub(rb"\r?\n", b"\r\n", path.read_bytes())
+        names = {sender.partition("@")[2], *re.findall(r"[\w.-]+\.\w+", message[:4000].decode("latin-1"))}
+        zone = ""
+        for r in records:
+            if any(n and (r["name"] == n or r["name"].endswith("." + n)) for n in names):
+                for value in r["replies"]:
+                    shown = f'"{value}"' if r["type"] == "txt" and '"' not in value and len(value) < 900 else value
+                    zone += f"{r['name']}. {r['type'].upper()} {shown}\n"
+        head = f"{args.get('IP', '192.0.2.1')} {args.get('Helo', 'helo.test')} {sender}\n"
+        yield head.encode() + zone.encode()[:2500] + b"\0" + message[:5000]
+    for record, message in (m.split(b"\0", 1) for m in dkim_messages(suites)):
+        yield b"192.0.2.1 a.test a@a.test\na.test. TXT \"v=spf1 a -all\"\n_dmarc.a.test. TXT \"v=DMARC1; p=reject\"\n\0" + message
+
+
+def results_of(suites):
+    """Fields that others wrote, out of the chains."""
+    for path in sorted((suites / "arc-valimail").glob("*.yml")):
+        for value in re.findall(r"Authentication-Results: ?((?:.*\n)(?:[ \t]{7,}.*\n)*)", path.read_text())[:200]:
+            yield value.strip().encode()
+
+
 def seeds(suites):
     addresses = load(suites / "address-isemail/tests.json") + load(suites / "address-eai/addresses.json")
     smuggling = load(suites / "smtp-smuggling/sequences.json")
@@ -164,7 +201,9 @@ def seeds(suites):
     yield "profile", PROFILES + files(pathlib.Path(__file__).parents[1] / "share/profiles")
     yield "policy_record", [decision()]
     yield "spf", [z for p in sorted(suites.glob("spf-*/*.yml")) for z in spf_zones(p.read_text(errors="replace"))]
-    yield "authres", AUTHRES
+    yield "authres", AUTHRES + sorted(set(results_of(suites)))
+    yield "sign", list(sign_messages(suites))
+    yield "evidence", list(evidence(suites))
     yield "dkim", list(dkim_messages(suites))
     yield "address", [b"\x07" + address_bytes(r) for r in addresses]
     yield "proxy", [bytes.fromhex(r["hex"]) for r in load(suites / "proxy-envoy/samples.json")]
