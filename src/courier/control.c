@@ -1,5 +1,5 @@
 /*
- * courier/control.c - the control verbs: arguments in, suspensions, numbers for `top`.
+ * courier/control.c - the control verbs: arguments in, suspensions.
  *
  * Called by the role for each request of the control socket. What looks at many rows or reads the
  * log goes on in later turns of the loop: a step of a few milliseconds, then delivery has its turn.
@@ -264,86 +264,6 @@ control_suspensions(struct control_call *call)
                 : call->c->scopes->n == 0
                     ? "nothing is suspended"
                     : "no suspension is like that; `gapura suspensions` lists all");
-}
-
-/* --- top --- */
-
-struct top_site {
-    const struct site *s;
-    uint64_t weight;
-};
-
-static uint64_t
-site_ready(const struct courier *c, const struct site *s)
-{
-    uint64_t n = 0;
-
-    for (unsigned class = 0; class < SITE_CLASSES; class ++) {
-        const struct share *first = s->classes[class], *sh = first;
-        while (sh) {
-            uint32_t at = sh->lanes;
-            do {
-                n += index_lane(&c->index, at)->n;
-                at = index_lane(&c->index, at)->share_next;
-            } while (at != sh->lanes);
-            sh = sh->next == first ? NULL : sh->next;
-        }
-    }
-    return n;
-}
-
-static void
-top_line(struct control_call *call, const struct site *s)
-{
-    uint64_t now = clock_mono();
-
-    control_text(call, "site", str_c(s->name));
-    control_number(call, "ready", site_ready(call->c, s));
-    control_number(call, "sessions", s->sessions);
-    control_number(call, "busy", s->busy);
-    control_number(call, "domains", s->dests);
-    control_number(call, "delivered", s->delivered);
-    control_number(call, "deferred", s->deferred);
-    control_number(call, "per_second", s->rate_delivered);
-    if (s->blocked_until > now)
-        control_number(call, "blocked_s", (s->blocked_until - now) / NS_PER_S + 1);
-    if (s->why[0])
-        control_text(call, "reason", str_c(s->why));
-    control_line(call);
-}
-
-static int
-top_compare(const void *a, const void *b)
-{
-    const struct top_site *x = a, *y = b;
-
-    return (x->weight < y->weight) - (x->weight > y->weight);
-}
-
-static void
-control_top(struct control_call *call)
-{
-    struct courier *c = call->c;
-    struct top_site *sites = calloc(c->sites->names.n + 1, sizeof *sites);
-    struct str name;
-    size_t at = 0, n = 0;
-    struct site *s;
-
-    while (sites && n < c->sites->names.n && (s = map_next(&c->sites->names, &at, &name)) != NULL)
-        sites[n++] =
-            (struct top_site){s, s->rate_delivered * 100 + site_ready(c, s) + s->sessions * 10};
-    if (n > 1)
-        qsort(sites, n, sizeof *sites, top_compare);
-    for (size_t i = 0; i < MIN(n, (size_t)50); i++)
-        top_line(call, sites[i].s);
-    free(sites);
-    control_end(call, 0,
-                "delivered %llu/s, deferred %llu/s, bounced %llu/s, taken %llu/s; %u recipients "
-                "of %u messages wait; index %zu bytes; %zu outcomes wait for the log",
-                (unsigned long long)c->load.rate_delivered,
-                (unsigned long long)c->load.rate_deferred, (unsigned long long)c->load.rate_bounced,
-                (unsigned long long)c->load.rate_taken, c->index.rows.count,
-                c->index.messages.count, index_memory(&c->index), outs_waiting(c));
 }
 
 /* Scripts go by the status: a listing of half the log must not pass for that of an empty queue. */

@@ -79,6 +79,9 @@ void control_hold(struct control_call *);
 void control_release(struct control_call *);
 void control_remove(struct control_call *);
 
+/* control_top.c */
+void control_top(struct control_call *);
+
 /* explain.c */
 void control_explain(struct control_call *);
 

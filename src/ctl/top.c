@@ -40,9 +40,10 @@ keep_line(void *ctx, json_t *line)
 }
 
 static json_t *
-ask(const char *run_dir, enum ctl_role role, const char *wire, char problem[256])
+ask(const char *run_dir, enum ctl_role role, const char *wire, const json_t *filters,
+    char problem[256])
 {
-    json_t *lines = json_array(), *args = json_object();
+    json_t *lines = json_array(), *args = filters ? json_deep_copy(filters) : json_object();
     struct client_reply reply = {.line = keep_line, .ctx = lines};
     struct why why = {{0}};
 
@@ -56,14 +57,14 @@ ask(const char *run_dir, enum ctl_role role, const char *wire, char problem[256]
 }
 
 static void
-take_frame(struct frame *f, const char *run_dir)
+take_frame(struct frame *f, const char *run_dir, const json_t *filters)
 {
-    json_t *metrics = ask(run_dir, CTL_SUPERVISOR, "metrics", f->problem[0]);
+    json_t *metrics = ask(run_dir, CTL_SUPERVISOR, "metrics", NULL, f->problem[0]);
 
     f->metrics = json_incref(json_array_get(metrics, 0));
     json_decref(metrics);
-    f->roles = ask(run_dir, CTL_SUPERVISOR, "status", f->problem[1]);
-    f->sites = ask(run_dir, CTL_COURIER, "top.courier", f->problem[2]);
+    f->roles = ask(run_dir, CTL_SUPERVISOR, "status", NULL, f->problem[1]);
+    f->sites = ask(run_dir, CTL_COURIER, "top.courier", filters, f->problem[2]);
     f->at = clock_mono();
 }
 
@@ -232,7 +233,7 @@ top_main(const struct ctl_verb *verb, const char *run_dir, const struct args *a)
     if (screen)
         printf("\033[?1049h\033[?25l"); /* a screen of its own, without the cursor */
     while (!ended) {
-        take_frame(&now, run_dir);
+        take_frame(&now, run_dir, a->json);
         if (screen)
             printf("\033[H\033[J");
         if (a->as_json)

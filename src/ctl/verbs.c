@@ -72,6 +72,8 @@ static const struct ctl_option trace_options[] = {
     {"ip", CTL_PREFIX, "ADDRESS", "sessions from this address or network"},
     {"id", CTL_TEXT, "SESSION", "this session"}};
 static const struct ctl_option top_options[] = {
+    FILTERS,
+    STATE,
     {"once", CTL_FLAG, NULL, "one frame, then the end"},
     {"interval", CTL_DURATION, "TIME", "between frames (default 2s)"}};
 

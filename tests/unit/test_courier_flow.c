@@ -265,6 +265,12 @@ test_explain(void)
     OK(has("\"waiting\":1") && has("far.example"), "summary");
     verb("top.courier", "{}");
     OK(has("route:all"), "top");
+    verb("top.courier", "{\"recipient\":\"later@far.example\"}");
+    OK(has("\"site\":\"route:all\",\"recipients\":1"), "of one recipient: %s", said);
+    verb("top.courier", "{\"site\":\"all\"}");
+    OK(has("\"site\":\"route:all\",\"ready\""), "of one site: %s", said);
+    verb("top.courier", "{\"sender\":\"@nobody.example\"}");
+    OK(!has("route:all") && strstr(ended, "no destination has mail like that"), "%s", ended);
     IS(verb("queue.remove", "{\"domain\":\"far.example\",\"reason\":\"test\"}"), 0, "%s", ended);
     RIG_FOR(&rig, waiting() == 0);
     IS(rig.removed, 1, "AdminBounce");
