@@ -55,8 +55,8 @@ why_waiting(const struct courier *c, const struct index_dest *d, const struct in
                 "set aside: it failed, and nobody may be told; removed when its time is over");
     else if (index_message(&c->index, r->message)->unsigned_yet)
         str_fmt(dst, cap,
-                "waits for its DKIM signature: the keyring does not sign now; asked again each "
-                "second");
+                "waits for its DKIM signature: the keyring does not sign now; asked again "
+                "soon");
     else if (r->attempts)
         str_fmt(dst, cap, "next attempt after: %s", d->why ? d->why : "a temporary failure");
     else

@@ -18,7 +18,6 @@
 
 #define LOADS_PER_OFFER 32u /* messages that could not go, before the session is idle again */
 #define NO_ROOM_GAP     (5 * NS_PER_S)
-#define UNSIGNED_GAP    NS_PER_S
 #define SURE            70u /* confidence that slows for as long as the advice says */
 #define UNSURE_FOR      (60 * NS_PER_S)
 #define SLOW_MAX        (1800 * NS_PER_S)
@@ -388,7 +387,7 @@ static void
 job_unsigned(struct session *s)
 {
     struct courier *c = s->c;
-    uint32_t n = s->nrows, due = courier_tick_of(c, courier_wall(c) + UNSIGNED_GAP);
+    uint32_t n = s->nrows, due = courier_tick_of(c, courier_wall(c) + sign_gap(c));
 
     index_message(&c->index, s->message)->unsigned_yet = 1;
     job_leave(s);

@@ -114,16 +114,26 @@ sign_cannot(struct courier *c)
     bool required = sign_settings(c)->required;
     uint64_t now = clock_mono();
 
+    g->failing = g->failing ? g->failing : now;
     if (!g->complained || now - g->complained > COMPLAIN_GAP) {
         g->complained = now;
         if (required)
             event_warning("mail waits for its signature: the keyring does not sign now; it is "
-                          "asked again each second");
+                          "asked again soon");
         else
             event_warning("mail is sent without its signature: the keyring does not sign now, and "
                           "`dkim.required` is no");
     }
     return required ? SIGN_CANNOT : SIGN_NOT;
+}
+
+uint64_t
+sign_gap(const struct courier *c)
+{
+    const struct signing *g = c->signing;
+    uint64_t away = g->failing ? clock_mono() - g->failing : 0;
+
+    return MIN(MAX(away / 8, NS_PER_S), 30 * NS_PER_S);
 }
 
 /* --- which keys --- */

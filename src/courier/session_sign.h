@@ -21,5 +21,7 @@ void signing_lost(struct courier *);                                   /* the ke
  * body that was read meanwhile stands in session.peeked. */
 enum sign_answer sign_want(struct session *);
 void sign_leave(struct session *);
+/* How long mail waits that could not be signed, ns: longer the longer the keyring is away. */
+uint64_t sign_gap(const struct courier *);
 
 #endif

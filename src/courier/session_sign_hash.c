@@ -77,6 +77,7 @@ on_signed(void *ctx, int status, struct wire *body, int fd)
         sign_entry_tell(e, sign_cannot(e->c));
         return;
     }
+    e->c->signing->failing = 0;
     sign_entry_settle(e, done ? NULL : "the keyring refuses: the key is another tenant's");
     sign_entry_tell(e, SIGN_READY);
 }

@@ -59,7 +59,7 @@ struct signing {
     unsigned nreaders;
     struct dkim_message *message; /* for those in one piece */
     struct loop_call turn;        /* the queue's */
-    uint64_t complained;
+    uint64_t complained, failing; /* mono ns; failing: since when nothing could be signed, or 0 */
 };
 
 /* session_sign.c */
