@@ -11,6 +11,7 @@ import sys
 
 import pytest
 
+import auth_rivals
 from common import STRANGER, TRUSTED, guard, trusted
 from gapura import until
 from peers import Nsd, need
@@ -397,3 +398,32 @@ def test_domain_dns(server, sink, net, peer):
     until(lambda: set(r["status"] for r in told("served.test").values()) == {"ok"}, 60, "all of it published")
     code, _, said = g.ctl("domain", "dns", "a b", check=False)
     assert code == 2 and "domain name" in said
+
+
+@pytest.mark.parametrize("kind", ["rsa", "ed25519", "both"])
+def test_others_verify(server, sink, net, kind):
+    """mailauth takes both kinds, libopendkim RSA; over shapes that a canonicalization could get wrong."""
+    out = sink(3, extensions=[e for e in ALL if e != "CHUNKING"])
+    g = server(delivery="rcpts_per_message = 1")
+    published = key(g, "example.com", "--type", kind)
+    bodies = ["hello\n", "", "\n\n\n", ".\n..\n.x\n", "a \t b  \n\t\n \n\n\n", "x" * 900 + "\n",
+              "caf\u00e9 \u00fc\n" * 50, "\n".join(" " * (i % 5) + f"line {i}" + "\t" * (i % 3) for i in range(4000))]
+    extra = "X-Folded: one\n two\n\tthree \nReply-To: <r@example.com>\nReply-To: <r2@example.com>\nList-Id: <l.example.com>\n"
+    with trusted(g) as c:
+        for body in bodies:
+            assert c.mail("alice@example.com", "bob@outside.test",
+                          message(body=body, extra=extra, subject="tail   ").encode(),
+                          mail_args=" BODY=8BITMIME").code == 250
+    got = [m.data for m in out.wait(len(bodies), 60)]
+    zone_of = auth_rivals.Zone((name, "TXT", value) for name, value in published.items())
+    for data in got:
+        assert verify(data, published) == sorted(published)
+    third = auth_rivals.opendkim(zone_of.txt)
+    if third and kind == "rsa":
+        assert all(third.verify(data) for data in got)
+        assert not third.verify(got[0].replace(b"hello", b"hullo"))
+    if auth_rivals.has_mailauth():
+        told = auth_rivals.talk(auth_rivals.MAILAUTH, [{"op": "zone", "records": zone_of.for_mailauth()}]
+                                + [{"op": "verify", "message": auth_rivals.b64(data)} for data in got])[1:]
+        want = ["pass"] * len(published)
+        assert [[r[0] for r in t["dkim"]] for t in told] == [want] * len(got), told
