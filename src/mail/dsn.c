@@ -343,12 +343,29 @@ complaint_rcpts(struct dsn_reader *r, const struct dsn_parts *parts, const struc
     }
 }
 
+/* The paragraph of a text in which the fields of a feedback report stand, for those who declare no
+ * part of its type. */
+static struct str
+feedback_in(struct str text)
+{
+    ssize_t at = dsn_ifind(text, 0, STR("feedback-type:")), end;
+
+    if (at < 0 || (at && text.p[at - 1] != '\n'))
+        return STR_NONE;
+    while (at >= 2 && !(text.p[at - 1] == '\n' && text.p[at - 2] == '\n'))
+        at--;
+    text = str_from(text, at >= 2 ? (size_t)at : 0);
+    end = str_find(text, STR("\n\n"));
+    return end > 0 ? str_sub(text, 0, (size_t)end + 1) : text;
+}
+
 static bool
 read_feedback(struct dsn_reader *r, const struct dsn_parts *parts)
 {
+    struct str fields = parts->feedback.n ? parts->feedback : feedback_in(parts->text);
     struct arf *arf = ARENA_NEW(&r->arena, struct arf);
 
-    if (!arf || arf_parse(arf, parts->feedback, &r->arena) <= 0)
+    if (!arf || arf_parse(arf, fields, &r->arena) <= 0 || (!parts->feedback.n && !arf->whole))
         return false;
     r->report.feedback = arf;
     r->report.kind = DSN_KIND_FEEDBACK;

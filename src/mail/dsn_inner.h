@@ -31,21 +31,22 @@ struct dsn_parts {     /* of a message, or of the message that it carries; all l
 
 /* --- dsn_shapes.c: rows, and how they are looked for --- */
 
-enum dsn_set {                        /* which rows */
-               DSN_CUT,               /* the returned message begins; v: DSN_CUT_* */
-               DSN_LIST,              /* a list of recipients follows */
-               DSN_TELLS,             /* a recipient stands behind these words */
-               DSN_SECTION,           /* a section that is not about the recipient above begins */
-               DSN_NOISE,             /* a line that says nothing about the reason */
-               DSN_CAUSE,             /* the reason stands behind these words */
-               DSN_ACTION,            /* v: enum dsn_action of the report */
-               DSN_ANSWERED,          /* v: enum dsn_phase that a reply answered */
-               DSN_HOST,              /* a server is named beside these words; v: DSN_HOST_* */
-               DSN_FAILS,             /* in the text of reports of failures */
-               DSN_FROM,              /* in From: a mail system speaks; v: weight */
-               DSN_SUBJECT,           /* in Subject: of reports; v: weight */
-               DSN_AUTO_SUBJECT,      /* Subject begins so: an automatic answer */
-               DSN_AUTO_TEXT,         /* in the text of one */
+enum dsn_set {                   /* which rows */
+               DSN_CUT,          /* the returned message begins; v: DSN_CUT_* */
+               DSN_LIST,         /* a list of recipients follows */
+               DSN_TELLS,        /* a recipient stands behind these words */
+               DSN_SECTION,      /* a section that is not about the recipient above begins */
+               DSN_NOISE,        /* a line that says nothing about the reason */
+               DSN_CAUSE,        /* the reason stands behind these words */
+               DSN_ACTION,       /* v: enum dsn_action of the report */
+               DSN_ANSWERED,     /* v: enum dsn_phase that a reply answered */
+               DSN_HOST,         /* a server is named beside these words; v: DSN_HOST_* */
+               DSN_FAILS,        /* in the text of reports of failures */
+               DSN_FROM,         /* in From: a mail system speaks; v: weight */
+               DSN_SUBJECT,      /* in Subject: of reports; v: weight */
+               DSN_AUTO_SUBJECT, /* Subject begins so: an automatic answer; v: even if no field says
+                                    so */
+               DSN_AUTO_TEXT,    /* in the text of one */
                DSN_CHALLENGE_SUBJECT, /* in Subject */
                DSN_CHALLENGE_TEXT,    /* in text: wants a proof */
                DSN_SETS

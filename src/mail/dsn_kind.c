@@ -51,7 +51,7 @@ static const struct {
     {"X-Precedence", "auto_reply", DSN_KIND_AUTO_REPLY},
     {"Precedence", "auto_reply", DSN_KIND_AUTO_REPLY},
     {"Precedence", "auto-reply", DSN_KIND_AUTO_REPLY},
-    {"X-Apple-Action", "autoreply", DSN_KIND_AUTO_REPLY},
+    {"X-Apple-Action", "vacation", DSN_KIND_AUTO_REPLY},
 };
 
 /* Complaints of providers that send no message/feedback-report part. */
@@ -135,16 +135,20 @@ fits(struct str text, const char *words)
 }
 
 static enum dsn_kind
-by_words(const struct heads *h, struct str text, bool told)
+by_words(const struct heads *h, struct str text, enum dsn_kind hint)
 {
+    const struct dsn_shape *row;
     size_t end;
     bool subject = dsn_shape_in(DSN_CHALLENGE_SUBJECT, h->subject, &end) != NULL;
     bool words = dsn_shape_in(DSN_CHALLENGE_TEXT, text, &end) != NULL;
 
-    if (words && (subject || told))
+    bool told = hint != DSN_KIND_NONE;
+
+    /* Programs of that kind mark all mail of their users: the words must say it too. */
+    if ((words && (subject || told)) || (subject && hint == DSN_KIND_CHALLENGE))
         return DSN_KIND_CHALLENGE;
-    if (dsn_shape_starts(DSN_AUTO_SUBJECT, h->subject) ||
-        (told && dsn_shape_in(DSN_AUTO_TEXT, text, &end)))
+    row = dsn_shape_starts(DSN_AUTO_SUBJECT, h->subject);
+    if ((row && (row->v || told)) || (told && dsn_shape_in(DSN_AUTO_TEXT, text, &end)))
         return DSN_KIND_AUTO_REPLY;
     return DSN_KIND_NONE;
 }
@@ -172,9 +176,9 @@ dsn_kind_other(const struct dsn_parts *parts, struct str *ret_feedback)
         if (header_find(parts->head, str_c(told_rows[i].name), &f) &&
             fits(f.value, told_rows[i].words))
             told = told_rows[i].kind;
-    kind = by_words(&h, text, told != DSN_KIND_NONE);
+    kind = by_words(&h, text, told);
     arena_done(&h.arena);
-    return kind == DSN_KIND_CHALLENGE || told == DSN_KIND_NONE ? kind : told;
+    return kind == DSN_KIND_NONE && told == DSN_KIND_AUTO_REPLY ? told : kind;
 }
 
 enum dsn_action

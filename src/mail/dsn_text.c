@@ -19,6 +19,7 @@ enum way {            /* surest first */
            WAY_HEAD,  /* leads a line with a mark behind it, or stands in an announced list */
            WAY_TELLS, /* behind words that announce a recipient */
            WAY_BARE,  /* alone on a line */
+           WAY_ANY,   /* anywhere: counts if the text names but one */
            WAYS
 };
 struct cand {
@@ -107,16 +108,34 @@ look_head(struct search *s, unsigned i)
 }
 
 /* Words that announce a recipient, in this line or just before it. */
-static void
+static bool
 look_tells(struct search *s, unsigned i)
 {
     struct str line = s->lines->items[i].s, address;
     size_t behind = 0, start, end;
 
-    if (!dsn_shape_in(DSN_TELLS, line, &behind))
+    if (!dsn_shape_in(DSN_TELLS, line, &behind) ||
+        !dsn_address_find(line, behind, &start, &end, &address) || start - behind >= 40)
+        return false;
+    cand_add(s, address, i, end, WAY_TELLS);
+    return true;
+}
+
+static void
+look_any(struct search *s, unsigned i)
+{
+    static const char *const offices[] = {"postmaster@", "mailer-daemon@", "support@", "abuse@",
+                                          "help@",       "admin@",         "helpdesk@"};
+    struct str line = s->lines->items[i].s, address;
+    size_t start, end;
+
+    if (!dsn_address_find(line, 0, &start, &end, &address))
         return;
-    if (dsn_address_find(line, behind, &start, &end, &address) && start - behind < 40)
-        cand_add(s, address, i, end, WAY_TELLS);
+    for (size_t k = 0; k < ARRAY_LEN(offices); k++)
+        if (!dsn_ifind(str_sub(address, 0, strlen(offices[k])), 0, str_c(offices[k])))
+            return;
+    cand_add(s, address, i, end, WAY_ANY);
+    s->open = false;
 }
 
 static bool
@@ -145,7 +164,8 @@ search_run(struct search *s, const struct dsn_lines *lines, struct arena *arena)
         }
         if (look_head(s, i))
             continue;
-        look_tells(s, i);
+        if (!look_tells(s, i))
+            look_any(s, i);
         if (dsn_shape_in(DSN_LIST, line, NULL))
             s->list_left = LIST_LINES + 1;
         else if (s->list_left)
@@ -207,8 +227,8 @@ search_choose(struct search *s, struct str failed, struct str sender)
             continue;
         s->items[n++] = c;
     }
-    s->n = n;
-    for (unsigned i = 0; i < n; i++)
+    s->n = best == WAY_ANY && (n > 1 || !others || failed.n) ? 0 : n;
+    for (unsigned i = 0; i < s->n; i++)
         block_end(s, &s->items[i], i + 1 < n ? s->items[i + 1].line : s->lines->n);
 }
 
@@ -326,7 +346,7 @@ own_words(const struct search *s, const struct cand *c, struct arena *arena)
 {
     const struct cand *last = &s->items[s->n - 1];
     struct str line = s->lines->items[c->line].s, own, up;
-    size_t at = c->way == WAY_TELLS ? 0 : c->after;
+    size_t at = c->way == WAY_TELLS || c->way == WAY_ANY ? 0 : c->after;
 
     if (!dsn_ifind(str_sub(str_from(line, at), 0, 4), 0, STR(" on ")))
         at = line.n; /* "a@b on Thu, 29 Apr": a date says nothing */

@@ -183,6 +183,25 @@ test_without_part(void)
     dsn_reader_free(reader);
 }
 
+static void
+test_in_text(void)
+{
+    static const char text[] =
+        "From: fbl@b.test\nSubject: Abuse\n\nA complaint.\n\nUser-Agent: x\n"
+        "Feedback-Type: abuse\nVersion: 1\nOriginal-Rcpt-To: u@b.test\n\nBye\n";
+    static const char quoted[] = "From: p@b.test\nSubject: ARF\n\nIt has a field\nFeedback-Type: "
+                                 "abuse\nand others.\n";
+    const struct dsn_report *r;
+    struct dsn_reader *reader = reader_of(str_c(text), &r);
+
+    IS(r->kind, DSN_KIND_FEEDBACK, "fields in the text of a mail, if all are there");
+    TEXT(r->rcpts[0].final, "u@b.test", "who complained");
+    dsn_reader_free(reader);
+    reader = reader_of(str_c(quoted), &r);
+    IS(r->kind, DSN_KIND_NONE, "a letter about them is none");
+    dsn_reader_free(reader);
+}
+
 int
 main(void)
 {
@@ -191,5 +210,6 @@ main(void)
     test_ceilings();
     test_written();
     test_without_part();
+    test_in_text();
     return tap_done();
 }

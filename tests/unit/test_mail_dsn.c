@@ -287,6 +287,12 @@ static const struct text_case text_cases[] = {
      DSN_KIND_DELAY,
      1,
      {{"a@b.test", 0, "", "Connection refused", 0}}},
+    {"words that no row knows: the only address that is named",
+     "From: MAILER-DAEMON@x.test\nTo: s@a.test\nSubject: Returned mail: x\n\nWe looked for "
+     "a@b.test in vain.\nAsk support@x.test.\n",
+     DSN_KIND_FAILURE,
+     1,
+     {{"a@b.test", 0, "", "in vain", 0}}},
     {"a report that names nobody",
      "From: MAILER-DAEMON@x.test\nSubject: Undelivered Mail Returned to Sender\n\n--- Delivery "
      "report unavailable ---\n",
@@ -364,6 +370,8 @@ test_kinds(void)
          DSN_KIND_AUTO_REPLY},
         {"an old one", "From: p@a.test\nSubject: Re: x\nPrecedence: auto_reply\n\nx\n",
          DSN_KIND_AUTO_REPLY},
+        {"a letter about a vacation", "From: p@a.test\nSubject: Vacation schedule\n\nI am away.\n",
+         0},
         {"a newsletter of a program",
          "From: p@a.test\nSubject: News\nAuto-Submitted: auto-generated"
          "\n\nx\n",
@@ -373,8 +381,11 @@ test_kinds(void)
          "auto-replied\n\nReply "
          "to this message to confirm that you are a real person.\n",
          DSN_KIND_CHALLENGE},
-        {"TMDA", "From: p@a.test\nSubject: Please confirm\nX-Delivery-Agent: TMDA/1.0\n\nx\n",
+        {"TMDA",
+         "From: p@a.test\nSubject: Please confirm your message\nX-Delivery-Agent: TMDA/1.0\n\nx\n",
          DSN_KIND_CHALLENGE},
+        {"a letter of somebody who has TMDA",
+         "From: p@a.test\nSubject: Re: x\nX-Delivery-Agent: TMDA/0.57\n\nx\n", 0},
         {"a mail program's way out of a list",
          "From: p@a.test\nSubject: unsubscribe\n\nApple Mail sent this email to unsubscribe from "
          "the "
