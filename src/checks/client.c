@@ -12,7 +12,7 @@ client_run(struct check_run *run, enum check_event event)
     const struct stage_facts *facts = check_facts(run);
     const struct settings_main *conf = conf_get(facts->conf, "");
     const struct prefix *denied = conf->denied.items;
-    char shown[48], rule[64], text[256];
+    char shown[48], rule[64], list[48], text[256];
 
     (void)event;
     for (size_t i = 0; i < conf->denied.n; i++) {
@@ -23,8 +23,12 @@ client_run(struct check_run *run, enum check_event event)
         str_fmt(text, sizeof(text),
                 "%s is not served here; its operator may write to postmaster@%.*s from elsewhere",
                 addr_show(&facts->client.addr, shown), STR_ARG(facts->hostname));
+        str_fmt(list, sizeof(list), "denied, settings %llu",
+                (unsigned long long)facts->conf->generation);
         check_find(run, &(struct finding){.name = "denied-network",
+                                          .input = str_c(shown),
                                           .rule = str_c(rule),
+                                          .list = str_c(list),
                                           .weight = 1000,
                                           .action = VERDICT_REFUSE,
                                           .code = 554,

@@ -25,7 +25,7 @@ static void
 helo_find(struct check_run *run, const char *name, int weight)
 {
     check_find(run,
-               &(struct finding){.name = name, .weight = weight, .rule = check_facts(run)->helo});
+               &(struct finding){.name = name, .weight = weight, .input = check_facts(run)->helo});
 }
 
 static enum step
@@ -38,6 +38,7 @@ helo_run(struct check_run *run, enum check_event event)
     (void)event;
     if (str_ieq(helo, facts->hostname)) {
         check_find(run, &(struct finding){.name = "own-name",
+                                          .input = helo,
                                           .rule = facts->hostname,
                                           .weight = 500,
                                           .action = VERDICT_REFUSE,

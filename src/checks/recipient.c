@@ -12,7 +12,7 @@ recipient_refuse(struct check_run *run, const char *name, int weight, uint16_t c
                  const char *enhanced, const char *text)
 {
     check_find(run, &(struct finding){.name = name,
-                                      .rule = check_facts(run)->rcpt->text,
+                                      .input = check_facts(run)->rcpt->text,
                                       .weight = weight,
                                       .action = code < 500 ? VERDICT_TEMPFAIL : VERDICT_REFUSE,
                                       .code = code,

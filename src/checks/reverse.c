@@ -16,7 +16,11 @@ struct reverse { /* no names: the resolver's cache holds them, and sessions are 
 static void
 reverse_find(struct check_run *run, const char *name, int weight, struct str rule)
 {
-    check_find(run, &(struct finding){.name = name, .weight = weight, .rule = rule});
+    char shown[48];
+    struct str client = str_c(addr_show(&check_facts(run)->client.addr, shown));
+
+    check_find(run,
+               &(struct finding){.name = name, .input = client, .weight = weight, .rule = rule});
 }
 
 static enum step

@@ -224,6 +224,8 @@ judge_message(struct tx *tx, struct judge_reply *ret)
     struct judging *j = &tx->judging;
     uint8_t *actions, together = VERDICT_PASS;
 
+    if (tx->status < 0) /* it will not be taken anyway, and for a better reason */
+        return true;
     if (!judge_found(&tx->session->verdict) && !judge_found(&tx->verdict))
         return true;
     actions = ARENA_ARRAY(&tx->arena, uint8_t, j->ngiven + 1);

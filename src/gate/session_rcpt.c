@@ -282,7 +282,8 @@ session_rcpt_staged(struct session *s, const struct finding *f)
         rcpt_refuse(s, o->code, o->enhanced, str_c(o->text));
         return;
     }
-    if (rcpt_add(s) < 0) {
+    if (rcpt_add(s) < 0) { /* what was found of it is nobody's: the next one has its number */
+        verdict_forget_since(&tx->verdict, STAGE_RCPT, tx->rcpt_mark);
         session_say(s, 452, "4.5.3", "Too many recipients, send the rest in another message");
         return;
     }

@@ -156,12 +156,16 @@ record_make(struct record *ret, struct arena *arena, uint64_t settings,
 {
     struct record r = {.settings = settings, .of = of, .nof = of ? MIN(nof, RECORD_RCPTS_MAX) : 0};
     struct making m = {.record = &r, .arena = arena};
+    size_t lines = 0; /* no more findings and groups than these */
     int rc = 0;
 
-    r.groups = ARENA_ARRAY(arena, struct str, RECORD_GROUPS_MAX);
-    r.findings = ARENA_ARRAY(arena, struct record_finding, RECORD_FINDINGS_MAX);
-    r.verdicts = ARENA_ARRAY(arena, struct record_verdict, RECORD_VERDICTS_MAX);
-    m.findings = ARENA_ARRAY(arena, const struct finding *, RECORD_FINDINGS_MAX);
+    for (size_t i = 0; i < n; i++)
+        lines += judgements[i].n + 2u; /* and those that decided */
+    r.groups = ARENA_ARRAY(arena, struct str, MIN(lines, (size_t)RECORD_GROUPS_MAX));
+    r.findings = ARENA_ARRAY(arena, struct record_finding, MIN(lines, (size_t)RECORD_FINDINGS_MAX));
+    r.verdicts = ARENA_ARRAY(arena, struct record_verdict, MIN(n + 1, (size_t)RECORD_VERDICTS_MAX));
+    m.findings =
+        ARENA_ARRAY(arena, const struct finding *, MIN(lines, (size_t)RECORD_FINDINGS_MAX));
     if (!r.groups || !r.findings || !r.verdicts || !m.findings)
         return ERR_NOMEM;
     for (size_t i = 0; i < MIN(n, (size_t)RECORD_VERDICTS_MAX) && rc == 0; i++)

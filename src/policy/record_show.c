@@ -191,7 +191,9 @@ json_member(struct buf *out, const char *key, struct str value)
 {
     if (!value.n)
         return;
-    buf_fmt(out, "\"%s\":", key);
+    buf_char(out, '"');
+    buf_c(out, key);
+    buf_c(out, "\":");
     buf_json(out, value);
     buf_char(out, ',');
 }
