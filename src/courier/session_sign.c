@@ -31,6 +31,15 @@ settled_unlist(struct signing *g, struct sign_entry *e)
     e->older = e->newer = NULL;
 }
 
+static void
+work_free(struct sign_entry *e)
+{
+    for (unsigned i = 0; e->work && i < e->work->ndrafts; i++)
+        dkim_draft_done(&e->work->drafts[i]);
+    free(e->work);
+    e->work = NULL;
+}
+
 void
 sign_entry_free(struct sign_entry *e)
 {
@@ -42,9 +51,10 @@ sign_entry_free(struct sign_entry *e)
     if (e->ask)
         chan_ask_cancel(g->asks, e->ask);
     sign_reader_free(e);
-    for (unsigned i = 0; i < e->ndrafts; i++)
-        dkim_draft_done(&e->drafts[i]);
+    work_free(e);
     buf_done(&e->front);
+    free(e->asked);
+    free(e->signed_by);
     free(e);
 }
 
@@ -55,9 +65,9 @@ sign_entry_settle(struct sign_entry *e, const char *why)
     struct signing *g = e->c->signing;
     const struct settings_dkim *d = sign_settings(e->c);
 
-    for (unsigned i = 0; i < e->ndrafts; i++)
-        dkim_draft_done(&e->drafts[i]);
-    e->ndrafts = 0;
+    e->asked = str_dup(str_c(e->work->asked));
+    e->signed_by = str_dup(str_c(e->work->signed_by));
+    work_free(e);
     e->why = why;
     e->state = SIGN_SETTLED;
     e->until = clock_mono() + (d->expiry ? MIN(d->expiry / 2, FRESH) : FRESH);
@@ -75,7 +85,7 @@ entry_give(const struct sign_entry *e, struct session *s)
 {
     buf_clear(&s->front);
     s->unsigned_why = e->why;
-    str_fmt(s->signed_by, sizeof s->signed_by, "%s", e->why ? "" : e->signed_by);
+    str_fmt(s->signed_by, sizeof s->signed_by, "%s", e->why || !e->signed_by ? "" : e->signed_by);
     if (e->why)
         return SIGN_NOT;
     buf_str(&s->front, buf_view(&e->front));
@@ -164,17 +174,17 @@ from_domain(struct str header, char dst[256])
 
 static void
 choose_of(const struct courier *c, struct str domain, uint32_t tenant, bool platform,
-          struct sign_entry *e)
+          struct sign_work *w)
 {
     struct keys_set set;
     bool have[2] = {false};
 
     if (!keys_find(&c->keys, domain, &set))
         return;
-    for (unsigned i = 0; i < set.n && e->nkeys < SIGN_MAX; i++) {
+    for (unsigned i = 0; i < set.n && w->nkeys < SIGN_MAX; i++) {
         const struct keys_public *k = &set.items[i];
         unsigned alg = k->alg == KEYS_ED25519;
-        struct sign_key *to = &e->keys[e->nkeys];
+        struct sign_key *to = &w->keys[w->nkeys];
 
         if (k->state != KEYS_ACTIVE || have[alg] ||
             (k->tenant != tenant && !(platform && k->tenant == 0)))
@@ -185,28 +195,27 @@ choose_of(const struct courier *c, struct str domain, uint32_t tenant, bool plat
         to->alg = k->alg;
         to->platform = platform;
         have[alg] = true;
-        e->nkeys++;
+        w->nkeys++;
     }
 }
 
 /* Keys of the author's domain, then of the platform. */
 static void
-choose(struct sign_entry *e, const char *from, uint32_t tenant)
+choose(const struct courier *c, struct sign_work *w, const char *from, uint32_t tenant)
 {
-    const struct courier *c = e->c;
     struct str platform = sign_settings(c)->platform, domain = str_c(from);
     size_t n = 0;
 
-    e->nkeys = 0;
-    e->tenant = tenant;
+    w->nkeys = 0;
+    w->tenant = tenant;
     if (domain.n)
-        choose_of(c, domain, tenant, platform.n && str_ieq(platform, domain), e);
+        choose_of(c, domain, tenant, platform.n && str_ieq(platform, domain), w);
     if (platform.n && !str_ieq(platform, domain))
-        choose_of(c, platform, tenant, true, e);
-    e->asked[0] = '\0';
-    for (unsigned i = 0; i < e->nkeys; i++)
-        n += str_fmt(e->asked + n, sizeof e->asked - n, "%s._domainkey.%s ", e->keys[i].selector,
-                     e->keys[i].domain);
+        choose_of(c, platform, tenant, true, w);
+    w->asked[0] = '\0';
+    for (unsigned i = 0; i < w->nkeys; i++)
+        n += str_fmt(w->asked + n, sizeof w->asked - n, "%s._domainkey.%s ", w->keys[i].selector,
+                     w->keys[i].domain);
 }
 
 /* --- for sessions --- */
@@ -229,16 +238,22 @@ wait_for(struct sign_entry *e, struct session *s)
 }
 
 static struct sign_entry *
-entry_create(struct courier *c, const struct sign_name *name)
+entry_create(struct courier *c, const struct sign_name *name, const struct sign_work *work)
 {
     struct sign_entry *e = calloc(1, sizeof *e);
 
-    if (!e)
+    if (e)
+        e->work = malloc(sizeof *e->work);
+    if (!e || !e->work) {
+        free(e);
         return NULL;
+    }
+    *e->work = *work;
     e->c = c;
     e->name = *name;
     buf_init(&e->front, SIGN_MAX * DKIM_DRAFT_MAX);
     if (map_put(&c->signing->entries, str_of(&e->name, sizeof e->name), e) < 0) {
+        free(e->work);
         free(e);
         return NULL;
     }
@@ -283,7 +298,8 @@ sign_want(struct session *s)
     struct signing *g = c->signing;
     const struct spool_envelope *env = &s->letter.env;
     struct sign_name name = {.seq = env->id.seq, .epoch = env->id.epoch};
-    struct sign_entry fresh = {.c = c}, *e;
+    struct sign_work fresh = {0};
+    struct sign_entry *e;
     uint32_t tenant = env->class == SPOOL_CLASS_SYSTEM ? 0 : env->tenant;
     char from[256];
 
@@ -301,18 +317,15 @@ sign_want(struct session *s)
         return SIGN_NOT;
     }
     from_domain(s->peeked, from);
-    choose(&fresh, from, tenant);
-    if (e && !strcmp(e->asked, fresh.asked) && clock_mono() < e->until)
+    choose(c, &fresh, from, tenant);
+    if (e && e->asked && !strcmp(e->asked, fresh.asked) && clock_mono() < e->until)
         return entry_give(e, s);
     if (e)
         sign_entry_free(e);
     if (!fresh.nkeys)
         return SIGN_NOT;
-    e = entry_create(c, &name);
-    if (!e)
-        return sign_cannot(c);
-    choose(e, from, tenant);
-    return entry_start(e, s);
+    e = entry_create(c, &name, &fresh);
+    return e ? entry_start(e, s) : sign_cannot(c);
 }
 
 void

@@ -19,8 +19,8 @@ drafts_make(struct sign_entry *e, struct dkim_message *m)
     const struct settings_dkim *d = sign_settings(e->c);
     uint64_t now = clock_wall_s();
 
-    for (unsigned i = 0; i < e->nkeys; i++) {
-        const struct sign_key *k = &e->keys[i];
+    for (unsigned i = 0; i < e->work->nkeys; i++) {
+        const struct sign_key *k = &e->work->keys[i];
         struct dkim_sign_params p = {
             .domain = str_c(k->domain),
             .selector = str_c(k->selector),
@@ -32,11 +32,11 @@ drafts_make(struct sign_entry *e, struct dkim_message *m)
             .extra = d->headers.items,
             .nextra = d->headers.n,
         };
-        int err = dkim_sign_begin(m, &p, &e->drafts[i], NULL);
+        int err = dkim_sign_begin(m, &p, &e->work->drafts[i], NULL);
 
         if (err < 0)
             return err;
-        e->ndrafts++;
+        e->work->ndrafts++;
     }
     return 0;
 }
@@ -44,12 +44,13 @@ drafts_make(struct sign_entry *e, struct dkim_message *m)
 static bool
 front_add(struct sign_entry *e, unsigned i, struct str signature)
 {
-    size_t n = strlen(e->signed_by);
+    size_t n = strlen(e->work->signed_by);
 
-    if (dkim_draft_finish(&e->drafts[i], (const uint8_t *)signature.p, signature.n, &e->front) < 0)
+    if (dkim_draft_finish(&e->work->drafts[i], (const uint8_t *)signature.p, signature.n,
+                          &e->front) < 0)
         return false;
-    str_fmt(e->signed_by + n, sizeof e->signed_by - n, "%s%s._domainkey.%s", n ? " " : "",
-            e->keys[i].selector, e->keys[i].domain);
+    str_fmt(e->work->signed_by + n, sizeof e->work->signed_by - n, "%s%s._domainkey.%s",
+            n ? " " : "", e->work->keys[i].selector, e->work->keys[i].domain);
     return true;
 }
 
@@ -58,7 +59,7 @@ on_signed(void *ctx, int status, struct wire *body, int fd)
 {
     struct sign_entry *e = ctx;
     unsigned n = wire_u16(body), done = 0;
-    bool temporary = status < 0 || n != e->ndrafts;
+    bool temporary = status < 0 || n != e->work->ndrafts;
 
     fd_close(&fd);
     e->ask = 0;
@@ -66,7 +67,7 @@ on_signed(void *ctx, int status, struct wire *body, int fd)
         uint8_t said = wire_u8(body);
         struct str signature = wire_str(body);
 
-        if (i >= e->ndrafts || body->failed)
+        if (i >= e->work->ndrafts || body->failed)
             continue;
         if (said == SIGN_DONE && front_add(e, i, signature))
             done++;
@@ -93,12 +94,12 @@ keyring_ask(struct sign_entry *e)
     if (!chan_open(c->links.keyring))
         return err;
     buf_init(&b, CHAN_BODY_MAX);
-    put_u32(&b, e->tenant);
-    put_u16(&b, (uint16_t)e->ndrafts);
-    for (unsigned i = 0; i < e->ndrafts; i++) {
-        put_str(&b, str_c(e->keys[i].domain));
-        put_str(&b, str_c(e->keys[i].selector));
-        put_str(&b, str_of(e->drafts[i].digest, e->drafts[i].digest_n));
+    put_u32(&b, e->work->tenant);
+    put_u16(&b, (uint16_t)e->work->ndrafts);
+    for (unsigned i = 0; i < e->work->ndrafts; i++) {
+        put_str(&b, str_c(e->work->keys[i].domain));
+        put_str(&b, str_c(e->work->keys[i].selector));
+        put_str(&b, str_of(e->work->drafts[i].digest, e->work->drafts[i].digest_n));
     }
     e->ask = b.failed ? 0 : chan_ask_add(c->signing->asks, ASK_WAIT, on_signed, e);
     if (e->ask)

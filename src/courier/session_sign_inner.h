@@ -29,6 +29,15 @@ struct sign_reader { /* of a message that is not in one piece */
     struct loop_call turn;
 };
 
+struct sign_work { /* until it has settled */
+    uint32_t tenant;
+    struct sign_key keys[SIGN_MAX];
+    unsigned nkeys;
+    struct dkim_draft drafts[SIGN_MAX];
+    unsigned ndrafts;
+    char asked[SIGN_NAMES_MAX], signed_by[SIGN_NAMES_MAX]; /* names of keys */
+};
+
 struct sign_entry {
     struct courier *c;
     struct sign_name { /* without holes: it is a key's bytes */
@@ -36,17 +45,13 @@ struct sign_entry {
         uint32_t epoch, zero;
     } name;
     enum sign_state state;
-    uint32_t message; /* pinned while it is read */
-    uint32_t tenant;
-    struct sign_key keys[SIGN_MAX];
-    unsigned nkeys;
-    struct dkim_draft drafts[SIGN_MAX];
-    unsigned ndrafts;
+    uint32_t message;       /* pinned while it is read */
+    struct sign_work *work; /* NULL once it has settled */
     uint64_t ask, until;
     struct session *waiters;
     struct sign_reader *reader;
     struct buf front;
-    char asked[SIGN_NAMES_MAX], signed_by[SIGN_NAMES_MAX];
+    char *asked, *signed_by;          /* of what has settled */
     const char *why;                  /* it cannot be signed */
     struct sign_entry *older, *newer; /* of the settled ones; else newer: the queue's next */
 };

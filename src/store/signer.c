@@ -553,6 +553,24 @@ signer_set_conf(struct signer *s, const struct conf *conf)
     s->conf = conf;
 }
 
+/* What the store has erased or changed is closed here as well. */
+static void
+close_gone(struct signer *s)
+{
+    struct open_key *k, *next;
+
+    for (k = s->oldest; k; k = next) {
+        struct str rest, domain = str_cut(str_of(k->name, k->name_n), '\0', &rest);
+        struct str selector = str_cut(rest, '\0', &rest);
+        struct keys_sealed sealed;
+
+        next = k->newer;
+        if (!keys_sealed_find(&s->snapshot, domain, selector, &sealed) ||
+            !str_eq(sealed.tenant, rest) || k->check != check_of(sealed.sealed))
+            key_forget(s, k);
+    }
+}
+
 int
 signer_set_snapshot(struct signer *s, int fd)
 {
@@ -563,6 +581,7 @@ signer_set_snapshot(struct signer *s, int fd)
         return r;
     snapshot_unmap(&s->snapshot);
     s->snapshot = fresh;
+    close_gone(s);
     return 0;
 }
 
