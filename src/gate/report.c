@@ -225,6 +225,8 @@ report_reception(const struct tx *tx, const struct tx_variant *v)
     put_tls(e, tx);
     put_record(e, s, tx, v, false);
     report_authentication(e, tx);
+    if (tx->removed)
+        event_u64(e, "fields_removed", tx->removed);
     event_u64(e, "settings", s->setup->conf->generation);
     event_send(e);
 }

@@ -180,7 +180,7 @@ def test_own_domain_from_outside_is_told(world):
 
 def test_public_suffix_list_in_place_of_the_tree(world, tmp_path):
     psl = tmp_path / "psl.dat"
-    psl.write_text("// ===BEGIN ICANN DOMAINS===\ntest\n// ===END ICANN DOMAINS===\n")
+    psl.write_text("// ===BEGIN ICANN DOMAINS===\ntest\n*.ck\n!www.ck\n公司.cn\n// ===END ICANN DOMAINS===\n")
     psl.chmod(0o644)
     tmp_path.chmod(0o755)
     g = world(f"verify {{\n dmarc_method = psl\n psl = {psl}\n}}\n", more="sub.far.test. IN A 127.0.0.1")
@@ -188,6 +188,14 @@ def test_public_suffix_list_in_place_of_the_tree(world, tmp_path):
         assert c.mail("ann@far.test", ["bob@inside.test"], message(sender="ann@sub.far.test")).code == 250
     told = reception(g)["authentication"]["dmarc"]
     assert told["organization"] == "far.test" and told["spf_aligned"] and told["result"] == "pass", told
+    gate = g.pids()["gate"]
+    psl.write_text(psl.read_text().replace("test\n", "test\nfar.test\n"))
+    g.ctl("reload", as_json=False)
+    assert g.pids()["gate"] == gate, "a list is read again inside the sandbox"
+    with stranger(g) as c:
+        assert c.mail("ann@far.test", ["bob@inside.test"], message(sender="ann@sub.far.test")).code == 250
+    told = g.wait_event("Reception", count=2)["authentication"]["dmarc"]
+    assert told["result"] == "none" and not told["spf_aligned"], told
 
 
 def test_without_answers_nothing_is_refused(gapura, net, sink):

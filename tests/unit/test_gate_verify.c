@@ -130,6 +130,7 @@ test_forged(void)
     hello(1, "127.0.0.2");
     send_mail(&c, "a@far.test", "b@any.test", FORGED HEADER "\r\ntrusted\r\n", "250");
     client_shut(&c);
+    OK(events_have("\"fields_removed\":5"), "how many went is told");
     rig_stop();
     if (!OK(rig.nmessages == 2, "two messages"))
         return;
