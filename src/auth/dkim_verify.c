@@ -310,10 +310,11 @@ dkim_verify_run(struct dkim_verifier *v, uint64_t now, struct dkim_keys *keys,
 {
     const struct dns_answer *found[DKIM_SIGS_MAX];
     enum dkim_reason why[DKIM_SIGS_MAX];
+    const unsigned n = v->n;
     bool need = false;
 
     dkim_message_end(v->message);
-    for (unsigned i = 0; i < v->n; i++) {
+    for (unsigned i = 0; i < n; i++) {
         why[i] = early(v, i, now);
         if (why[i] != DKIM_OK)
             continue;
@@ -322,7 +323,7 @@ dkim_verify_run(struct dkim_verifier *v, uint64_t now, struct dkim_keys *keys,
     }
     if (need)
         return AUTH_NEED;
-    for (unsigned i = 0; i < v->n; i++) {
+    for (unsigned i = 0; i < n; i++) {
         struct dkim_result *r = &v->results[i];
 
         describe(&v->sigs[i], r);

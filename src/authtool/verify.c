@@ -160,8 +160,8 @@ run(struct verify *v, evaluate_fn *const fns[], size_t n)
 static void
 run_all(struct verify *v)
 {
-    evaluate_fn *first[EVALUATORS], *const dmarc[] = {auth_evidence_dmarc},
-                                           *const helo[] = {auth_evidence_helo};
+    evaluate_fn *first[EVALUATORS] = {NULL}, *const dmarc[] = {auth_evidence_dmarc},
+                *const helo[] = {auth_evidence_helo};
     size_t n = 0;
 
     if (!v->no_helo && v->has_sender)
