@@ -157,20 +157,23 @@ run(struct verify *v, evaluate_fn *const fns[], size_t n)
     v->unfinished = v->unfinished || open;
 }
 
+/* Left out: it has nothing to say. */
+static enum auth_state
+nothing(struct auth_evidence *e UNUSED, uint64_t mono UNUSED, struct auth_needs *needs UNUSED)
+{
+    return AUTH_DONE;
+}
+
 static void
 run_all(struct verify *v)
 {
-    evaluate_fn *first[EVALUATORS] = {NULL}, *const dmarc[] = {auth_evidence_dmarc},
-                *const helo[] = {auth_evidence_helo};
-    size_t n = 0;
+    bool null_or_known = !v->no_helo && v->has_sender;
+    evaluate_fn *const first[EVALUATORS] = {null_or_known ? auth_evidence_helo : nothing,
+                                            v->no_mailfrom ? nothing : auth_evidence_mailfrom,
+                                            auth_evidence_dkim, auth_evidence_arc};
+    evaluate_fn *const dmarc[] = {auth_evidence_dmarc}, *const helo[] = {auth_evidence_helo};
 
-    if (!v->no_helo && v->has_sender)
-        first[n++] = auth_evidence_helo;
-    if (!v->no_mailfrom)
-        first[n++] = auth_evidence_mailfrom;
-    first[n++] = auth_evidence_dkim;
-    first[n++] = auth_evidence_arc;
-    run(v, first, n);
+    run(v, first, EVALUATORS);
     run(v, dmarc, 1);
     /* Without a sender this is not the identity of a null sender, and no evidence for DMARC. */
     if (!v->no_helo && !v->has_sender)
