@@ -18,15 +18,29 @@ lower(char c)
     return c >= 'A' && c <= 'Z' ? (char)(c | 32) : c;
 }
 
+static uint64_t
+mix(uint64_t h, uint64_t word)
+{
+    /* 0x20 folds letters, and a few bytes that no name has beside each other. */
+    h = (h ^ (word | UINT64_C(0x2020202020202020))) * UINT64_C(0x9e3779b97f4a7c15);
+    return h ^ h >> 29;
+}
+
 static uint32_t
 name_hash(struct str name)
 {
-    uint32_t h = (uint32_t)name.n;
+    uint64_t h = name.n, word;
+    size_t i = 0;
 
-    /* Length and four letters tell the names that there are apart; others are compared. */
-    for (size_t i = 0; i < 4 && name.n; i++)
-        h = (h ^ ((uint8_t)name.p[i * (name.n - 1) / 3] | 32u)) * 16777619u;
-    return h ^ h >> 15;
+    for (; name.n - i >= sizeof(word); i += sizeof(word)) {
+        memcpy(&word, name.p + i, sizeof(word));
+        h = mix(h, word);
+    }
+    word = 0;
+    if (i < name.n)
+        memcpy(&word, name.p + i, name.n - i);
+    h = mix(h, word);
+    return (uint32_t)(h ^ h >> 32);
 }
 
 void
