@@ -10,7 +10,7 @@ FUZZ_OUT := build/fuzz
 # Folders that targets call; a target for another folder adds it here.
 FUZZ_FOLDERS ?= core mail net smtp auth spool store policy
 FUZZ_SRC := $(sort $(foreach f,$(FUZZ_FOLDERS),$(wildcard src/$(f)/*.c)) \
-              $(wildcard src/*/settings.c) src/roles/fixed.c)
+              $(wildcard src/*/settings.c) $(wildcard src/courier/reply_class*.c) src/roles/fixed.c)
 FUZZ_FLAGS := -D_GNU_SOURCE -Isrc -Ibuild/gen -Itests/unit -std=gnu17 -O1 -g -fno-omit-frame-pointer \
               -pthread
 FUZZ_SAN := -fsanitize=address,undefined -fno-sanitize-recover=all
@@ -41,6 +41,7 @@ $(FUZZ_OUT)/replay-obj/%.o: src/%.c
 	$(CC) $(FUZZ_FLAGS) $(FUZZ_SAN) -MMD -MP -c $< -o $@
 $(FUZZ_OUT)/obj/core/lang.o $(FUZZ_OUT)/replay-obj/core/lang.o: build/gen/core/lang_id.inc
 $(FUZZ_OUT)/obj/policy/profile.o $(FUZZ_OUT)/replay-obj/policy/profile.o: build/gen/policy/profiles.inc
+$(FUZZ_OUT)/obj/courier/reply_class_default.o $(FUZZ_OUT)/replay-obj/courier/reply_class_default.o: build/gen/courier/replies.inc
 FUZZ_OBJ := $(FUZZ_SRC:src/%.c=$(FUZZ_OUT)/obj/%.o)
 REPLAY_OBJ := $(FUZZ_SRC:src/%.c=$(FUZZ_OUT)/replay-obj/%.o)
 $(FUZZ_OUT)/libfuzz.a: $(FUZZ_OBJ)

@@ -213,6 +213,9 @@ def seeds(suites):
     curl = [r for r in map(responses, files(suites / "smtp-fuzz-curl")) if r]
     yield "smtp_client", [bytes([c, d]) + s for c in (0, 1, 2, 0xe8) for d in (31, 0x40) for s in CLIENT + curl]
     yield "reply", CLIENT + curl
+    tables = sorted(suites.glob("replies-*/*.tsv"))
+    yield "reply_class", ([line.encode() for p in tables for line in p.read_text("utf-8", "replace").splitlines()[1:]]
+                          + [b"\xff" + p.read_bytes()[:8000] for p in sorted(pathlib.Path("share/replies").glob("*.conf"))])
     yield "mime", [m[:8192] for folder in sorted(suites.glob("mime-*")) for m in files(folder)]
     yield "report", REPORT + [m for folder in sorted(suites.glob("dmarc-*")) for m in files(folder) if len(m) < 16384]
     yield "tnef", [tnef(tnef())] + [p.read_bytes() for p in suites.glob("av-clamav/*.tnef")]

@@ -19,8 +19,15 @@ struct evidence {
     uint32_t found[FOUND_MAX];
     uint32_t nfound;
     const struct reply_rule *best;
+    struct str name; /* of the best */
     uint32_t score;
 };
+
+static const struct reply_rule *
+found_rule(const struct evidence *e, uint32_t i)
+{
+    return &e->s->rules[e->s->ends[e->found[i]].rule];
+}
 
 static uint32_t
 provider_of_host(const struct reply_classes *s, struct str host)
@@ -48,7 +55,7 @@ provider_of(const struct evidence *e, const struct reply_input *in)
     }
     at = in->host.n > 0 ? provider_of_host(e->s, in->host) : 0;
     for (uint32_t i = 0; at == 0 && i < e->nfound; i++) {
-        const struct reply_rule *r = &e->s->rules[e->found[i]];
+        const struct reply_rule *r = found_rule(e, i);
         if (r->class == REPLY_CLASS_COUNT)
             at = r->provider;
     }
@@ -92,7 +99,7 @@ rule_tier(const struct evidence *e, const struct reply_rule *r)
 }
 
 static void
-consider(struct evidence *e, const struct reply_rule *r)
+consider(struct evidence *e, const struct reply_rule *r, struct str name)
 {
     uint32_t score;
     unsigned exact = 0;
@@ -110,6 +117,7 @@ consider(struct evidence *e, const struct reply_rule *r)
     score |= (uint32_t)rule_tier(e, r) << 16;
     if (score > e->score || !e->best) {
         e->best = r;
+        e->name = name;
         e->score = score;
     }
 }
@@ -120,9 +128,9 @@ consider_bare(struct evidence *e)
     unsigned subject = e->enhanced[0] ? MIN(e->enhanced[1], 10) : 10;
 
     for (uint32_t at = e->s->bare[10]; at; at = e->s->rules[at].next)
-        consider(e, &e->s->rules[at]);
+        consider(e, &e->s->rules[at], e->s->rules[at].name);
     for (uint32_t at = subject < 10 ? e->s->bare[subject] : 0; at; at = e->s->rules[at].next)
-        consider(e, &e->s->rules[at]);
+        consider(e, &e->s->rules[at], e->s->rules[at].name);
 }
 
 /* The registered meaning of a code that contradicts a text of absence: the safer one stands. */
@@ -156,10 +164,13 @@ class_at_phase(const struct evidence *e, uint8_t class)
     if (class == REPLY_CLASS_DOMAIN && e->severity == 4)
         return REPLY_CLASS_DNS;
     /* Nothing was said of a recipient before RCPT. */
-    if (e->phase == REPLY_PHASE_CONNECT && e->code && (recipient || class == REPLY_CLASS_DOMAIN))
+    if (e->phase == REPLY_PHASE_CONNECT && e->code && (recipient || reply_class_is_hard(class)))
         return REPLY_CLASS_HOST;
     if (e->phase == REPLY_PHASE_MAIL && reply_class_is_hard(class))
         return REPLY_CLASS_SENDER;
+    /* Who took the recipient and says after the data that it is not there, filters. */
+    if (e->phase == REPLY_PHASE_DOT && class == REPLY_CLASS_MAILBOX && e->enhanced[1] != 1)
+        return REPLY_CLASS_FILTERED;
     /* "Try again later" at RCPT is how most greylists speak. */
     if (class == REPLY_CLASS_TEMPORARY && (e->code == 450 || e->code == 451) &&
         (e->phase == REPLY_PHASE_RCPT || e->phase == REPLY_PHASE_DATA))
@@ -179,7 +190,7 @@ confidence(const struct evidence *e, const struct reply_class_result *ret)
     bool agrees = false;
 
     for (uint32_t i = 0; i < e->nfound; i++) {
-        const struct reply_rule *r = &e->s->rules[e->found[i]];
+        const struct reply_rule *r = found_rule(e, i);
         if (r->class == REPLY_CLASS_COUNT || r == e->best || !rule_fits(e, r))
             continue;
         agrees = agrees || r->class == ret->class;
@@ -237,13 +248,15 @@ reply_classify(const struct reply_classes *s, const struct reply_input *in,
     e.nfound = reply_match(s, &e.text, e.found, FOUND_MAX);
     e.provider = provider_of(&e, in);
     for (uint32_t i = 0; i < e.nfound; i++)
-        consider(&e, &s->rules[e.found[i]]);
+        consider(&e, found_rule(&e, i), s->ends[e.found[i]].name);
     consider_bare(&e);
-    if (!e.best)
+    if (!e.best) {
         e.best = &s->rules[0];
+        e.name = e.best->name;
+    }
     ret->class = class_at_phase(&e, e.best->class);
     reply_law_advise(ret, ret->class == e.best->class ? e.best->override : NULL, e.best->tier,
                      e.severity);
-    ret->pattern = e.best->name;
+    ret->pattern = e.name;
     ret->confidence = confidence(&e, ret);
 }

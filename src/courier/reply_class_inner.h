@@ -66,6 +66,7 @@ struct reply_node {
 };
 struct reply_end {
     uint32_t rule, next;
+    struct str name; /* origin and the words of this variant of the rule */
 };
 struct reply_stem {
     struct str word;
@@ -103,7 +104,8 @@ int reply_set_parse(struct reply_classes *, struct str data, struct buf *errors)
 int reply_set_create(struct reply_classes **ret);
 uint32_t reply_set_edge(const struct reply_classes *, uint32_t node, uint32_t word);
 /* One pattern without alternatives; ERR_SYNTAX with the reason. */
-int reply_set_add(struct reply_classes *, struct str pattern, uint32_t rule, struct why *);
+int reply_set_add(struct reply_classes *, struct str tag, struct str pattern, uint32_t rule,
+                  struct why *);
 int reply_set_rule(struct reply_classes *, const struct reply_rule *, uint32_t *ret);
 int reply_set_provider(struct reply_classes *, struct str name, uint32_t *ret);
 int reply_set_provider_host(struct reply_classes *, uint32_t provider, struct str host);
@@ -111,7 +113,7 @@ void reply_set_bare(struct reply_classes *, uint32_t rule);
 int reply_set_finish(struct reply_classes *); /* after the last pattern */
 uint32_t reply_set_stem_slot(struct str word);
 
-/* reply_class_match.c: rules whose text is found, at most `max`. */
+/* reply_class_match.c: one of `ends` for each rule whose text is found, at most `max`. */
 uint32_t reply_match(const struct reply_classes *, const struct reply_text *, uint32_t *ret,
                      uint32_t max);
 

@@ -279,11 +279,13 @@ reply_law_class(struct str name)
 
 /* Only a dead address or domain, said for good and said clearly. */
 static void
-suppress(struct reply_class_result *ret, const struct reply_law *law, uint8_t tier)
+suppress(struct reply_class_result *ret, const struct reply_law *law, uint8_t tier,
+         uint8_t severity)
 {
     ret->advice.suppress = REPLY_SCOPE_NONE;
     ret->advice.suppress_s = 0;
-    if (law->suppress_s == 0 || ret->advice.retry != REPLY_RETRY_NO || tier < REPLY_TIER_ENHANCED)
+    if (law->suppress_s == 0 || ret->advice.retry != REPLY_RETRY_NO || severity == 4 ||
+        tier < REPLY_TIER_ENHANCED)
         return;
     ret->advice.suppress =
         law->scope == REPLY_SCOPE_DOMAIN ? REPLY_SCOPE_DOMAIN : REPLY_SCOPE_RECIPIENT;
@@ -323,7 +325,7 @@ reply_law_advise(struct reply_class_result *ret, const struct reply_override *o,
         a->hold = o->advice.hold;
         a->hold_s = o->advice.hold_s;
     }
-    suppress(ret, law, tier);
+    suppress(ret, law, tier, severity);
     if (o && o->sets & REPLY_SETS_SUPPRESS && a->suppress)
         a->suppress_s = MIN(a->suppress_s, o->advice.suppress_s);
     a->other_source = ret->class == REPLY_CLASS_HOST && !law->refusal;

@@ -39,11 +39,11 @@ static void
 found(struct walk *w, uint32_t end)
 {
     for (; end; end = w->s->ends[end].next) {
-        uint32_t rule = w->s->ends[end].rule, i = 0;
-        while (i < w->nfound && w->found[i] != rule)
+        uint32_t i = 0;
+        while (i < w->nfound && w->s->ends[w->found[i]].rule != w->s->ends[end].rule)
             i++;
         if (i == w->nfound && w->nfound < w->max)
-            w->found[w->nfound++] = rule;
+            w->found[w->nfound++] = end;
     }
 }
 

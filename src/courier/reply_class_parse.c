@@ -200,7 +200,7 @@ add_variant(struct parse *p, struct str text, uint32_t rule)
             wrong(p, "the alternatives make too many patterns of one line", STR_NONE);
         return;
     }
-    if (reply_set_add(p->s, text, rule, &why) < 0)
+    if (reply_set_add(p->s, p->tag, text, rule, &why) < 0)
         wrong(p, why.text, text);
 }
 

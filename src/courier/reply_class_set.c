@@ -324,8 +324,10 @@ add_item(struct reply_classes *s, struct str item, uint32_t *node, struct why *w
 }
 
 int
-reply_set_add(struct reply_classes *s, struct str pattern, uint32_t rule, struct why *why)
+reply_set_add(struct reply_classes *s, struct str tag, struct str pattern, uint32_t rule,
+              struct why *why)
 {
+    struct str name = str_trim(pattern);
     uint32_t node = 0;
     int err;
 
@@ -339,7 +341,12 @@ reply_set_add(struct reply_classes *s, struct str pattern, uint32_t rule, struct
         return why_set(why, ERR_SYNTAX, "no word to look for");
     if ((err = grow((void **)&s->ends, s->nends, &s->ends_cap, sizeof *s->ends)) < 0)
         return why_set(why, err, "%s", err_text(err));
-    s->ends[s->nends] = (struct reply_end){.rule = rule, .next = s->nodes[node].ends};
+    s->ends[s->nends] =
+        (struct reply_end){.rule = rule,
+                           .next = s->nodes[node].ends,
+                           .name = arena_fmt(&s->arena, "%.*s: %.*s", STR_ARG(tag), STR_ARG(name))};
+    if (!s->ends[s->nends].name.p)
+        return why_set(why, ERR_NOMEM, "no memory");
     s->nodes[node].ends = s->nends++;
     return 0;
 }

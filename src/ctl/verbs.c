@@ -145,6 +145,18 @@ static const struct ctl_option auth_verify_options[] = {
     {"trust", CTL_TEXT, "LIST", "domains whose ARC seals are believed, with commas"},
     {"psl", CTL_TEXT, "FILE", "organizations by this Public Suffix List, not by the tree walk"},
     LOOKUPS};
+#define PATTERNS                                                                                   \
+    {                                                                                              \
+        "patterns", CTL_TEXT, "FILE", "patterns of this file, as `delivery.replies` names one"     \
+    }
+static const struct ctl_option replies_classify_options[] = {
+    {"host", CTL_TEXT, "NAME", "the host that answered"},
+    {"provider", CTL_TEXT, "NAME", "whose words they are, where the host does not tell"},
+    {"phase", CTL_TEXT, "PHASE", "what was answered: connect, mail, rcpt, data or dot"},
+    PATTERNS,
+    {"json", CTL_FLAG, NULL, "JSON, for programs"}};
+static const struct ctl_option replies_list_options[] = {
+    PATTERNS, {"json", CTL_FLAG, NULL, "JSON, for programs"}};
 static const struct ctl_option auth_spf_options[] = {SENDER, LOOKUPS};
 static const struct ctl_option auth_sign_options[] = {
     {"domain", CTL_TEXT, "DOMAIN", "who signs (d=)"},
@@ -236,6 +248,21 @@ const struct ctl_verb ctl_verbs[] = {
          "Exit status: 0 pass, 1 another result, 2 wrong usage or nothing to read, 3 DNS did not "
          "answer.",
      .example = "auth spf example.org --ip 192.0.2.1"},
+    {.words = "replies classify",
+     .flags = CTL_LOCAL | CTL_OFFLINE,
+     .argument = "text",
+     .shown = "[TEXT...]",
+     OPTIONS(replies_classify_options),
+     .help = "Say what an SMTP reply means: class, whose trouble, what follows, which pattern.",
+     .more = "Without TEXT, or with -, each line of standard input is a reply.",
+     .example = "replies classify 550 5.1.1 user unknown"},
+    {.words = "replies list",
+     .flags = CTL_LOCAL | CTL_OFFLINE,
+     .argument = "word",
+     .shown = "[WORD]",
+     OPTIONS(replies_list_options),
+     .help = "List the patterns of replies, or those with a word or of a class.",
+     .example = "replies list SpamBlock"},
     {.words = "status",
      .wire = "status",
      .role = CTL_SUPERVISOR,

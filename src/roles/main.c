@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "authtool/authtool.h"
+#include "courier/replies_tool.h"
 #include "ctl/ctl.h"
 #include "import/import.h"
 #include "lab/lab.h"
@@ -135,6 +136,8 @@ main(int argc, char **argv)
         return import_main(argc - 1, argv + 1);
     if (argc >= 2 && !strcmp(argv[1], "auth"))
         return authtool_main(argc, argv);
+    if (argc >= 2 && !strcmp(argv[1], "replies"))
+        return replies_main(argc, argv);
     if (argc >= 2 && !strcmp(argv[1], "policy"))
         return policy_main(argc, argv);
     if (argc >= 2 && !strcmp(argv[1], "run"))
