@@ -55,7 +55,7 @@ judge_finding(struct judgement *j, const struct finding *f, struct sums *sums)
         j->would_by = f;
     if (!f->observed && (!j->by || f->action > j->by->action))
         j->by = f;
-    if (!group)
+    if (!group || !j->profile)
         return;
     sums[group - j->profile->groups].all += line.weight;
     if (!f->observed)

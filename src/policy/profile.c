@@ -126,10 +126,13 @@ profile_row_at(const void *rows, size_t n, size_t size, struct str pattern)
 static const void *
 row_find(const void *rows, size_t n, size_t size, struct str key)
 {
-    size_t at = profile_row_at(rows, n, size, key);
-    const void *row = (const char *)rows + at * size;
+    size_t at = n ? profile_row_at(rows, n, size, key) : 0;
+    const void *row;
 
-    return at < n && str_eq(*(const struct str *)row, key) ? row : NULL;
+    if (!rows || at == n)
+        return NULL;
+    row = (const char *)rows + at * size;
+    return str_eq(*(const struct str *)row, key) ? row : NULL;
 }
 
 /* A row that names the finding goes before one that names all of its check. */

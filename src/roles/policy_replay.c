@@ -22,9 +22,9 @@ text_of(const json_t *object, const char *key)
 static uint8_t
 action_of(const char *word)
 {
-    for (uint8_t a = VERDICT_TAG; a < VERDICT_ACTIONS_; a++) {
-        if (!strcmp(word, verdict_action_name(a)))
-            return a;
+    for (unsigned a = VERDICT_TAG; a < VERDICT_ACTIONS_; a++) {
+        if (!strcmp(word, verdict_action_name((uint8_t)a)))
+            return (uint8_t)a;
     }
     return VERDICT_PASS;
 }

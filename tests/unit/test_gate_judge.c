@@ -72,6 +72,9 @@ static const struct check seen_row = {.name = "seen",
                                       .run = seen_run};
 static const struct check *const rows[] = {&mail_row, &rcpt_row, &seen_row};
 
+#define TENANT(n)                                                                                  \
+    "tenant t" n " { number = " n "\n }\n"                                                         \
+    "domain t" n ".test { inside = smtp://127.0.0.1:1\n tenant = t" n "\n }\n"
 static const char conf[] =
     "hostname = mx.gate.test\n"
     "listen smtp { address = 127.0.0.1:25 }\n"
@@ -86,7 +89,9 @@ static const char conf[] =
     " tempfail = 5\n refuse = 8\n }\n"
     "profile look { base = hard\n observe = yes\n }\n"
     "profile standard { base = soft\n }\n"
-    "smtp { lookup_client = no\n }\n";
+    "smtp { lookup_client = no\n }\n" TENANT("1") TENANT("2") TENANT("3") TENANT("4") TENANT("5")
+        TENANT("6") TENANT("8")
+            TENANT("9") "domain t7.test { inside = smtp://127.0.0.1:1\n tenant = acme\n }\n";
 
 static struct client c;
 
@@ -125,6 +130,23 @@ large(void)
         client_say(&c, "0123456789012345678901234567890123456789012345678901234567890123456789"
                        "\r\n");
     client_say(&c, ".\r\n");
+}
+
+/* More kinds of recipients than a message may have: the one that is sent away leaves nothing to
+ * the next one, who gets its number. */
+static void
+no_room(void)
+{
+    char rcpt[64];
+
+    begin("bad");
+    for (unsigned i = 1; i <= 8; i++) {
+        str_fmt(rcpt, sizeof(rcpt), "a@t%u.test", i);
+        to(rcpt);
+    }
+    talk(&c, "RCPT TO:<trap@t9.test>", "452 4.5.3");
+    to("b@t1.test");
+    end("250", "the rest is taken");
 }
 
 static void
@@ -171,6 +193,7 @@ conversation(void)
     to("a@any.test");
     large();
     client_expect(&c, "250", "another one, that nothing was found against");
+    no_room();
     talk(&c, "QUIT", "221");
 }
 
@@ -181,7 +204,7 @@ check_log(void)
 
     /* 0 plain, 1 tagged, 2 and 3 held and not (tenants apart), 4 mixed, 5 look, 6 seen, 7 held, 8
      * in pieces */
-    if (!OK(rig.nmessages == 10, "%u records in the log", rig.nmessages))
+    if (!OK(rig.nmessages == 18, "%u records in the log", rig.nmessages))
         return;
     TEXT(str_c(m[0].decision), "", "nothing found leaves no record");
     TEXT(str_c(m[1].decision),
@@ -222,6 +245,9 @@ check_log(void)
        "pieces have the field in front as well: %.200s", m[8].body);
     OK(str_starts(str_c(m[9].body), STR("X-Gapura-Verdict: pass\r\nReceived: ")),
        "also where there is nothing to tell: %.60s", m[9].body);
+    for (unsigned i = 10; i < 18; i++)
+        OK(strstr(m[i].decision, "verdict: tag at 3.00") && !strstr(m[i].decision, "trap"),
+           "a recipient that was sent away left nothing: %s", m[i].decision);
     OK(m[8].size == strlen(m[8].body) && m[8].size > 360000, "and are whole");
 }
 
