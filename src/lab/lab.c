@@ -24,6 +24,7 @@
 #include "lab/follow.h"
 #include "lab/provider.h"
 #include "lab/tell.h"
+#include "lab/warden.h"
 
 #define READY_LOOK  (100 * NS_PER_MS)
 #define READY_MOST  (60 * NS_PER_S)
@@ -49,6 +50,8 @@ struct lab {
     struct buf out;
     uint64_t started;
     pid_t child;
+    struct warden warden;
+    const struct lab_links *links;
 };
 
 static void
@@ -166,21 +169,24 @@ static void
 gateway_stop(struct lab *l)
 {
     if (l->child > 0)
-        kill(l->child, SIGTERM);
+        warden_stop_gateway(&l->warden);
 }
 
-/* Nobody answers there any more: whoever asks shall hear that nothing runs. */
-static void
-sockets_remove(const struct lab *l)
+/* Who can still end the gateway, and clear its sockets away, when we are nobody any more: who asks
+ * there then shall hear that nothing runs. */
+static int
+warden_begin(struct lab *l, struct why *why)
 {
     static const enum ctl_role roles[] = {CTL_SUPERVISOR, CTL_KEEPER, CTL_COURIER, CTL_GATE};
-    char path[PATH_MAX];
+    static char paths[ARRAY_LEN(roles)][PATH_MAX];
+    static const char *list[ARRAY_LEN(roles)];
 
     for (size_t i = 0; i < ARRAY_LEN(roles); i++) {
-        str_fmt(path, sizeof(path), "%.*s/%s.ctl", PATH_MAX - 32, l->run_dir,
+        str_fmt(paths[i], sizeof(paths[i]), "%.*s/%s.ctl", PATH_MAX - 32, l->run_dir,
                 ctl_role_names[roles[i]]);
-        unlink(path);
+        list[i] = paths[i];
     }
+    return warden_start(&l->warden, l->child, list, ARRAY_LEN(list), why);
 }
 
 static void
@@ -199,8 +205,6 @@ on_child(void *ctx, int signo)
                 "gapura: the gateway of the lab ended by itself; accepted mail is safe in %s. "
                 "`gapura check -c %s` finds mistakes in its settings\n",
                 l->dir, l->settings);
-    if (l->ready)
-        sockets_remove(l);
     loop_stop(l->loop);
 }
 
@@ -263,6 +267,22 @@ add_login(struct lab *l, struct str login)
                 why.text);
 }
 
+/* From here on strangers' bytes are all that there is to do. */
+static bool
+confined(struct lab *l)
+{
+    char mail[PATH_MAX], events[PATH_MAX];
+    struct why why = {{0}};
+    ssize_t at = str_rchr(str_c(l->events), '/');
+
+    str_fmt(mail, sizeof(mail), "%.*s/mail", PATH_MAX - 32, l->dir);
+    (void)str_copy(str_sub(str_c(l->events), 0, (size_t)MAX(at, 1)), events, sizeof(events));
+    if (l->links->confine(mail, events, &why) == 0)
+        return true;
+    fprintf(stderr, "gapura: the lab cannot give up its rights, so it ends: %s\n", why.text);
+    return false;
+}
+
 static void
 on_ready(struct lab *l)
 {
@@ -271,6 +291,11 @@ on_ready(struct lab *l)
     l->ready = true;
     add_login(l, l->own->login);
     add_login(l, l->own->robot);
+    if (!confined(l)) {
+        l->failed = true;
+        gateway_stop(l);
+        return;
+    }
     l->banner.traffic = flow;
     banner_put(&l->out, &l->banner);
     print_out(l);
@@ -460,6 +485,8 @@ run(struct lab *l, struct why *why)
     printf("the gateway starts, with %s\n", l->settings);
     fflush(stdout);
     rc = gateway_start(l, why);
+    if (!rc)
+        rc = warden_begin(l, why);
     if (rc)
         return rc;
     former = terminal_take();
@@ -475,12 +502,13 @@ run(struct lab *l, struct why *why)
 int
 lab_main(int argc, char **argv, const struct lab_links *links)
 {
-    static struct lab l;
+    static struct lab l = {.warden.fd = -1};
     struct why why = {{0}};
     int rc = read_words(&l, argc, argv);
 
     if (rc)
         return rc - 1;
+    l.links = links;
     buf_init(&l.out, 1u << 20);
     l.loop = loop_create();
     rc = l.loop ? prepare(&l, links, &why) : why_set(&why, ERR_NOMEM, "no memory for the lab");
@@ -488,6 +516,7 @@ lab_main(int argc, char **argv, const struct lab_links *links)
         rc = run(&l, &why);
     if (why.text[0])
         fprintf(stderr, "gapura: %s\n", why.text);
+    warden_end(&l.warden, l.ready && !l.child);
     loop_io_free(l.keys);
     follow_free(l.follow);
     traffic_free(l.traffic);

@@ -15,6 +15,8 @@
 /* Reads the gateway's settings, which are not this floor's business. */
 struct lab_links {
     int (*paths)(const char *conf_file, char *run_dir, char *events, size_t cap, struct why *why);
+    /* Gives up all rights but to write below `mail` and to read below `events`. */
+    int (*confine)(const char *mail, const char *events, struct why *why);
 };
 /* argv[1] is "lab". Until Ctrl-C; returns the exit status. */
 int lab_main(int argc, char **argv, const struct lab_links *);

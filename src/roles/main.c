@@ -10,6 +10,7 @@
 #include "lab/lab.h"
 #include "lab/settings.h"
 #include "lab/wind_main.h"
+#include "roles/lab_confine.h"
 #include "roles/loader.h"
 #include "roles/policy.h"
 #include "roles/role.h"
@@ -147,6 +148,6 @@ main(int argc, char **argv)
     if (argc >= 3 && !strcmp(argv[1], "lab") && !strcmp(argv[2], "wind"))
         return wind_main(argc, argv);
     if (argc >= 2 && !strcmp(argv[1], "lab"))
-        return lab_main(argc, argv, &(struct lab_links){lab_paths_of});
+        return lab_main(argc, argv, &(struct lab_links){lab_paths_of, lab_confine});
     return ctl_main(argc, argv);
 }

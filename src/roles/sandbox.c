@@ -53,6 +53,9 @@ static const char *const calls_files[] = {"rename", "renameat", "renameat2", "un
 #define INET  1u
 #define LOCAL 2u
 
+/* The lab waits for its children, and gives the terminal back. */
+static const char *const calls_wait[] = {"wait4", "waitid", NULL};
+
 struct profile {
     const char *name;
     const char *const *groups[6];
@@ -75,6 +78,10 @@ static const struct profile profiles[] = {
      true},
     {"spooler", {calls_base, calls_look, calls_files}, 0, true},
     {"loader", {calls_base, calls_look}, 0, true},
+    {"lab",
+     {calls_base, calls_accept, calls_socket, calls_look, calls_files, calls_wait},
+     INET | LOCAL,
+     true},
 };
 
 static const struct profile *
@@ -205,6 +212,7 @@ allow_limited(scmp_filter_ctx ctx, const struct profile *p)
     } families[] = {{AF_INET, INET}, {AF_INET6, INET}, {AF_UNIX, LOCAL}, {AF_NETLINK, LOCAL}};
     /* No TIOCSTI: a role that is broken must not type into the terminal it was started from. */
     static const unsigned requests[] = {FIONREAD, FIONBIO, TCGETS, SIOCGIFINDEX};
+    static const unsigned of_terminal[] = {TIOCGPGRP, TIOCSPGRP};
     int rc = 0;
     for (size_t i = 0; i < ARRAY_LEN(families) && !rc; i++)
         if (families[i].in & p->families)
@@ -212,6 +220,8 @@ allow_limited(scmp_filter_ctx ctx, const struct profile *p)
                           SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)families[i].family));
     for (size_t i = 0; i < ARRAY_LEN(requests) && !rc && p->families; i++)
         rc = allow_if(ctx, SCMP_SYS(ioctl), SCMP_A1(SCMP_CMP_EQ, requests[i]));
+    for (size_t i = 0; p->groups[5] == calls_wait && i < ARRAY_LEN(of_terminal) && !rc; i++)
+        rc = allow_if(ctx, SCMP_SYS(ioctl), SCMP_A1(SCMP_CMP_EQ, of_terminal[i]));
     if (!rc) /* abort() of ourselves; no signal to anybody else */
         rc = allow_if(ctx, SCMP_SYS(tgkill), SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)getpid()));
     scmp_datum_t code = p->paths ? 0 : PROT_EXEC;

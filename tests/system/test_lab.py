@@ -160,6 +160,23 @@ def test_providers(lab):
     l.stop()
 
 
+def test_rights(lab):
+    """Once it runs the lab is nobody: no root, no system call but those of its profile, and it still ends all."""
+    l = lab("--quiet")
+    status = dict(line.split(":\t", 1) for line in Path(f"/proc/{l.process.pid}/status").read_text().splitlines())
+    assert status["NoNewPrivs"] == "1"
+    if "san" not in str(PROGRAM):
+        assert status["Seccomp"] == "2"
+    if os.geteuid() == 0:
+        uids, gids = status["Uid"].split(), status["Gid"].split()
+        assert len(set(uids)) == len(set(gids)) == 1 and "0" not in (uids[0], gids[0])
+        assert int(status["CapEff"], 16) == 1 << 2, "CAP_DAC_READ_SEARCH, within what Landlock lets it read"
+        assert (l.dir / "mail/open/inbox").stat().st_uid == int(uids[0])
+    l.explained(l.send("ann@open.test"), DELIVERED)
+    assert len(l.mails("open")) == 1
+    l.stop()
+
+
 def test_tls(lab):
     """Encrypted where it is offered and works; in the clear where not, after a broken handshake too."""
     l = lab("--quiet")
