@@ -293,7 +293,7 @@ def interleave(name, peers, run, runs=None):
 # The shapes.
 
 RATE = {1024: 60000, 10240: 25000, 102400: 8000}
-RELAY_RATE = 11000
+RELAY_RATE = 14000
 
 
 def pool_for(rate, size):
