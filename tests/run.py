@@ -236,7 +236,7 @@ RUNNERS = (
     ("verdict_suite", ("rspamd-functional",)),
 )
 # Runners over cases that the tree carries.
-OWN = (("dmarc_suite", "tests/auth/dmarc.yml"),)
+OWN = (("dmarc_suite", "tests/auth/dmarc.yml"), ("reply_suite", "tests/data/replies-field.tsv"))
 
 
 def suite_calls(build, name, patterns, env):

@@ -332,7 +332,8 @@ reply_set_add(struct reply_classes *s, struct str tag, struct str pattern, uint3
     int err;
 
     for (struct str item = str_word(&pattern); item.n > 0; item = str_word(&pattern)) {
-        if (node == 0 && str_eq(item, STR("*")))
+        /* Anything may stand before and behind. */
+        if (str_eq(item, STR("*")) && (node == 0 || str_trim(pattern).n == 0))
             continue;
         if ((err = add_item(s, item, &node, why)) < 0)
             return err == ERR_SYNTAX ? err : why_set(why, err, "%s", err_text(err));

@@ -4,11 +4,12 @@
  *
  *     build/tests/reply_suite [--shuffle-hosts SEED] [--map FILE] [--disputed FILE] PATH...
  *
- * Takes tables with a header of two forms: file, status, reason, hard, reply (replies-sisimai) and
- * reply, action, category (replies-zonemta). tests/data/reason-map.txt says which classes agree
- * with a label; cases of docs/disputed/replies.txt count as skipped. --shuffle-hosts puts other
- * hosts and addresses into the replies first: what a server says must mean the same to others.
- * Hosts that patterns know (spamhaus.org) and URLs stay.
+ * Takes tables with a header of three forms: file, status, reason, hard, reply (replies-sisimai);
+ * reply, action, category (replies-zonemta); reply, class, hard (tests/data/replies-field.tsv).
+ * tests/data/reason-map.txt says which classes agree with a label; cases of
+ * docs/disputed/replies.txt count as skipped. --shuffle-hosts puts other hosts and addresses into
+ * the replies first: what a server says must mean the same to others. Hosts that patterns know
+ * (spamhaus.org) and URLs stay.
  */
 #include <stdlib.h>
 
@@ -46,11 +47,38 @@ field(struct str *line)
 
 /* ---- the map ---- */
 
+/* 0: one of them is no class. */
+static uint64_t
+class_bits(struct str names)
+{
+    uint64_t bits = 0;
+
+    for (struct str word = str_word(&names); word.n > 0; word = str_word(&names)) {
+        int class = reply_law_class(word);
+        if (class < 0) {
+            fprintf(stderr, "no class %.*s\n", STR_ARG(word));
+            return 0;
+        }
+        bits |= UINT64_C(1) << class;
+    }
+    return bits;
+}
+
+static bool
+classes_are_refusals(uint64_t bits)
+{
+    for (uint8_t i = 0; i < REPLY_CLASS_COUNT; i++) {
+        if (bits & UINT64_C(1) << i && !reply_class_is_refusal(i))
+            return false;
+    }
+    return true;
+}
+
 static bool
 map_line(struct str line)
 {
     struct label *l = &suite.labels[suite.nlabels];
-    struct str flag, word;
+    struct str flag;
 
     if (line.n == 0 || line.p[0] == '#' || str_starts(line, STR("provider\t")))
         return true;
@@ -61,14 +89,7 @@ map_line(struct str line)
     l->name = field(&line);
     flag = field(&line);
     l->block = str_eq(flag, STR("block"));
-    for (word = str_word(&line); word.n > 0; word = str_word(&line)) {
-        int class = reply_law_class(word);
-        if (class < 0) {
-            fprintf(stderr, "reason map: no class %.*s\n", STR_ARG(word));
-            return false;
-        }
-        l->classes |= UINT64_C(1) << class;
-    }
+    l->classes = class_bits(line);
     suite.nlabels++;
     return l->classes != 0;
 }
@@ -352,6 +373,8 @@ run_row(const struct str *heads, const struct str *values, unsigned n)
     struct str status = column(heads, values, n, "status");
     struct str hard = column(heads, values, n, "hard");
     struct str file = column(heads, values, n, "file");
+    struct str classes = column(heads, values, n, "class");
+    struct label own;
     struct one c = {.reply = column(heads, values, n, "reply"), .action = -1};
     uint16_t said[3] = {0};
     struct reply_text t;
@@ -362,7 +385,13 @@ run_row(const struct str *heads, const struct str *values, unsigned n)
     c.label = category.n > 0 ? label_of("zonemta", category)
                              : label_of("sisimai", column(heads, values, n, "reason"));
     c.hard = hard_of(c.label);
-    if (hard.n > 0)
+    if (classes.n > 0) {
+        own = (struct label){.name = classes, .classes = class_bits(classes)};
+        own.block = classes_are_refusals(own.classes);
+        c.label = &own;
+        c.hard = -1;
+    }
+    if (hard.n > 0 && !str_eq(hard, STR("-")))
         c.hard = str_eq(hard, STR("hard")) || str_eq(hard, STR("1")) || str_eq(hard, STR("true"));
     if (action.n > 0)
         c.action = !str_eq(action, STR("reject"));
