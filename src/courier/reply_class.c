@@ -19,7 +19,9 @@ struct evidence {
     uint32_t found[FOUND_MAX];
     uint32_t nfound;
     const struct reply_rule *best;
-    struct str name; /* of the best */
+    struct str name;                /* of the best */
+    const struct reply_rule *codes; /* the best of those without text; NULL: none */
+    uint32_t codes_score;
     uint32_t score;
 };
 
@@ -115,6 +117,10 @@ consider(struct evidence *e, const struct reply_rule *r, struct str name)
     else
         score = (uint32_t)reply_laws[r->class].rank << 8 | exact;
     score |= (uint32_t)rule_tier(e, r) << 16;
+    if (r->bare && (score > e->codes_score || !e->codes)) {
+        e->codes = r;
+        e->codes_score = score;
+    }
     if (score > e->score || !e->best) {
         e->best = r;
         e->name = name;
@@ -187,18 +193,16 @@ confidence(const struct evidence *e, const struct reply_class_result *ret)
         [REPLY_TIER_TEXT_STRONG] = 90, [REPLY_TIER_PROVIDER] = 95,
     };
     int c = base[e->best->tier];
-    bool agrees = false;
 
     for (uint32_t i = 0; i < e->nfound; i++) {
         const struct reply_rule *r = found_rule(e, i);
         if (r->class == REPLY_CLASS_COUNT || r == e->best || !rule_fits(e, r))
             continue;
-        agrees = agrees || r->class == ret->class;
         if (r->class != ret->class && r->tier >= REPLY_TIER_TEXT && r->tier >= e->best->tier)
             c -= 10; /* as good evidence for something else */
     }
-    if (agrees)
-        c += 5;
+    if (!e->best->bare && e->codes && e->codes->class == ret->class)
+        c += 5; /* the codes say the same */
     if (ret->hard && e->severity == 4)
         c -= 25; /* a temporary code for what is said to be for good */
     if (ret->class == REPLY_CLASS_TEMPORARY && e->severity == 5)
@@ -228,8 +232,8 @@ reply_classify(const struct reply_classes *s, const struct reply_input *in,
     struct evidence e;
 
     e.s = s;
-    e.best = NULL;
-    e.score = 0;
+    e.best = e.codes = NULL;
+    e.score = e.codes_score = 0;
     e.phase = in->phase < REPLY_PHASE_COUNT ? in->phase : REPLY_PHASE_UNKNOWN;
     reply_text_read(&e.text, in->text, &s->names);
     e.code = in->code ? in->code : e.text.code;

@@ -328,5 +328,6 @@ reply_law_advise(struct reply_class_result *ret, const struct reply_override *o,
     suppress(ret, law, tier, severity);
     if (o && o->sets & REPLY_SETS_SUPPRESS && a->suppress)
         a->suppress_s = MIN(a->suppress_s, o->advice.suppress_s);
-    a->other_source = ret->class == REPLY_CLASS_HOST && !law->refusal;
+    /* Nobody said anything: the way is broken, and another source may have another one. */
+    a->other_source = ret->class == REPLY_CLASS_HOST && ret->code == 0;
 }
