@@ -427,3 +427,20 @@ def test_others_verify(server, sink, net, kind):
                                 + [{"op": "verify", "message": auth_rivals.b64(data)} for data in got])[1:]
         want = ["pass"] * len(published)
         assert [[r[0] for r in t["dkim"]] for t in told] == [want] * len(got), told
+
+
+@pytest.mark.parametrize("chunking", [True, False], ids=["bdat", "data"])
+def test_no_last_line_end(server, sink, net, chunking):
+    """By BDAT a message may end in the middle of a line; where it goes on by DATA the line is ended."""
+    out = sink(3, extensions=[e for e in ALL if chunking or e != "CHUNKING"])
+    g = server()
+    published = key(g, "example.com", "--type", "both")
+    with trusted(g) as c:
+        for body in (b"no end", b"line\r\nno end ", b"\r\n \t", b"", b"."):
+            data = message(body="").replace("\n", "\r\n").encode().rstrip(b"\r\n") + b"\r\n\r\n" + body
+            assert c.cmd("MAIL FROM:<alice@example.com>").code == 250
+            assert c.cmd("RCPT TO:<bob@outside.test>").code == 250
+            c.send(b"BDAT %d LAST\r\n" % len(data) + data)
+            assert c.reply().code == 250
+    for m in out.wait(5):
+        assert verify(m.data, published) == sorted(published), m.data
