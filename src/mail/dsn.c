@@ -17,7 +17,8 @@
 #define LEVELS    2u   /* the message, and the one that it carries */
 #define PARTS_MAX 200u /* of a message */
 #define HEAD_MAX  (64u << 10)
-#define FEED_MAX  (16u << 10) /* bytes with line ends made CRLF at a time */
+#define PIECE_MAX (128u << 10) /* bytes that one piece of input may become */
+#define FEED_MAX  (16u << 10)  /* bytes with line ends made CRLF at a time */
 
 const struct dsn_limits dsn_limits_default = {.text = 256u << 10,
                                               .status = 256u << 10,
@@ -33,12 +34,13 @@ struct dsn_reader {
     struct dsn_limits limits;
     struct arena arena;
     struct mime *mime;
-    bool was_cr, ended;
+    bool was_cr, ended, cut;
     struct level levels[LEVELS + 1]; /* the last one takes what lies deeper; only its head counts */
     struct buf raw;                  /* of the body, for messages whose structure is broken */
     uint8_t deep[PARTS_MAX];         /* messages around each part */
     bool is_message[PARTS_MAX];
     struct buf *into; /* what the present leaf is for; NULL: nothing */
+    size_t room;      /* its ceiling; a piece may pass it, level_cut() takes that off again */
     bool decoding;    /* by `charset` */
     struct charset charset;
     struct dsn_report report;
@@ -170,6 +172,9 @@ part_begin(void *ctx, const struct mime_part *p)
     if (r->into->n)
         buf_c(r->into, "\r\n\r\n");
     r->decoding = r->into == &r->levels[deep].text || r->into == &r->levels[deep].html;
+    r->room = r->decoding                            ? r->limits.text
+              : r->into == &r->levels[deep].original ? r->limits.original
+                                                     : r->limits.status;
     if (r->decoding)
         (void)charset_begin(&r->charset, p->charset); /* unknown ones are read as UTF-8 */
 }
@@ -181,6 +186,10 @@ part_data(void *ctx, const struct mime_part *p, const char *data, size_t n)
 
     if (!r->into || p->kind != MIME_LEAF)
         return;
+    if (r->into->n > r->room) {
+        r->cut = true;
+        return;
+    }
     if (r->decoding)
         charset_feed(&r->charset, data, n, r->into);
     else
@@ -216,11 +225,11 @@ dsn_reader_create(struct dsn_reader **ret, const struct dsn_limits *limits)
     r->list = (struct dsn_list){.arena = &r->arena, .limits = &r->limits};
     for (unsigned i = 0; i <= LEVELS; i++) {
         buf_init(&r->levels[i].head, HEAD_MAX);
-        buf_init(&r->levels[i].text, limits->text);
-        buf_init(&r->levels[i].html, limits->text);
-        buf_init(&r->levels[i].status, limits->status);
-        buf_init(&r->levels[i].feedback, limits->status);
-        buf_init(&r->levels[i].original, limits->original);
+        buf_init(&r->levels[i].text, (size_t)limits->text + PIECE_MAX);
+        buf_init(&r->levels[i].html, (size_t)limits->text + PIECE_MAX);
+        buf_init(&r->levels[i].status, (size_t)limits->status + PIECE_MAX);
+        buf_init(&r->levels[i].feedback, (size_t)limits->status + PIECE_MAX);
+        buf_init(&r->levels[i].original, (size_t)limits->original + PIECE_MAX);
     }
     buf_init(&r->raw, limits->text);
     if (mime_create(&r->mime, &parts, &sink, r) < 0) {
@@ -466,6 +475,24 @@ is_blank(const struct buf *b)
 }
 
 static void
+cut_at(struct dsn_reader *r, struct buf *b, size_t max)
+{
+    r->cut |= b->n > max || b->failed;
+    b->n = MIN(b->n, max);
+}
+
+/* Pieces that passed a ceiling end at it: what is read must not depend on where input was cut. */
+static void
+level_cut(struct dsn_reader *r, struct level *l)
+{
+    cut_at(r, &l->text, r->limits.text);
+    cut_at(r, &l->html, r->limits.text);
+    cut_at(r, &l->status, r->limits.status);
+    cut_at(r, &l->feedback, r->limits.status);
+    cut_at(r, &l->original, r->limits.original);
+}
+
+static void
 level_read(struct dsn_reader *r, struct level *l)
 {
     struct dsn_parts parts;
@@ -475,10 +502,8 @@ level_read(struct dsn_reader *r, struct level *l)
         dsn_html_text(buf_view(&l->html), &l->text);
     }
     if (is_blank(&l->text) && is_blank(&l->status) && l == r->levels) {
-        size_t head = MIN(l->head.n, r->raw.n);
-
         buf_clear(&l->text);
-        buf_add(&l->text, r->raw.p + head, r->raw.n - head);
+        buf_str(&l->text, str_from(buf_view(&r->raw), l->head.n));
     }
     text_lines(&l->text);
     parts = (struct dsn_parts){.head = buf_view(&l->head),
@@ -508,6 +533,8 @@ dsn_reader_end(struct dsn_reader *r)
         return report;
     r->ended = true;
     mime_end(r->mime);
+    for (unsigned i = 0; i < LEVELS; i++)
+        level_cut(r, &r->levels[i]);
     for (unsigned i = 0; i < LEVELS && report->kind == DSN_KIND_NONE; i++) {
         struct level *l = &r->levels[i];
         struct dsn_parts carried = {.head = buf_view(&l->head)};
@@ -515,10 +542,9 @@ dsn_reader_end(struct dsn_reader *r)
         /* A carried message counts only if it is a report itself: a forwarded one. */
         if (!i || l->status.n || l->feedback.n || dsn_kind_weight(&carried) >= DSN_WEIGHT_SURE)
             level_read(r, l);
-        report->cut |= l->text.failed || l->html.failed || l->status.failed || l->original.failed;
     }
     report->rcpts = r->list.items;
     report->nrcpt = r->list.n;
-    report->cut |= r->list.cut || !mime_is_whole(r->mime);
+    report->cut |= r->cut || r->list.cut || !mime_is_whole(r->mime);
     return report;
 }
