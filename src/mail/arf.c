@@ -150,6 +150,8 @@ arf_parse(struct arf *ret, struct str fields, struct arena *arena)
                 continue;
             known++;
             n = header_unfold(f.value, value, sizeof(value));
+            for (size_t k = 0; k < n; k++)
+                value[k] = (unsigned char)value[k] < ' ' || value[k] == 127 ? ' ' : value[k];
             rc = arf_take(&a, &arf_fields[i], str_trim(str_of(value, n)), arena);
             if (rc < 0)
                 return rc;
