@@ -425,11 +425,12 @@ def idle(name, tls, ceiling):
 
 def queue_read(server, wall):
     """Seconds after `wall` until the courier said that all of the queue is in its index."""
-    for line in open(os.path.join(server.dir, "events.jsonl"), errors="replace"):
-        if '"the queue is read' in line:
-            at = json.loads(line)["timestamp"] - wall
-            if at > 0:
-                return at
+    for path in glob.glob(os.path.join(server.dir, "events.jsonl*")):  # a million lines rotate
+        for line in open(path, errors="replace"):
+            if '"the queue is read' in line:
+                at = json.loads(line)["timestamp"] - wall
+                if at > 0:
+                    return at
     return 0.0
 
 
