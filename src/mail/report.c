@@ -137,8 +137,10 @@ report_end(struct report_reader *r, struct report *ret, struct why *why)
         r->failed = report_unpack_end(r->unpack, &r->why);
     if (!r->failed) {
         r->failed = finish(r, ret, &r->why);
-    } else if (r->xml && report_xml_is_report(r->xml)) {
-        ret->kind = REPORT_DMARC_AGGREGATE;
+    } else if (r->xml) { /* what came of it says what it is */
+        report_xml_end(r->xml, &ret->dmarc, NULL);
+        ret->dmarc = NULL;
+        ret->kind = report_xml_is_report(r->xml) ? REPORT_DMARC_AGGREGATE : REPORT_OTHER;
     }
     if (r->failed && why)
         *why = r->why;

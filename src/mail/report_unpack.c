@@ -117,13 +117,13 @@ gzip_feed(struct report_unpack *u, unsigned at, const char *p, size_t n, struct 
         l->z.avail_out = sizeof(piece);
         int did = inflate(&l->z, Z_NO_FLUSH);
         size_t got = sizeof(piece) - l->z.avail_out;
+        int e = got ? unpacked(u, at, piece, got, why) : 0; /* also what came before damage */
+        if (e < 0)
+            return e;
         if (did != Z_OK && did != Z_STREAM_END && did != Z_BUF_ERROR)
             return why_set(why, did == Z_MEM_ERROR ? ERR_NOMEM : ERR_SYNTAX,
                            "the gzip data is damaged behind byte %lu of it: %s", l->z.total_in,
                            l->z.msg ? l->z.msg : "not of the format");
-        int e = got ? unpacked(u, at, piece, got, why) : 0;
-        if (e < 0)
-            return e;
         if (did == Z_BUF_ERROR)
             return 0;
         l->z_ended = did == Z_STREAM_END;

@@ -157,6 +157,39 @@ test_refused(void)
     refused(STR("Subject: hello\r\n\r\nno report\r\n"), ERR_NOTFOUND, "carries no report");
 }
 
+/* What came before the damage tells what it is, however the bytes are cut. */
+static void
+test_damaged(void)
+{
+    struct buf xml, packed;
+
+    buf_init(&xml, 1u << 20);
+    buf_init(&packed, 1u << 20);
+    buf_c(&xml, "<feedback>" META POLICY);
+    for (unsigned i = 0; i < 2000; i++)
+        buf_fmt(&xml, ROW("192.0.2.%u", "%u", ""), i % 256, i * 7919 % 10007);
+    buf_c(&xml, "</feedback>");
+    ENSURE(report_gzip(buf_view(&xml), &packed));
+    for (size_t i = packed.n / 2; i < packed.n / 2 + 64; i++)
+        packed.p[i] = '\xff';
+    for (size_t step = 1; step < 2 * packed.n; step = step < 1000       ? 1000
+                                                      : step < packed.n ? packed.n
+                                                                        : 2 * packed.n) {
+        struct report_reader *r;
+        arena_done(&arena);
+        arena_init(&arena, 64u << 20);
+        ENSURE(report_open(&r, &report_limits_default, &arena) == 0);
+        for (size_t at = 0; at < packed.n; at += step)
+            report_feed(r, packed.p + at, MIN(step, packed.n - at));
+        OK(report_end(r, &report, &why) < 0, "damaged: %s", why.text);
+        IS(report.kind, REPORT_DMARC_AGGREGATE, "but known, in pieces of %zu", step);
+        OK(!report.dmarc, "and not told");
+        report_close(r);
+    }
+    buf_done(&xml);
+    buf_done(&packed);
+}
+
 static void
 repeat(struct buf *b, const char *text, unsigned times)
 {
@@ -493,6 +526,7 @@ main(void)
     test_forms();
     test_extensions();
     test_refused();
+    test_damaged();
     test_ceilings();
     test_zip();
     test_tls();
