@@ -216,7 +216,7 @@ zip_choose(struct str zip, struct entry *ret, struct why *why)
         return why_set(why, ERR_SYNTAX, "the zip has %u entries: a report is alone in its archive",
                        n);
     for (unsigned i = 0; i < n && !fits; i++) {
-        struct entry e;
+        struct entry e = {.method = 0};
         int did = zip_row(str_sub(zip, 0, end), &at, &e, why);
         if (did < 0)
             return did;
@@ -262,7 +262,7 @@ static int
 zip_end(struct report_unpack *u, unsigned at, struct why *why)
 {
     struct layer *l = &u->layers[at];
-    struct entry e;
+    struct entry e = {.method = 0};
     uint32_t crc = 0;
     int did = zip_choose(buf_view(&l->zip), &e, why);
 
