@@ -478,7 +478,10 @@ static void
 cut_at(struct dsn_reader *r, struct buf *b, size_t max)
 {
     r->cut |= b->n > max || b->failed;
-    b->n = MIN(b->n, max);
+    if (b->n <= max)
+        return;
+    for (b->n = max; b->n && b->p[b->n - 1] != '\n';) /* half an address is another address */
+        b->n--;
 }
 
 /* Pieces that passed a ceiling end at it: what is read must not depend on where input was cut. */

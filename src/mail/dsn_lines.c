@@ -79,6 +79,18 @@ dsn_fields_here(const struct dsn_lines *l, unsigned from)
     return fields;
 }
 
+/* As much of a long line as is looked at: whole words, since half an address is another address. */
+static struct str
+line_cut(struct str s)
+{
+    size_t n = s.n;
+
+    if (n > LINE_BYTES)
+        for (n = LINE_BYTES; n && s.p[n] != ' ';)
+            n--;
+    return str_sub(s, 0, n);
+}
+
 void
 dsn_lines_split(struct dsn_lines *l, struct str text, struct arena *arena)
 {
@@ -100,10 +112,9 @@ dsn_lines_split(struct dsn_lines *l, struct str text, struct arena *arena)
             start++;
         while (end > start && strchr(" \t\r", text.p[end - 1]) && text.p[end - 1])
             end--;
-        l->items[l->all++] =
-            (struct dsn_line){.s = str_sub(text, start, MIN(end - start, LINE_BYTES)),
-                              .indent = (uint32_t)(start - begin),
-                              .at = (uint32_t)start};
+        l->items[l->all++] = (struct dsn_line){.s = line_cut(str_sub(text, start, end - start)),
+                                               .indent = (uint32_t)(start - begin),
+                                               .at = (uint32_t)start};
     }
     for (l->n = 0; l->n < l->all; l->n++) {
         struct str s = l->items[l->n].s;

@@ -71,6 +71,11 @@ test_wild(void)
     OK(a.has_mail_from && !a.mail_from.n, "the null sender");
     OK(!a.whole, "no version");
     IS(a.incidents, 1, "one, if it is not told");
+    a = parse(&arena, "Feedback-Type: \4\r\nVersion: 1\1\r\nUser-Agent: x\177y\r\n", 1,
+              "control characters");
+    OK(!a.type.n && !a.whole, "a type of them is none");
+    TEXT(a.version, "1", "they are white space");
+    TEXT(a.user_agent, "x y", "within too");
     (void)parse(&arena, "Subject: x\r\nVersion: 1\r\n", 0, "one field that many have is no report");
     (void)parse(&arena, "", 0, "nothing is none");
     arena_done(&arena);

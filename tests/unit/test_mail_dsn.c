@@ -448,6 +448,13 @@ test_ceilings(void)
     small.memory = 20000;
     r = read_with(buf_view(&text), &small, 4096);
     OK(r->nrcpt <= 3, "little memory: what fits");
+    for (size_t piece = 1; piece < 5000; piece = 3 * piece + 1) {
+        small = dsn_limits_default;
+        small.status = 930; /* ends within an address, wherever the pieces end */
+        r = read_with(buf_view(&text), &small, piece);
+        OK(r->nrcpt == 13 && r->cut, "cut at the ceiling in pieces of %zu", piece);
+        OK(r->nrcpt && str_ends(r->rcpts[r->nrcpt - 1].final, STR("@b.test")), "within no address");
+    }
     buf_clear(&text);
     buf_c(&text, DAEMON);
     for (unsigned i = 0; i < 20000; i++)
