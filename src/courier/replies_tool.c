@@ -188,8 +188,8 @@ phase_of(const char *name, uint8_t *ret)
 {
     static const char *const names[] = {"unknown", "connect", "mail", "rcpt", "data", "dot"};
 
-    for (uint8_t i = 0; i < ARRAY_LEN(names); i++) {
-        *ret = i;
+    for (unsigned i = 0; i < ARRAY_LEN(names); i++) {
+        *ret = (uint8_t)i;
         if (!name || !strcmp(name, names[i]))
             return 0;
     }

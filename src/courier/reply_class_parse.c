@@ -114,9 +114,9 @@ parse_option(struct str option, struct reply_override *o)
     }
     if (str_eq(key, STR("scope"))) {
         o->sets |= REPLY_SETS_SCOPE;
-        for (uint8_t i = 0; i < REPLY_SCOPE_COUNT; i++) {
-            o->scope = i;
-            if (str_eq(str_c(reply_scope_name(i)), value))
+        for (unsigned i = 0; i < REPLY_SCOPE_COUNT; i++) {
+            o->scope = (uint8_t)i;
+            if (str_eq(str_c(reply_scope_name(o->scope)), value))
                 return true;
         }
     }

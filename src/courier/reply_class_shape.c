@@ -129,7 +129,7 @@ reply_shapes_free(struct reply_shapes *t)
 {
     if (!t)
         return;
-    for (uint32_t i = 0; i < t->n; i++) {
+    for (uint32_t i = 0; t->slots && i < t->n; i++) {
         free(t->slots[i].shape);
         free(t->slots[i].example);
     }
@@ -205,7 +205,7 @@ reply_shapes_count(const struct reply_shapes *t)
 static int
 more_frequent(const void *a, const void *b)
 {
-    const struct slot *x = *(const struct slot *const *)a, *y = *(const struct slot *const *)b;
+    const struct slot *x = a, *y = b;
 
     if (x->count != y->count)
         return x->count < y->count ? 1 : -1;
@@ -215,21 +215,20 @@ more_frequent(const void *a, const void *b)
 uint32_t
 reply_shapes_list(const struct reply_shapes *t, struct reply_shape *ret, uint32_t max)
 {
-    const struct slot **order = reallocarray(NULL, t->n + 1, sizeof *order);
+    struct slot *order = reallocarray(NULL, t->n + 1, sizeof *order);
     uint32_t n = MIN(t->n, max);
 
     if (!order)
         return 0;
-    for (uint32_t i = 0; i < t->n; i++)
-        order[i] = &t->slots[i];
+    memcpy(order, t->slots, t->n * sizeof *order);
     qsort(order, t->n, sizeof *order, more_frequent);
     for (uint32_t i = 0; i < n; i++)
-        ret[i] = (struct reply_shape){.shape = order[i]->shape,
-                                      .example = order[i]->example,
-                                      .code = order[i]->code,
-                                      .count = order[i]->count,
-                                      .error = order[i]->error,
-                                      .last = order[i]->last};
+        ret[i] = (struct reply_shape){.shape = order[i].shape,
+                                      .example = order[i].example,
+                                      .code = order[i].code,
+                                      .count = order[i].count,
+                                      .error = order[i].error,
+                                      .last = order[i].last};
     free(order);
     return n;
 }
