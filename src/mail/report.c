@@ -21,6 +21,15 @@ report_kind_name(enum report_kind kind)
     return kind < ARRAY_LEN(names) ? names[kind] : "unknown";
 }
 
+void
+report_spaces(char *p, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        if ((unsigned char)p[i] < ' ' || p[i] == 127)
+            p[i] = ' ';
+    }
+}
+
 struct report_reader {
     struct report_limits limits;
     struct arena *arena;

@@ -46,8 +46,11 @@ take(struct report_failure *r, const struct field *f, struct str value, struct a
     char text[VALUE_MAX];
     struct str *to = (struct str *)(void *)((char *)r + f->at);
 
-    if (!to->n)
-        *to = arena_str(arena, str_of(text, header_unfold(value, text, sizeof(text))));
+    if (to->n)
+        return;
+    size_t n = header_unfold(value, text, sizeof(text));
+    report_spaces(text, n);
+    *to = arena_str(arena, str_of(text, n));
 }
 
 static void

@@ -27,6 +27,9 @@ void report_xml_close(struct report_xml *);
 int report_json_read(struct str text, const struct report_limits *, struct arena *,
                      struct report_tls **ret, bool *ret_ours, struct why *why);
 
+/* Control characters, which would forge lines for the next reader, become spaces. */
+void report_spaces(char *p, size_t n);
+
 /* A message/feedback-report block (any line ends); false: not of type auth-failure. */
 bool report_failure_read(struct str block, struct arena *, struct report_failure *ret);
 /* The words of a report without that block; false: not of a form that is known. */

@@ -48,6 +48,8 @@ keep(struct reader *r, const char *name, struct str s)
         copy = arena_str(r->arena, s);
     if (!copy.p)
         fail(r, ERR_LIMIT, name, "is over the memory for one report");
+    else if (copy.n)
+        report_spaces((char *)(uintptr_t)copy.p, copy.n); /* our own copy */
     return copy.p ? copy : STR("");
 }
 

@@ -273,20 +273,11 @@ note_seen(struct report_xml *x, struct str s)
         *seen |= x->leaf->seen;
 }
 
-static struct str
-trim(struct str s)
-{
-    while (s.n && strchr(" \t\r\n", s.p[0]))
-        s = str_from(s, 1);
-    while (s.n && strchr(" \t\r\n", s.p[s.n - 1]))
-        s.n--;
-    return s;
-}
-
 void
 report_leaf_end(struct report_xml *x)
 {
-    struct str s = trim(buf_view(&x->text));
+    report_spaces(x->text.p, x->text.n);
+    struct str s = str_trim(buf_view(&x->text));
     void *to = field_of(x, x->leaf);
 
     if (x->text_cut && x->leaf->how != H_WORDS && x->leaf->how != H_ERROR) {

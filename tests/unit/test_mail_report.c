@@ -379,6 +379,7 @@ test_tls(void)
        0, "failures: %s", why.text);
     IS(report.tls->policies->failures->result, REPORT_TLS_TLSA_INVALID, "a known result");
     IS(report.tls->policies->failures->next->result, REPORT_TLS_OTHER, "another one");
+    TEXT(report.tls->policies->failures->next->result_text, "x y", "without control characters");
     refused(STR(TLS_HEAD "{\"policy\":{\"policy-type\":\"STS\"},\"summary\":{}}]}"), ERR_SYNTAX,
             "policy 1: \"policy-type\" is none of");
     refused(STR(TLS_HEAD "]}"), ERR_SYNTAX, "\"policies\" is missing or empty");
