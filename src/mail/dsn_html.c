@@ -18,18 +18,21 @@ static const char *const breaks[] = {"br", "p",     "div", "tr", "li",  "h1", "h
 /* Elements whose content is not text. */
 static const char *const hidden[] = {"style", "script", "head"};
 
-static void
-put_point(struct buf *out, uint32_t c)
+void
+dsn_point(struct buf *out, uint32_t c)
 {
-    if (c < 0x20 || c == 0xa0)
-        buf_char(out, ' ');
-    else if (c < 0x80)
+    if (c < 0x80)
         buf_char(out, (char)c);
     else if (c < 0x800) {
         buf_char(out, (char)(0xc0 | c >> 6));
         buf_char(out, (char)(0x80 | (c & 0x3f)));
     } else if (c < 0x10000 && (c < 0xd800 || c > 0xdfff)) {
         buf_char(out, (char)(0xe0 | c >> 12));
+        buf_char(out, (char)(0x80 | (c >> 6 & 0x3f)));
+        buf_char(out, (char)(0x80 | (c & 0x3f)));
+    } else if (c >= 0x10000 && c < 0x110000) {
+        buf_char(out, (char)(0xf0 | c >> 18));
+        buf_char(out, (char)(0x80 | (c >> 12 & 0x3f)));
         buf_char(out, (char)(0x80 | (c >> 6 & 0x3f)));
         buf_char(out, (char)(0x80 | (c & 0x3f)));
     } else {
@@ -52,7 +55,8 @@ entity(struct str s, struct buf *out)
 
         if (hex ? str_hex64(str_from(name, 2), &point) : str_u64(str_from(name, 1), &point))
             return 0;
-        put_point(out, (uint32_t)MIN(point, UINT64_C(0x110000)));
+        dsn_point(out,
+                  point < 32 || point == 0xa0 ? ' ' : (uint32_t)MIN(point, UINT64_C(0x110000)));
         return (size_t)end + 1;
     }
     for (size_t i = 0; i < ARRAY_LEN(entities); i++)

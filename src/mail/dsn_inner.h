@@ -137,6 +137,7 @@ enum dsn_kind dsn_kind_other(const struct dsn_parts *, struct str *ret_feedback)
 enum dsn_action dsn_action_of(const struct dsn_parts *);
 
 void dsn_html_text(struct str html, struct buf *out);
+void dsn_point(struct buf *out, uint32_t point); /* as UTF-8; "?" if it is none */
 /* Unfolded, encoded words decoded, in the arena; empty if the field is not there. */
 struct str dsn_field(struct str head, const char *name, struct arena *);
 struct str dsn_one_line(struct str text, uint32_t max, struct arena *);

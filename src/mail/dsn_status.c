@@ -10,7 +10,8 @@
 #include "mail/date.h"
 #include "mail/header.h"
 
-#define VALUE_MAX 8000u /* bytes of one field taken */
+#define VALUE_MAX     8000u /* bytes of one field taken */
+#define RECIPIENT_MAX 1000u /* of an address of whatever kind */
 
 enum field {
     F_FINAL,
@@ -80,18 +81,49 @@ typed(struct str s, struct arena *arena, struct str *ret_type)
     return str_trim(rest);
 }
 
+/* RFC 6533 3: "\\x{E9}" in an address of type utf-8 where the report had to be ASCII. */
+static struct str
+unescaped(struct str s, struct arena *arena)
+{
+    struct buf out;
+    struct str ret = s;
+
+    if (str_find(s, STR("\\x{")) < 0)
+        return s;
+    buf_init(&out, s.n + 8);
+    for (size_t at = 0; at < s.n;) {
+        struct str rest = str_from(s, at);
+        ssize_t end = str_starts(rest, STR("\\x{")) ? str_chr(str_sub(rest, 0, 10), '}') : -1;
+        uint64_t point;
+
+        if (end > 3 && str_hex64(str_sub(rest, 3, (size_t)end - 3), &point) == 0 && point > 32) {
+            dsn_point(&out, (uint32_t)MIN(point, UINT64_C(0x110000)));
+            at += (size_t)end + 1;
+        } else {
+            buf_char(&out, s.p[at++]);
+        }
+    }
+    if (!out.failed)
+        ret = arena_str(arena, buf_view(&out));
+    buf_done(&out);
+    return ret;
+}
+
 /* The address of a recipient field: without type, comments, <> and a source route. */
 static struct str
-recipient(struct str s)
+recipient(struct str s, struct arena *arena)
 {
+    struct str type;
     ssize_t at;
 
-    s = typed(s, NULL, NULL);
+    s = typed(s, arena, &type);
     if (s.n && s.p[0] == '<' && (at = str_rchr(s, '>')) > 0)
         s = str_sub(s, 1, (size_t)at - 1);
     if (s.n && s.p[0] == '@' && (at = str_chr(s, ':')) > 0)
         s = str_from(s, (size_t)at + 1);
-    return str_chr(s, '@') >= 0 || str_chr(s, ' ') < 0 ? s : STR_NONE;
+    if (s.n > RECIPIENT_MAX || str_has_ctl(s) || (str_chr(s, '@') < 0 && str_chr(s, ' ') >= 0))
+        return STR_NONE;
+    return str_eq(type, STR("utf-8")) ? unescaped(s, arena) : s;
 }
 
 /* "example.com (192.0.2.1)": the name. */
@@ -139,13 +171,14 @@ static void
 outcome(struct dsn_list *list, const struct group *g)
 {
     const struct str *v = g->value;
-    struct str original = recipient(v[F_ORIGINAL]), final = recipient(v[F_FINAL]);
+    struct str original = recipient(v[F_ORIGINAL], list->arena);
+    struct str final = recipient(v[F_FINAL], list->arena);
     struct str diagnostic, type = STR_NONE, from_field;
     struct dsn_outcome *o;
     char status[12] = "";
 
     if (!final.n || final.p[0] == '@') /* "@host": no address, the original one tells more */
-        final = original.n ? original : recipient(v[F_ACTUAL]);
+        final = original.n ? original : recipient(v[F_ACTUAL], list->arena);
     if (!final.n && !v[F_STATUS].n && !v[F_DIAGNOSTIC].n)
         return;
     o = dsn_list_add(list);

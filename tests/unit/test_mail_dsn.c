@@ -3,7 +3,7 @@
  * loosely, text forms of many servers, kinds told apart, ceilings held. Collections of real ones
  * are run by tests/support/bounce_suite.c.
  */
-#include "mail/dsn.h"
+#include "mail/dsn_write.h"
 #include "tap.h"
 
 static struct dsn_reader *reader;
@@ -112,6 +112,46 @@ test_global(void)
 
     TEXT(r->rcpts[0].final, "us\303\251r@b.test", "RFC 6533: an address in UTF-8");
     TEXT(r->message_id, "<2@a.test>", "and the header");
+}
+
+/* What we write ourselves says the same when it is read. */
+static void
+test_own(void)
+{
+    struct dsn_rcpt rcpt = {.address = STR("us\303\251r@b.test"),
+                            .action = DSN_FAILED,
+                            .status = "5.1.1",
+                            .remote_mta = STR("in.b.test"),
+                            .diagnostic = STR("550 5.1.1 nobody"),
+                            .last_attempt = 1700000000};
+    struct dsn d = {.reporting_mta = STR("mx.test"),
+                    .from = STR("Mail <mailer-daemon@mx.test>"),
+                    .to = STR("s@a.test"),
+                    .envid = STR("e+2B1"),
+                    .message_id = STR("<d@mx.test>"),
+                    .arrival = 1699999999,
+                    .now = 1700000001,
+                    .rcpts = &rcpt,
+                    .nrcpt = 1,
+                    .original = STR("Message-ID: <m@a.test>\r\n\r\n")};
+
+    for (int utf8 = 0; utf8 < 2; utf8++) {
+        const struct dsn_report *r;
+        struct buf out;
+
+        buf_init(&out, 64u << 10);
+        d.utf8 = utf8;
+        dsn_write(&out, &d);
+        r = read_with(buf_view(&out), &dsn_limits_default, 100);
+        IS(r->kind, DSN_KIND_FAILURE, "our own failure, form %d", utf8);
+        TEXT(r->envid, "e+1", "its envelope id");
+        TEXT(r->message_id, "<m@a.test>", "its message");
+        TEXT(r->rcpts[0].final, "us\303\251r@b.test", "its address, in UTF-8 or as \\x{E9}");
+        TEXT(r->rcpts[0].reply, "550 5.1.1 nobody", "its reply");
+        TEXT(r->rcpts[0].remote_mta, "in.b.test", "who said so");
+        IS(r->rcpts[0].last_attempt, 1700000000, "when");
+        buf_done(&out);
+    }
 }
 
 /* Fields without blank lines between recipients, wrong order, no types; in text without a part. */
@@ -471,6 +511,7 @@ main(void)
     test_fields();
     test_actions();
     test_global();
+    test_own();
     test_loose();
     test_filled();
     test_texts();
