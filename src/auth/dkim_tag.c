@@ -3,6 +3,8 @@
  *
  * Called by the parsers of signatures and key records. Never allocates, never copies.
  */
+#include <endian.h>
+
 #include "auth/dkim_tag.h"
 #include "core/err.h"
 
@@ -172,16 +174,15 @@ quads(struct str in, uint8_t *out, size_t cap, size_t *n)
     const uint8_t *p = (const uint8_t *)in.p;
     size_t at = 0, to = *n;
 
-    for (; in.n - at >= 4 && to + 3 <= cap; at += 4, to += 3) {
+    for (; in.n - at >= 4 && to + 4 <= cap; at += 4, to += 3) {
         uint32_t a = base64_class[p[at]], b = base64_class[p[at + 1]];
         uint32_t c = base64_class[p[at + 2]], d = base64_class[p[at + 3]];
         uint32_t word = (a & 63) << 18 | (b & 63) << 12 | (c & 63) << 6 | (d & 63);
 
         if (!(a & b & c & d & 0x80))
             break;
-        out[to] = (uint8_t)(word >> 16);
-        out[to + 1] = (uint8_t)(word >> 8);
-        out[to + 2] = (uint8_t)word;
+        word = htobe32(word << 8); /* its last byte is written over */
+        memcpy(out + to, &word, 4);
     }
     *n = to;
     return at;

@@ -73,13 +73,13 @@ key_of_answer(const struct dns_answer *a, struct dkim_keys *keys, const struct d
         return DKIM_DNS;
     *ret = NULL;
     for (size_t i = 0; a->status == DNS_OK && i < a->n && looked < RECORDS_MAX; i++) {
-        bool is_key;
+        bool is_key = a->n == 1;
 
         if (a->records[i].type != DNS_TXT)
             continue;
         /* Several records are undefined (RFC 6376 3.6.2.2): the first that is a key counts. Other
          * text beside it takes nobody's place; alone, its fault is told. */
-        is_key = dkim_key_is_record(a->records[i].data);
+        is_key = is_key || dkim_key_is_record(a->records[i].data);
         looked += is_key;
         if (*ret && !is_key)
             continue;
