@@ -51,7 +51,7 @@ tool_ip(const struct args *a, struct addr *ret, bool *ret_given, struct why *why
 json_t *
 tool_json(struct str s)
 {
-    CLEANUP(buf_done) struct buf text;
+    CLEANUP(buf_done) struct buf text = {0};
     json_t *j;
 
     if (str_is_utf8(s))
