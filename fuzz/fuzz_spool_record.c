@@ -83,6 +83,8 @@ envelope(const struct spool_record *r)
     ENSURE(again.nrcpt == env.nrcpt && again.nchunks == env.nchunks);
     ENSURE(str_eq(again.sender, env.sender) && str_eq(again.message_id, env.message_id));
     ENSURE(again.size == env.size && again.flags == env.flags && again.tenant == env.tenant);
+    ENSURE(again.priority == env.priority && again.by_mode == env.by_mode);
+    ENSURE(!env.by_mode || (again.deliver_by == env.deliver_by && again.by_trace == env.by_trace));
     for (uint32_t i = 0; i < nrcpts; i++)
         ENSURE(str_eq(rcpts[i].address, again_rcpts[i].address));
 }
