@@ -147,8 +147,10 @@ class_by_code(const struct evidence *e, uint8_t class)
         uint16_t subject, from, to;
         uint8_t class;
     } rows[] = {
-        {1, 7, 8, REPLY_CLASS_SENDER}, {2, 2, 2, REPLY_CLASS_FULL},   {7, 20, 24, REPLY_CLASS_AUTH},
-        {7, 25, 25, REPLY_CLASS_PTR},  {7, 26, 26, REPLY_CLASS_AUTH}, {7, 28, 28, REPLY_CLASS_RATE},
+        {1, 7, 8, REPLY_CLASS_SENDER},      {2, 2, 2, REPLY_CLASS_FULL},
+        {6, 0, 999, REPLY_CLASS_MALFORMED}, {7, 20, 24, REPLY_CLASS_AUTH},
+        {7, 25, 25, REPLY_CLASS_PTR},       {7, 26, 26, REPLY_CLASS_AUTH},
+        {7, 28, 28, REPLY_CLASS_RATE},
     };
 
     for (size_t i = 0; reply_class_is_hard(class) && i < ARRAY_LEN(rows); i++) {
@@ -159,13 +161,39 @@ class_by_code(const struct evidence *e, uint8_t class)
     return class;
 }
 
+/* Plain words of absence beside words of the sender, or of a trouble that passes, are not clear
+ * enough: "sender: user unknown", "unable to verify the recipient, try again later". */
+static uint8_t
+class_by_words(const struct evidence *e, uint8_t class)
+{
+    bool recipient = e->enhanced[0] && e->enhanced[1] == 1 && e->enhanced[2] != 0 &&
+                     (e->enhanced[2] < 7 || e->enhanced[2] == 10);
+    uint8_t is = class;
+    bool strong = e->best->tier == REPLY_TIER_TEXT_STRONG && class != REPLY_CLASS_DOMAIN;
+
+    if (!reply_class_is_hard(class) || e->best->tier < REPLY_TIER_TEXT || strong ||
+        e->best->tier == REPLY_TIER_PROVIDER)
+        return class;
+    for (uint32_t i = 0; i < e->nfound; i++) {
+        const struct reply_rule *r = found_rule(e, i);
+        if (r->class == REPLY_CLASS_COUNT || !rule_fits(e, r))
+            continue;
+        if (r->class == REPLY_CLASS_SENDER && !recipient)
+            is = REPLY_CLASS_SENDER;
+        if (r->class == REPLY_CLASS_TEMPORARY && r->tier >= REPLY_TIER_TEXT && is == class &&
+            e->severity == 5)
+            is = REPLY_CLASS_TEMPORARY;
+    }
+    return is;
+}
+
 /* What a class cannot be at that point. */
 static uint8_t
 class_at_phase(const struct evidence *e, uint8_t class)
 {
     bool recipient = reply_laws[class].scope == REPLY_SCOPE_RECIPIENT;
 
-    class = class_by_code(e, class);
+    class = class_by_words(e, class_by_code(e, class));
     /* A domain that is not there "for now" is a server of names that does not answer. */
     if (class == REPLY_CLASS_DOMAIN && e->severity == 4)
         return REPLY_CLASS_DNS;

@@ -95,6 +95,72 @@ test_contradictions(void)
     OK(r.class == REPLY_CLASS_PERMANENT && r.confidence < 45, "a bare code is no knowledge");
 }
 
+/* Words of absence that are not the recipient's. */
+static void
+test_not_gone(void)
+{
+    static const char *const texts[] = {
+        "550 5.7.1 Message rejected. Unknown sender address",
+        "550 Sender user unknown",
+        "550 5.1.1 Recipient rejected: sender blacklisted",
+        "554 Rejected: your domain does not exist",
+        "550 We do not accept mail from unknown hosts",
+        "450 Client host rejected: unknown host",
+        "550 Access denied: unknown client host",
+        "550 Your address is not found on the whitelist",
+        "550 5.7.1 Rejected: your domain not found in DNS",
+        "550 Sender domain not found",
+        "550 HELO domain not found",
+        "550 MAIL FROM user unknown",
+        "550 Return path mailbox does not exist",
+        "550 unknown reason",
+        "550 Unknown command",
+        "550 Bounce address does not exist",
+        "550 The sender's mailbox is unknown",
+        "550 Callback failed: user unknown for <me@sender.example>",
+        "550 Sender verify failed: user unknown",
+        "550 5.7.1 DNS blacklist lookup: host unknown",
+        "550 reverse lookup: host not found",
+        "550 rDNS hostname not found",
+        "550 Your mail server's hostname is unknown",
+        "550 Domain of the sender not found",
+        "554 domain name not found in reverse lookup of your IP",
+        "550 no MX record for your domain",
+        "550 No MX for sender domain",
+        "550 5.7.1 account not authorized, user not found in sasldb",
+        "535 5.7.8 Error: authentication failed: user not found",
+        "550 Message refused: invalid address in From header",
+        "550 invalid address in To header",
+        "501 Invalid HELO host name",
+        "550 5.6.0 invalid recipient header",
+        "550 Too many unknown users, try later",
+        "421 Too many invalid recipients",
+        "550 directory harvest attack: user unknown",
+        "550 spam trap hit: no such user, you are listed",
+        "550 Greylisted: unknown recipient triplet",
+        "550 Account limit: unknown error",
+        "550 Attachment not found",
+        "550 virus found, file deleted",
+        "550 The message was deleted by our spam filter",
+        "550 list does not exist or you are not a member",
+        "550 relay denied: domain not found here",
+        "550 This domain is not hosted here",
+        "554 5.7.1 The file you attached is unknown",
+        "550 Quota service: user not found, over quota",
+        "550 mailbox has moved to another server, try again later",
+        "451 4.3.0 user database unavailable: user not found",
+        "450 LDAP lookup failure: user unknown",
+        "550 5.1.1 temporarily unable to verify recipient",
+        "550 Recipient verification failed, please try again later",
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+        struct reply_class_result r = by("", "", texts[i]);
+        OK(!r.advice.suppress && (!r.hard || r.code < 500), "%s: %s", reply_class_name(r.class),
+           texts[i]);
+    }
+}
+
 static void
 test_words(void)
 {
@@ -305,6 +371,7 @@ main(void)
         return tap_done();
     test_by_phase();
     test_contradictions();
+    test_not_gone();
     test_words();
     test_providers();
     test_laws();
