@@ -164,7 +164,7 @@ is_mail(struct str s)
 
     while (i < s.n && strchr(" \t\r\n\xef\xbb\xbf", s.p[i]) && s.p[i])
         i++;
-    return i < s.n && s.p[i] != '<' && s.p[i] != '{' && s.p[i] != 0x1f &&
+    return i < s.n && s.p[i] > ' ' && s.p[i] < 127 && s.p[i] != '<' && s.p[i] != '{' &&
            !str_starts(s, STR("PK\3\4"));
 }
 

@@ -89,6 +89,11 @@ test_forms(void)
     IS(report.dmarc->rows->spfs->scope, REPORT_SCOPE_MFROM, "mfrom if no scope is told");
     IS(report.dmarc->rows->dkims->result, REPORT_RESULT_NONE, "no word is none");
     IS(report.dmarc->rows->dkims->next->result, REPORT_RESULT_FAIL, "hardfail is fail");
+    static const char good[] = GOOD;
+    char wide[2 * sizeof(good)] = "\xff\xfe";
+    for (size_t i = 0; i + 1 < sizeof(good); i++)
+        wide[2 + 2 * i] = good[i];
+    IS(read_one(str_of(wide, 2 * sizeof(good))), 0, "UTF-16: %s", why.text);
     IS(read_one(STR("<?xml version='1.0' encoding='windows-1252'?><feedback>" META POLICY ROW(
            "1.2.3.4", "1",
            "<auth_results><dkim><human_result>\x80"
