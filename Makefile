@@ -177,6 +177,8 @@ install-files:
 	ln -sf sendmail.8 $(D)/share/man/man8/newaliases.8
 	ln -sf ../man8/sendmail.8 $(D)/share/man/man1/mailq.1
 	install -D -m 644 share/system/gapura.conf $(D)/share/gapura/gapura.conf
+	install -d $(D)/share/gapura/replies
+	install -m 644 $(REPLY_FILES) $(D)/share/gapura/replies
 	install -D -m 644 share/system/fail2ban-filter.conf $(DESTDIR)/etc/fail2ban/filter.d/gapura.conf
 	install -D -m 644 share/system/fail2ban-jail.conf $(DESTDIR)/etc/fail2ban/jail.d/gapura.conf
 format:
