@@ -31,9 +31,11 @@ static bool
 by_fits(const struct courier *c, const struct smtp_client *client, bool lmtp,
         const struct spool_envelope *env, struct smtp_client_message *m, struct fit *ret)
 {
-    uint64_t least = smtp_client_min_by(client);
-    int64_t left = (int64_t)(env->deliver_by / NS_PER_S) - (int64_t)(courier_wall(c) / NS_PER_S);
+    uint64_t least = smtp_client_min_by(client), now = courier_wall(c);
+    bool over = now > env->deliver_by;
+    int64_t left = (int64_t)((over ? now - env->deliver_by : env->deliver_by - now) / NS_PER_S);
 
+    left = over ? -left : left; /* never more than there is */
     m->by_mode = env->by_mode;
     m->by_trace = env->by_trace;
     m->by = (int32_t)MAX(MIN(left, (int64_t)BY_MAX), -(int64_t)BY_MAX);
