@@ -4,6 +4,7 @@ import subprocess
 
 import pytest
 
+from common import STRANGER, guard, stranger
 from gapura import PROGRAM
 from peers import Nsd
 
@@ -134,6 +135,25 @@ def test_dns_of_a_server(files, net, peer):
     assert told["spf"]["mailfrom"]["result"] == "pass"
     out = auth("spf", "example.com", "--ip", "192.0.2.9", "--resolver", f"{at[0]}:{at[1]}")[0]
     assert out.startswith(b"pass:")
+
+
+def test_field_is_the_gates(files, net, peer, sink, gapura):
+    """What a gate writes over a message and what the verb says of it are one field."""
+    at, client = (net.ip(9), 5399), net.ip(STRANGER)
+    zone = (files / "nsd.zone").read_text().replace("mx.example.com. A 192.0.2.1", f"mx.example.com. A {client}")
+    peer(Nsd, at, zone + "inside.test. A 192.0.2.2\nexample.com. MX 10 mx.example.com.\n")
+    g = gapura(guard(net), dns=f"{at[0]}:{at[1]}", verify="on")
+    inside = sink(2)
+    text = (files / "signed").read_bytes().decode()
+    with stranger(g) as c:
+        helo = c.name
+        assert c.mail("ann@example.com", ["bob@inside.test"], text).code == 250
+    written = inside.wait(1)[0].header("Authentication-Results")[0]
+    told = verdict("verify", files / "signed", "--resolver", f"{at[0]}:{at[1]}", "--ip", client, "--helo", helo,
+                   "--from", "ann@example.com", "--id", "mx.gapura.test")
+    assert told["result"] == "pass"
+    assert sorted("".join(written.split()).split(";")) == \
+        sorted("".join(told["field"].partition(":")[2].split()).split(";"))
 
 
 def test_server_that_keeps_silent(files, net):
