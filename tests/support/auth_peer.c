@@ -1,5 +1,6 @@
 /*
- * tests/support/auth_peer.c - our side of the differential tests (tests/system/test_auth_*peers.py).
+ * tests/support/auth_peer.c - our side of the differential tests
+ * (tests/system/test_auth_*peers.py).
  *
  * Reads a JSON object a line, answers each with one; messages are in base64. Jobs ("op"):
  *   zone    text                                     what all later jobs find in DNS
