@@ -118,6 +118,8 @@ def spf_kind(z, ours, theirs, why):
     records = " ".join(v for (_, kind), values in z.records.items() if kind == "TXT" for v in values)
     if theirs == "permerror" and "Void lookup limit" in why and ours["voids"] <= 2:
         return "spf-void-count"
+    if theirs == "permerror" and "Too many DNS lookups" in why and "redirect=" in records and ours["terms"] <= 10:
+        return "spf-redirect-counted"
     if theirs == "permerror" and "trivial recursion" in why:
         return "spf-recursion"
     if ours["result"] == "permerror" and "d0}" in ours["why"] and "d0}" in records:
