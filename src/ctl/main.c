@@ -52,40 +52,57 @@ ctl_usage(FILE *to)
 
         str_fmt(left, sizeof(left), "%s%s%s", v->words, v->shown ? " " : "",
                 v->shown ? v->shown : "");
-        fprintf(to, "  %-26s %s\n", left, lang_text(v->help));
+        if (strlen(left) > 26)
+            fprintf(to, "  %s\n  %26s %s\n", left, "", lang_text(v->help));
+        else
+            fprintf(to, "  %-26s %s\n", left, lang_text(v->help));
     }
     fputs(lang_text("\n`gapura VERB --help` shows options and an example; gapura(1) and\n"
                     "gapura.conf(5) tell the rest.\n"),
           to);
 }
 
-/* The verbs that begin with that word: "gapura queue" shows those of queue. */
+/* The verbs that begin with those words: "gapura queue" shows those of queue. */
 static bool
-list_group(const char *word, FILE *to)
+list_group(struct str words, FILE *to)
 {
     bool any = false;
 
     for (size_t i = 0; i < ctl_nverbs; i++) {
-        struct str rest = str_c(ctl_verbs[i].words);
+        struct str verb = str_c(ctl_verbs[i].words);
 
-        if (!str_eq(str_word(&rest), str_c(word)))
+        if (!str_starts(verb, words) || verb.n == words.n || verb.p[words.n] != ' ')
             continue;
         any = true;
-        fprintf(to, "  gapura %-19s %s\n", ctl_verbs[i].words, lang_text(ctl_verbs[i].help));
+        fprintf(to, "  gapura %-21s %s\n", ctl_verbs[i].words, lang_text(ctl_verbs[i].help));
     }
     return any;
+}
+
+/* The words up to the first option. */
+static struct str
+typed_words(int n, char **words, char *dst, size_t cap)
+{
+    size_t at = 0;
+
+    dst[0] = '\0';
+    for (int i = 0; i < n && words[i][0] != '-'; i++)
+        at += str_fmt(dst + at, cap - at, "%s%s", at ? " " : "", words[i]);
+    return str_of(dst, at);
 }
 
 static int
 unknown(int argc, char **argv)
 {
     const char *near = ctl_verb_nearest(argc, argv);
-    bool second = argc > 2 && argv[2][0] != '-' && ctl_owns(argv[1]);
+    bool second = argc > 2 && argv[2][0] != '-' && ctl_owns(argv[1]), help = false;
+    char room[128];
+    struct str typed = typed_words(argc - 1, argv + 1, room, sizeof(room));
 
-    if (argc == 2 || (!second && ctl_owns(argv[1]))) {
-        if (list_group(argv[1], stderr))
-            return 2;
-    }
+    for (int i = 1; i < argc; i++)
+        help = help || !strcmp(argv[i], "--help") || !strcmp(argv[i], "-h");
+    if (typed.n && list_group(typed, help ? stdout : stderr))
+        return help ? 0 : 2;
     fprintf(stderr, "gapura: there is no verb `");
     print_safe(stderr, argv[1]);
     if (second) {
@@ -283,6 +300,7 @@ int
 ctl_main(int argc, char **argv)
 {
     const struct ctl_verb *v;
+    char room[128];
     int used = 0;
 
     lang_set_from_environment();
@@ -298,7 +316,8 @@ ctl_main(int argc, char **argv)
         v = argc > 2 ? ctl_verb_find(argc - 1, argv + 1, &used) : NULL;
         if (v)
             ctl_verb_help(v, stdout);
-        else if (argc == 2 || !list_group(argv[2], stdout))
+        else if (argc == 2 ||
+                 !list_group(typed_words(argc - 2, argv + 2, room, sizeof(room)), stdout))
             ctl_usage(stdout);
         return 0;
     }

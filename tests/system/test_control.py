@@ -369,8 +369,13 @@ def test_version_and_help():
     for words in (("--version",), ("version",)):
         assert run(*words).stdout.startswith("gapura 0."), words
     assert "version" in run("help").stdout
-    verbs = re.findall(r"^  ([a-z]+(?: [a-z]+)?)\b", run("help").stdout, re.M)
-    assert "queue list" in verbs and "version" in verbs
+    verbs = re.findall(r"^  ([a-z]+(?: [a-z]+){0,2})\b", run("help").stdout, re.M)
+    assert "queue list" in verbs and "version" in verbs and "domain dkim add" in verbs
+    for group in (("queue",), ("domain",), ("domain", "dkim")):
+        done = run(*group, "--help")
+        shown = re.findall(r"^  gapura ([a-z ]+[a-z])  ", done.stdout, re.M)
+        assert done.returncode == 0 and shown == [v for v in verbs if v.startswith(" ".join(group) + " ")], done
+        assert run(*group).returncode == 2 and run(*group).stderr == done.stdout
     for verb in verbs:
         if verb == "help":
             continue
