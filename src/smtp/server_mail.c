@@ -91,6 +91,7 @@ smtp_replied_mail(struct smtp_server *s, int code)
         s->excused = 0;
         smtp_to(s, SMTP_MAIL);
     } else {
+        s->idle++; /* a refused one is a command without a message */
         smtp_txn_end(s);
     }
 }

@@ -221,6 +221,8 @@ refusal_of(struct smtp_server *s, const struct verb *v, struct str arg)
     return v->may ? v->may(s, arg) : NULL;
 }
 
+#define EXCUSED_MAX 1000u /* where recipients have no limit */
+
 /* RCPT and DATA that were pipelined behind a MAIL which we refused are no errors of the client. */
 static void
 refuse(struct smtp_server *s, const struct verb *v, const struct smtp_refusal *r)
@@ -245,8 +247,13 @@ run_verb(struct smtp_server *s, const struct verb *v, struct str arg)
         smtp_server_close(s, "4.7.0", "Too many commands without a message");
         return;
     }
-    if (v->run == smtp_do_mail && !s->txn)
-        s->excused = s->conf->max_rcpts + 1;
+    if (v->run == smtp_do_mail && !s->txn) {
+        if (s->conf->max_commands && s->idle >= s->conf->max_commands) {
+            smtp_server_close(s, "4.7.0", "Too many commands without a message");
+            return;
+        }
+        s->excused = (s->conf->max_rcpts ? s->conf->max_rcpts : EXCUSED_MAX) + 1;
+    }
     if (!r)
         v->run(s, arg);
     else if (v->flags & VERB_OCTETS)
