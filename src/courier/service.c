@@ -274,6 +274,7 @@ courier_free(struct courier *c)
     dests_forget(c);
     sites_free(c);
     sessions_free(c);
+    signing_free(c); /* readers hold messages of the index */
     if (c->outs)
         outs_orphan(c);
     scopes_free(c->scopes);
@@ -286,7 +287,6 @@ courier_free(struct courier *c)
     reasons_done(&c->reasons);
     for (size_t i = 0; i < ARRAY_LEN(c->windows); i++)
         free(c->windows[i].p);
-    signing_free(c);
     reply_classes_free(c->replies);
     spool_files_free(c->files);
     snapshot_unmap(&c->keys);

@@ -118,8 +118,9 @@ job_expired(struct session *s)
 
     if (courier_wall(s->c) < retry_expiry(s->c->delivery, &rm))
         return false;
-    if (index_row(&s->c->index, s->rows[0])->attempts == 0 && !fit_expires(&s->letter.env))
-        return false; /* whatever held it: one try it gets */
+    if (index_row(&s->c->index, s->rows[0])->attempts == 0 && !fit_expires(&s->letter.env) &&
+        !m->unsigned_yet)
+        return false; /* whatever held it: one try it gets; only a signature it awaits no longer */
     job_attempt(s, &a, "");
     a.intent = a.tried = false;
     job_all(s, &a, &r);

@@ -110,7 +110,7 @@ keyring_ask(struct sign_entry *e)
     }
     buf_done(&b);
     e->state = SIGN_ASKED;
-    return err;
+    return err < 0 ? ERR_CLOSED : 0; /* a full channel too: it says nothing about the message */
 }
 
 /* --- hashing --- */
@@ -123,6 +123,13 @@ head_size(struct str text)
     return end < 0 ? 0 : (size_t)end + 4;
 }
 
+/* What an error of the evaluators means: short memory passes, all else is the message's. */
+static int
+sign_error(int err)
+{
+    return err == ERR_NOMEM || err == ERR_TLS ? ERR_CLOSED : ERR_REFUSED;
+}
+
 /* Header and body hashed: drafts, then the question. 0, ERR_CLOSED, or another: cannot be signed.
  */
 static int
@@ -133,7 +140,7 @@ hashed(struct sign_entry *e, struct dkim_message *m)
     dkim_message_end(m);
     err = drafts_make(e, m);
     if (err < 0)
-        return ERR_REFUSED;
+        return sign_error(err);
     return keyring_ask(e);
 }
 
@@ -154,7 +161,7 @@ sign_hash_piece(struct sign_entry *e, struct str text)
     int err = n ? head_begin(m, str_sub(text, 0, n)) : head_begin(m, text);
 
     if (err < 0)
-        return ERR_REFUSED;
+        return sign_error(err);
     if (n)
         dkim_message_body(m, text.p + n, text.n - n);
     return hashed(e, m);
@@ -164,6 +171,7 @@ void
 sign_reader_free(struct sign_entry *e)
 {
     struct sign_reader *r = e->reader;
+    struct index_message *m;
 
     if (!r)
         return;
@@ -174,7 +182,9 @@ sign_reader_free(struct sign_entry *e)
     buf_done(&r->head);
     free(r);
     e->reader = NULL;
-    index_message(&e->c->index, e->message)->pins--;
+    m = index_message(&e->c->index, e->message);
+    if (m->seq == e->name.seq && m->epoch == e->name.epoch) /* else it was removed meanwhile */
+        m->pins--;
     e->c->signing->nreaders--;
 }
 
@@ -220,8 +230,8 @@ reader_turn(void *ctx)
     }
     if (err == 0)
         err = hashed(e, r->message);
-    else if (err != ERR_LIMIT)
-        err = ERR_CLOSED; /* moved by compaction, or damaged: who sends it finds out */
+    else if (err != ERR_LIMIT && err != ERR_CORRUPT)
+        err = ERR_CLOSED; /* moved by compaction, or it cannot be read now */
     sign_reader_free(e);
     if (err == 0) {
         sign_queue_run(e->c);
@@ -229,6 +239,10 @@ reader_turn(void *ctx)
     }
     if (err == ERR_CLOSED) {
         sign_entry_tell(e, sign_cannot(e->c));
+        return;
+    }
+    if (err == ERR_CORRUPT) { /* who sends it meets the same before the final dot, and holds it */
+        sign_entry_tell(e, SIGN_NOT);
         return;
     }
     sign_entry_settle(e, "its header cannot be signed");

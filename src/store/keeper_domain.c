@@ -197,9 +197,13 @@ dkim_activate(struct verb_call *c)
     char room[256];
     int r = 0;
 
-    if (!keeper_domain_arg(c, room, &domain) ||
-        keys_each(store, domain, keeper_summary_row, &s) < 0)
+    if (!keeper_domain_arg(c, room, &domain))
         return;
+    r = keys_each(store, domain, keeper_summary_row, &s);
+    if (r < 0) {
+        verb_end(c, 1, err_text(r));
+        return;
+    }
     if (selector.n && s.taken && s.state == KEYS_RETIRED) {
         verb_end(c, 1, "that key is retired: its private half was erased; nothing was changed");
         return;
@@ -223,9 +227,13 @@ dkim_retire(struct verb_call *c)
     char room[256];
     int r;
 
-    if (!reason_given(c) || !keeper_domain_arg(c, room, &domain) ||
-        keys_each(c->keeper->store, domain, keeper_summary_row, &s) < 0)
+    if (!reason_given(c) || !keeper_domain_arg(c, room, &domain))
         return;
+    r = keys_each(c->keeper->store, domain, keeper_summary_row, &s);
+    if (r < 0) {
+        verb_end(c, 1, err_text(r));
+        return;
+    }
     r = s.taken && s.state >= KEYS_RETIRING
             ? why_set(&why, ERR_STATE, "that key signs no more as it is; nothing was changed")
             : keys_change(c->keeper->store, domain, selector, KEYS_RETIRING, clock_wall_s(),
