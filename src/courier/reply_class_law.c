@@ -325,6 +325,10 @@ reply_law_advise(struct reply_class_result *ret, const struct reply_override *o,
         a->hold = o->advice.hold;
         a->hold_s = o->advice.hold_s;
     }
+    if (severity == 4 && a->retry == REPLY_RETRY_NO) { /* the server said: come again */
+        a->retry = REPLY_RETRY_LAW;
+        a->retry_s = 0;
+    }
     suppress(ret, law, tier, severity);
     if (o && o->sets & REPLY_SETS_SUPPRESS && a->suppress)
         a->suppress_s = MIN(a->suppress_s, o->advice.suppress_s);
