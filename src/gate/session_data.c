@@ -188,6 +188,10 @@ session_data_end(void *ctx, const struct header_scan *scan)
             return;
         }
     }
+    if (tx->status < 0) { /* not all of it was seen, by our own fault: nothing may be judged */
+        accept_end(tx);
+        return;
+    }
     s->facts.header = tx->header;
     s->facts.rcpts_office = tx->noffice == tx->nrcpt;
     s->facts.rcpts_reports = tx->nreports && tx->noffice + tx->nreports == tx->nrcpt;
