@@ -14,9 +14,13 @@ static bool
 is_report(struct str header)
 {
     struct header_field f;
+    struct str type;
 
-    return header_find(header, STR("Content-Type"), &f) &&
-           str_istarts(str_trim(f.value), STR("multipart/report"));
+    if (!header_find(header, STR("Content-Type"), &f))
+        return false;
+    type = str_trim(f.value);
+    return str_istarts(type, STR("multipart/report")) &&
+           (type.n == 16 || strchr("; \t\r(", type.p[16]));
 }
 
 /* The name of the finding if this mail needs no proof; *ret_rule says more. */
@@ -30,8 +34,8 @@ alignment_exempt(const struct stage_facts *facts, struct str *ret_rule)
         return "office";
     if (facts->rcpts_reports && is_report(facts->header))
         return "report";
-    if (facts->returns_ours && is_report(facts->header))
-        return "return";
+    if (facts->returns_ours && is_report(facts->header) && !author_ours(facts).n)
+        return "return"; /* nobody else's mail server reports under a name of ours */
     return NULL;
 }
 

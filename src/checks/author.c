@@ -152,3 +152,23 @@ author_shown(const struct auth_evidence *e, char *dst, size_t cap)
     else
         str_fmt(dst + n, cap - n, "there is no DKIM signature");
 }
+
+bool
+author_served(const struct stage_facts *facts, struct str domain)
+{
+    return domain.n && facts->serves && facts->serves(facts->served, domain);
+}
+
+struct str
+author_ours(const struct stage_facts *facts)
+{
+    const struct dmarc_author *a = &facts->auth->author;
+
+    for (unsigned i = 0; i < a->ndomains; i++) {
+        struct str domain = str_of(a->domains[i].text, a->domains[i].n);
+
+        if (author_served(facts, domain))
+            return domain;
+    }
+    return STR_NONE;
+}

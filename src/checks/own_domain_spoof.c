@@ -8,27 +8,6 @@
 #include "checks/evaluate.h"
 #include "checks/table.h"
 
-static bool
-serves(const struct stage_facts *facts, struct str domain)
-{
-    return domain.n && facts->serves && facts->serves(facts->served, domain);
-}
-
-/* The first domain of ours that some reader could take for the author's. */
-static struct str
-our_author(const struct stage_facts *facts)
-{
-    const struct dmarc_author *a = &facts->auth->author;
-
-    for (unsigned i = 0; i < a->ndomains; i++) {
-        struct str domain = str_of(a->domains[i].text, a->domains[i].n);
-
-        if (serves(facts, domain))
-            return domain;
-    }
-    return STR_NONE;
-}
-
 static void
 spoof_find(struct check_run *run, const char *name, struct str domain, const char *enhanced)
 {
@@ -55,9 +34,9 @@ spoof_judge(struct check_run *run)
 {
     const struct stage_facts *facts = check_facts(run);
     const struct auth_evidence *e = facts->auth;
-    struct str domain = our_author(facts);
+    struct str domain = author_ours(facts);
 
-    if (author_known(facts).n || facts->returns_ours)
+    if (author_known(facts).n)
         return;
     if (domain.n && !auth_evidence_proved(e)) {
         if (author_unsure(e))
@@ -66,7 +45,7 @@ spoof_judge(struct check_run *run)
             spoof_find(run, "author", domain, author_code(e));
         return;
     }
-    if (!domain.n && serves(facts, e->spf_in.domain) && e->have_mailfrom &&
+    if (!domain.n && author_served(facts, e->spf_in.domain) && e->have_mailfrom &&
         e->mailfrom.result != SPF_PASS && e->mailfrom.result != SPF_TEMPERROR)
         spoof_find(run, "sender", e->spf_in.domain, "5.7.23");
 }

@@ -119,8 +119,10 @@ front_view(struct tx *tx, bool keep)
     struct session *s = tx->session;
     struct str header;
 
-    if (tx->viewed)
+    if (tx->viewed) {
+        front_feed(tx, 0);
         return;
+    }
     tx->viewed = true;
     tx->emptied = front_unfold(&tx->body);
     if (!keep && !front_wants_header(tx))

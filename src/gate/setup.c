@@ -326,6 +326,26 @@ setup_checks(struct setup *su, const struct gate_links *links, struct why *why)
                             su->smtp->lookup_timeout);
 }
 
+/* What is not looked at proves nobody: `require` would let all pass, or refuse honest mail. */
+static int
+setup_require(const struct setup *su, struct why *why)
+{
+    static const char *const needed[] = {"spf", "dkim", "alignment"};
+
+    for (size_t k = 0; k < ARRAY_LEN(needed) && su->main->require == REQUIRE_AUTHENTICATED; k++) {
+        bool runs = false;
+
+        for (unsigned i = 0; i < su->plan.n; i++)
+            runs |= str_eq(str_c(su->plan.rows[i]->name), str_c(needed[k]));
+        if (!runs)
+            return why_set(why, ERR_STATE,
+                           "require = authenticated needs the check %s, which is off: put it on, "
+                           "or say require = observe",
+                           needed[k]);
+    }
+    return 0;
+}
+
 static int
 setup_verify(struct setup *su, const struct gate_links *links, struct why *why)
 {
@@ -341,6 +361,8 @@ setup_verify(struct setup *su, const struct gate_links *links, struct why *why)
     }
     if (!verify)
         return 0;
+    if (links->nchecks && setup_require(su, why) < 0)
+        return ERR_STATE;
     return auth_common_create(&su->auth, verify, su->main->hostname, setup_file(links, verify->psl),
                               why);
 }
