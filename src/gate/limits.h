@@ -25,7 +25,7 @@ enum limits_kind {
 struct limit {
     char key[LIMITS_KEY];
     unsigned sessions;
-    struct bucket connections, auth_failures, unknown_rcpts;
+    struct bucket connections, auth_failures, unknown_rcpts, empty_mails;
     struct limit *newer, *older;
 };
 struct limits {

@@ -203,6 +203,16 @@ static const struct {
     [SESSION_BODY] = {STAGE_BODY, session_body_staged},
 };
 
+/* What could not be asked was not found out: that is never to the asker's advantage. */
+static const struct finding no_lookups = {
+    .check = "policy",
+    .name = "lookups",
+    .action = VERDICT_TEMPFAIL,
+    .code = 451,
+    .enhanced = "4.7.1",
+    .text = {SESSION_NO_LOOKUPS, sizeof(SESSION_NO_LOOKUPS) - 1},
+};
+
 void
 session_staged(void *ctx, const struct finding *decisive)
 {
@@ -210,6 +220,8 @@ session_staged(void *ctx, const struct finding *decisive)
     unsigned step = s->step;
 
     s->step = SESSION_IDLE;
+    if (!decisive && step >= SESSION_MAIL && s->quota && dns_quota_refused(s->quota))
+        decisive = &no_lookups;
     if (step != SESSION_IDLE)
         session_steps[step].staged(s, decisive);
 }

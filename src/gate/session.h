@@ -10,9 +10,13 @@
 #include "core/event.h"
 #include "gate/limits.h"
 #include "gate/tx.h"
+#include "net/dns_quota.h"
 #include "policy/pipeline.h"
 
 #define SESSION_ARENA_MAX (64u << 10)
+#define SESSION_NO_LOOKUPS                                                                         \
+    "Too many DNS look-ups for your mail are unanswered, try again later; see that the name "      \
+    "servers of your domains answer"
 
 /* What the session does when the pipeline, the resolver of recipients or a timer comes back. */
 enum session_step {
@@ -35,6 +39,7 @@ struct session {
     struct smtp_server *smtp;
     struct tx *tx;
     struct limit *by_address, *by_network, *by_wide; /* counted there; NULL for trusted clients */
+    struct dns_quota *quota; /* questions that it causes; NULL for trusted clients */
     char id[32];             /* in all events: node, epoch and a number, in hex */
     uint64_t started, since; /* mono ns: of the session; of the last thing we answered */
     uint64_t rate_at, rate_bytes;
@@ -71,8 +76,15 @@ struct session {
 struct gate_listener;
 void session_open(struct gate *, struct gate_listener *, int fd, const struct endpoint *peer);
 void session_free(struct session *); /* closes at once */
+
+/* session_place.c */
 /* Whose session it is: trust, and the counts of limits. False: one too many. */
 bool session_place(struct session *, const struct endpoint *client);
+void session_uncounted(struct session *); /* those counts are given back */
+/* ns until that network may begin one more transaction; 0 now. */
+uint64_t session_mail_wait(const struct session *);
+void session_mail_over(struct session *); /* counts the transaction if it brought no message */
+
 bool session_xclient(void *ctx, const struct smtp_xclient *); /* session_xclient.c */
 
 /* session.c */

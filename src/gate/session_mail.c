@@ -221,6 +221,27 @@ mail_admit(struct session *s)
     }
 }
 
+/* A stranger who has us ask without end, about mail that never comes: he waits, nobody else. */
+static bool
+mail_too_many(struct session *s, const struct tx *tx)
+{
+    if (tx->may_relay)
+        return false;
+    if (s->quota) {
+        dns_quota_forget(s->quota); /* of the message before */
+        if (dns_quota_spent(s->quota)) {
+            mail_refuse(s, 451, "4.7.1", SESSION_NO_LOOKUPS);
+            return true;
+        }
+    }
+    if (session_mail_wait(s)) {
+        mail_refuse(s, 451, "4.7.1",
+                    "Too many transactions without a message from your network, try again later");
+        return true;
+    }
+    return false;
+}
+
 void
 session_mail(void *ctx, const struct smtp_mail_params *p)
 {
@@ -247,6 +268,8 @@ session_mail(void *ctx, const struct smtp_mail_params *p)
         mail_refuse(s, 452, "4.7.1", "Your sending limit is reached, try again later");
         return;
     }
+    if (mail_too_many(s, tx))
+        return;
     tx->begun = clock_mono();
     mail_admit(s);
 }
@@ -272,6 +295,7 @@ session_reset(void *ctx)
     struct session *s = ctx;
     struct tx *tx = s->tx;
 
+    session_mail_over(s);
     pipeline_forget(&s->pipeline);
     s->step = SESSION_IDLE;
     s->delayed = NULL;

@@ -240,70 +240,6 @@ session_begin(struct session *s)
     smtp_server_start(s->smtp);
 }
 
-/* One more of that kind; true if the limit allows it. Held before the next one is looked up, so
- * that it stays in the table. */
-static bool
-limit_hold(struct session *s, enum limits_kind kind, struct limit **ret, uint64_t max)
-{
-    *ret = limits_get(&s->gate->limits, kind, &s->facts.client.addr);
-    if (!*ret)
-        return false;
-    (*ret)->sessions++;
-    return !max || (*ret)->sessions <= max;
-}
-
-/* A stranger's session, counted for its address and its networks. */
-static bool
-session_counted(struct session *s)
-{
-    const struct settings_smtp *c = s->setup->smtp;
-
-    return limit_hold(s, LIMITS_ADDRESS, &s->by_address, c->sessions_per_address) &&
-           limit_hold(s, LIMITS_NETWORK, &s->by_network, c->sessions_per_network) &&
-           limit_hold(s, LIMITS_WIDE, &s->by_wide, c->sessions_per_wide_network) &&
-           !bucket_take(&s->by_network->connections, &c->connections_per_network, clock_mono());
-}
-
-/* A user of this machine has no network: the kernel says who it is. */
-static bool
-session_counted_local(struct session *s)
-{
-    const struct settings_smtp *c = s->setup->smtp;
-    struct limit *l = limits_uid(&s->gate->limits, s->local_uid);
-
-    if (!l)
-        return false;
-    s->by_address = l;
-    l->sessions++;
-    return (!c->sessions_per_uid || l->sessions <= c->sessions_per_uid) &&
-           !bucket_take(&l->connections, &c->connections_per_uid, clock_mono());
-}
-
-static void
-session_uncounted(struct session *s)
-{
-    struct limit *const held[] = {s->by_address, s->by_network, s->by_wide};
-
-    for (size_t i = 0; i < ARRAY_LEN(held); i++) {
-        if (held[i])
-            held[i]->sessions--;
-    }
-    s->by_address = s->by_network = s->by_wide = NULL;
-}
-
-bool
-session_place(struct session *s, const struct endpoint *client)
-{
-    session_uncounted(s);
-    s->facts.client = *client;
-    s->facts.trusted = s->local || (!s->unnamed && setup_trusts(s->setup, &client->addr));
-    s->trusted = s->facts.trusted && s->listen->conf->kind != LISTEN_INBOUND;
-    if (s->local)
-        return session_counted_local(s);
-    /* A proxy has many clients: each is counted when it is named. */
-    return s->facts.trusted || (s->xclient && !s->moved) || session_counted(s);
-}
-
 static bool
 has_prefix(const struct conf_list *list, const struct addr *a)
 {
@@ -331,6 +267,7 @@ session_known(struct session *s, const struct endpoint *peer)
     if (!s->smtp || pipeline_init(&s->pipeline, &su->plan, &s->facts, gate->links.loop,
                                   gate->links.dns, session_staged, s) < 0)
         return false;
+    s->pipeline.quota = s->quota;
     /* Where it may not relay, trust still pardons its line ends. */
     smtp_server_set_trusted(s->smtp, s->facts.trusted);
     smtp_server_set_xclient(s->smtp, s->xclient);
@@ -512,6 +449,7 @@ session_free(struct session *s)
         if (s->stream)
             stream_close(s->stream, false);
         s->stream = NULL;
+        session_mail_over(s);
         session_uncounted(s);
         if (tx && tx->committing) {
             gate->nghosts++; /* its event still needs the facts: accept.c comes back here */

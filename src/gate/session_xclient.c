@@ -132,6 +132,7 @@ session_xclient(void *ctx, const struct smtp_xclient *x)
     s->crowded = !session_place(s, &v.peer) ||
                  pipeline_init(&s->pipeline, &s->setup->plan, &s->facts, s->gate->links.loop,
                                s->gate->links.dns, session_staged, s) < 0;
+    s->pipeline.quota = s->quota;
     smtp_server_set_conf(s->smtp, s->trusted ? &s->listen->trusted : &s->listen->strangers);
     smtp_server_set_trusted(s->smtp, s->facts.trusted);
     if (s->facts.tls)

@@ -256,6 +256,24 @@ static const struct conf_row smtp_rows[] = {
      CONF_ROW(RATE, struct settings_smtp, unknown_rcpts_network, .def = "200/10m",
               .doc = "Unknown recipients that one network may ask for; above it every recipient "
                      "gets 450, so that addresses cannot be harvested.")},
+    {.name = "empty_mails_network",
+     CONF_ROW(RATE, struct settings_smtp, empty_mails_network, .def = "3000/10m",
+              .doc = "Transactions without a message (MAIL, then RSET, QUIT or nothing but refused "
+                     "recipients) that one network may begin; above it MAIL gets 451. Each of them "
+                     "costs look-ups. Trusted networks and logins are exempt; in one session, "
+                     "max_commands is the limit.")},
+    {.name = "lookups_per_session",
+     CONF_ROW(U64, struct settings_smtp, lookups_per_session, .def = "100", .max = 1000000,
+              .doc =
+                  "DNS questions that one stranger's session may have open. They count until the "
+                  "resolver is done with them, also when the client has gone on: who names "
+                  "domains whose servers keep silent gets 451 until they are. 0 sets no limit.")},
+    {.name = "lookups_per_network",
+     CONF_ROW(U64, struct settings_smtp, lookups_per_network, .def = "1000", .max = 1000000,
+              .doc =
+                  "The same of one network (IPv4 /24, IPv6 /48). Below it, and with 0, a network "
+                  "still gets no more than an eighth of the places that are free, so that one "
+                  "asker never takes what others need.")},
     {.name = "bare",
      CONF_ROW(WORD, struct settings_smtp, bare, .def = "normalise", .words = bare_words,
               .doc = "A bare CR or LF in a message: made CRLF, or the message refused. It never "

@@ -49,7 +49,8 @@ struct settings_smtp { /* block "smtp" */
     struct rate auth_failures_address, auth_failures_network, auth_failures_wide_network,
         auth_failures_user;
     uint64_t auth_failure_delay; /* a failed login is answered so long after it began */
-    struct rate unknown_rcpts_network;
+    struct rate unknown_rcpts_network, empty_mails_network;
+    uint64_t lookups_per_session, lookups_per_network; /* open questions to DNS; 0 no limit */
     int bare; /* enum bare_mode */
     int vrfy;
     int dsn;            /* enum dsn_mode */

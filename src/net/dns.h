@@ -41,6 +41,7 @@ struct dns_answer {
     enum dns_status status;
     bool secure;  /* DNSSEC proved it */
     bool cname;   /* the name was an alias */
+    bool later;   /* with DNS_TEMPORARY on a channel: the resolver goes on and will say more */
     uint32_t ttl; /* seconds; least of the records, or negative TTL */
     struct dns_record *records;
     size_t n;
@@ -59,7 +60,8 @@ int dns_packet_parse(const void *packet, size_t n, struct str name, enum dns_typ
                      struct arena *, struct dns_answer *ret);
 
 /* The asking side. Same questions under way are joined; answers are cached by TTL (bounded count,
- * least recently used go first; TTL clamped to [5 s, 1 h], temporary failures 10 s). */
+ * least recently used go first; TTL clamped to [5 s, 1 h], temporary failures 10 s). Who asks for
+ * strangers has a quota (net/dns_quota.h). */
 struct dns_client;
 struct dns_client *dns_client_create(struct loop *, struct chan *to_resolver, unsigned max_cached);
 void dns_client_free(struct dns_client *);

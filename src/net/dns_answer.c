@@ -9,6 +9,7 @@
 #define DNS_NAME_MAX    253u
 #define DNS_FLAG_SECURE 1u
 #define DNS_FLAG_CNAME  2u
+#define DNS_FLAG_LATER  4u
 
 bool
 dns_name_normal(struct str name, char *dst, size_t *ret_n)
@@ -69,7 +70,8 @@ dns_answer_encode(struct buf *out, const struct dns_answer *a)
 
     put_u16(out, (uint16_t)a->type);
     put_u8(out, (uint8_t)a->status);
-    put_u8(out, (uint8_t)((a->secure ? DNS_FLAG_SECURE : 0) | (a->cname ? DNS_FLAG_CNAME : 0)));
+    put_u8(out, (uint8_t)((a->secure ? DNS_FLAG_SECURE : 0) | (a->cname ? DNS_FLAG_CNAME : 0) |
+                          (a->later ? DNS_FLAG_LATER : 0)));
     put_u32(out, a->ttl);
     put_str16(out, a->name);
     count_at = out->n;
@@ -145,12 +147,13 @@ dns_answer_decode(struct wire *w, struct arena *arena, struct dns_answer *ret)
     status = wire_u8(w);
     flags = wire_u8(w);
     a.ttl = wire_u32(w);
-    if (status > DNS_BOGUS || flags > (DNS_FLAG_SECURE | DNS_FLAG_CNAME) ||
-        !dns_take_name(w, arena, &a.name))
+    if (status > DNS_BOGUS || flags > (DNS_FLAG_SECURE | DNS_FLAG_CNAME | DNS_FLAG_LATER) ||
+        ((flags & DNS_FLAG_LATER) && status != DNS_TEMPORARY) || !dns_take_name(w, arena, &a.name))
         return dns_answer_refuse(w);
     a.status = status;
     a.secure = flags & DNS_FLAG_SECURE;
     a.cname = flags & DNS_FLAG_CNAME;
+    a.later = flags & DNS_FLAG_LATER;
     a.n = wire_u8(w);
     if (w->failed || a.n > DNS_RECORDS_MAX || (a.n > 0) != (status == DNS_OK))
         return dns_answer_refuse(w);

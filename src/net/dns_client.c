@@ -3,17 +3,23 @@
  *
  * Called by gate, courier and others that look up names. One entry per (type, name): it holds the
  * answer while it is fresh and the askers while it is open; the least recently used answers go
- * first. Never calls an asker before dns_client_ask returned.
+ * first. A question that the resolver works on longer than askers wait *lingers*: it holds its
+ * place and is not asked a second time. Never calls an asker before dns_client_ask returned.
  */
+#include <stdlib.h>
+
 #include "core/clock.h"
 #include "core/map.h"
-#include "net/dns.h"
+#include "net/dns_inner.h"
 
-#define DNS_TTL_MIN   5u /* seconds */
-#define DNS_TTL_MAX   3600u
-#define DNS_TTL_FAIL  10u
-#define DNS_WAIT_NS   (15 * NS_PER_S) /* for the resolver, which gives up itself before that */
-#define DNS_KEY_MAX   1024u           /* longer names are refused, not remembered */
+#define DNS_TTL_MIN  5u /* seconds */
+#define DNS_TTL_MAX  3600u
+#define DNS_TTL_FAIL 10u
+#define DNS_WAIT_NS  (15 * NS_PER_S) /* for the resolver, which gives up itself before that */
+#define DNS_LINGER_NS                                                                              \
+    (300 * NS_PER_S)        /* then a question that the resolver forgot is ours to forget */
+#define DNS_QUOTA_MAX 8000u /* questions for strangers; the resolver takes some more */
+#define DNS_KEY_MAX   1024u /* longer names are refused, not remembered */
 #define DNS_ARENA_MAX (256u << 10)
 
 /* One allocation; lives while an entry or a delivery holds it. */
@@ -30,6 +36,8 @@ struct dns_entry {
     struct dns_ask *asks;
     struct loop_call call;   /* hands `known` to the askers */
     struct loop_timer timer; /* for the resolver's answer */
+    uint64_t lingers;        /* mono ns of the end of that; 0: the resolver is done with it */
+    struct dns_quota *payer; /* of the question under way; NULL: the house's own */
     struct dns_entry *newer, *older;
     bool open, delivering;
     size_t key_n;
@@ -43,6 +51,7 @@ struct dns_client {
     struct dns_entry *newest, *oldest;
     unsigned n, max;
     uint64_t ids;
+    struct dns_quotas *quotas;
     struct arena arena; /* of one answer being decoded */
 };
 
@@ -110,6 +119,16 @@ dns_lru_in(struct dns_entry *e)
     c->newest = e;
 }
 
+/* The resolver is done with the question, or gone. */
+static void
+dns_entry_over(struct dns_entry *e)
+{
+    e->lingers = 0;
+    if (e->payer)
+        dns_quota_return(e->payer);
+    e->payer = NULL;
+}
+
 static void
 dns_entry_free(struct dns_entry *e)
 {
@@ -124,6 +143,7 @@ dns_entry_free(struct dns_entry *e)
     }
     loop_call_cancel(c->loop, &e->call);
     loop_timer_stop(&e->timer);
+    dns_entry_over(e);
     dns_lru_out(e);
     (void)map_del(&c->map, str_of(e->key, e->key_n));
     dns_known_unref(e->known);
@@ -141,6 +161,11 @@ dns_client_create(struct loop *loop, struct chan *to_resolver, unsigned max_cach
     c->loop = loop;
     c->chan = to_resolver;
     c->max = MAX(max_cached, 16u);
+    c->quotas = dns_quotas_create(MIN(c->max / 2, DNS_QUOTA_MAX));
+    if (!c->quotas) {
+        free(c);
+        return NULL;
+    }
     map_init(&c->map, c->max, false);
     arena_init(&c->arena, DNS_ARENA_MAX);
     return c;
@@ -153,9 +178,16 @@ dns_client_free(struct dns_client *c)
         return;
     while (c->newest)
         dns_entry_free(c->newest);
+    dns_quotas_unref(c->quotas);
     map_done(&c->map);
     arena_done(&c->arena);
     free(c);
+}
+
+struct dns_quotas *
+dns_client_quotas(struct dns_client *c)
+{
+    return c->quotas;
 }
 
 /* Fills key; 0 if the name is too long to be kept. */
@@ -234,10 +266,26 @@ dns_entry_deliver(void *ctx)
     dns_known_unref(k);
 }
 
+/* Askers waited long enough, the resolver may not be done: it says so, or time does. */
+static void
+dns_entry_linger(struct dns_entry *e)
+{
+    uint64_t now = clock_mono();
+
+    if (!e->lingers)
+        e->lingers = now + DNS_LINGER_NS;
+    if (e->open)
+        dns_entry_settle(e, NULL, true);
+    if (now < e->lingers)
+        loop_timer_set(&e->timer, e->lingers - now);
+    else
+        dns_entry_over(e);
+}
+
 static void
 dns_entry_timeout(void *ctx)
 {
-    dns_entry_settle(ctx, NULL, true);
+    dns_entry_linger(ctx);
 }
 
 /* Makes room for one more: false if everything is in use. */
@@ -249,7 +297,7 @@ dns_make_room(struct dns_client *c)
     if (c->n < c->max)
         return true;
     for (e = c->oldest; e; e = e->newer) {
-        if (e->open || e->asks || e->delivering)
+        if (e->open || e->asks || e->delivering || e->payer)
             continue;
         dns_entry_free(e);
         return true;
@@ -283,7 +331,7 @@ dns_entry_new(struct dns_client *c, const char *key, size_t key_n)
 
 /* Puts the question to the resolver, or answers a name that cannot exist. */
 static void
-dns_entry_open(struct dns_entry *e)
+dns_entry_open(struct dns_entry *e, struct dns_quota *payer)
 {
     struct dns_client *c = e->client;
     struct dns_answer never = {
@@ -294,9 +342,15 @@ dns_entry_open(struct dns_entry *e)
     int err;
 
     e->open = true;
+    if (e->lingers) { /* the resolver is still at it */
+        loop_timer_set(&e->timer, DNS_WAIT_NS);
+        return;
+    }
+    e->payer = payer;
     e->id = ++c->ids;
     if (!dns_name_normal(dns_entry_name(e), normal, &n)) {
         never.ttl = DNS_TTL_MAX;
+        dns_entry_over(e);
         dns_entry_settle(e, &never, true);
         return;
     }
@@ -305,10 +359,12 @@ dns_entry_open(struct dns_entry *e)
     put_str16(&body, dns_entry_name(e));
     err = chan_send(c->chan, DNS_MSG_ASK, e->id, &body, -1);
     buf_done(&body);
-    if (err)
+    if (err) {
+        dns_entry_over(e);
         dns_entry_settle(e, NULL, false);
-    else
-        loop_timer_set(&e->timer, DNS_WAIT_NS);
+        return;
+    }
+    loop_timer_set(&e->timer, DNS_WAIT_NS);
 }
 
 static struct dns_entry *
@@ -338,14 +394,36 @@ int
 dns_client_ask(struct dns_client *c, struct str name, enum dns_type type, struct dns_ask *ask,
                void (*fn)(void *ctx, const struct dns_answer *), void *ctx)
 {
+    return dns_client_ask_for(c, NULL, name, type, ask, fn, ctx);
+}
+
+/* Would the answer cost the resolver anything? */
+static bool
+dns_entry_costs(const struct dns_entry *e)
+{
+    return !e ||
+           !(e->open || e->lingers || (e->known && clock_mono() < e->expires) || e->call.queued);
+}
+
+int
+dns_client_ask_for(struct dns_client *c, struct dns_quota *quota, struct str name,
+                   enum dns_type type, struct dns_ask *ask,
+                   void (*fn)(void *ctx, const struct dns_answer *), void *ctx)
+{
     char key[DNS_KEY_MAX];
     size_t n = dns_key(name, type, key);
     struct dns_entry *e = n ? map_get(&c->map, str_of(key, n)) : NULL;
+    bool costs = n && quota && dns_entry_costs(e);
 
+    if (costs && dns_quota_charge(quota) < 0)
+        return ERR_LIMIT;
     if (!e && n)
         e = dns_entry_new(c, key, n);
-    if (!e)
+    if (!e) {
+        if (costs)
+            dns_quota_return(quota);
         return ERR_LIMIT;
+    }
     dns_lru_out(e);
     dns_lru_in(e);
     *ask = (struct dns_ask){.fn = fn, .ctx = ctx, .next = e->asks, .prev = &e->asks};
@@ -357,7 +435,7 @@ dns_client_ask(struct dns_client *c, struct str name, enum dns_type type, struct
     if (e->known && (clock_mono() < e->expires || e->call.queued))
         loop_defer(c->loop, &e->call);
     else
-        dns_entry_open(e);
+        dns_entry_open(e, costs ? quota : NULL);
     return 0;
 }
 
@@ -385,8 +463,14 @@ dns_client_message(struct dns_client *c, uint16_t type, uint64_t id, struct wire
     if (dns_answer_decode(body, &c->arena, &answer) < 0)
         return true; /* `body` has failed, which ends the channel */
     e = dns_find(c, answer.name, answer.type);
-    if (e && e->open && e->id == id)
-        dns_entry_settle(e, &answer, true);
+    if (!e || e->id != id || !(e->open || e->lingers))
+        return true;
+    if (answer.later) {
+        dns_entry_linger(e);
+        return true;
+    }
+    dns_entry_over(e);
+    dns_entry_settle(e, &answer, true);
     return true;
 }
 
@@ -394,7 +478,10 @@ void
 dns_client_lost(struct dns_client *c)
 {
     for (struct dns_entry *e = c->newest; e; e = e->older) {
+        dns_entry_over(e);
         if (e->open)
             dns_entry_settle(e, NULL, false);
+        else
+            loop_timer_stop(&e->timer);
     }
 }

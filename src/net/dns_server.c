@@ -4,20 +4,30 @@
  * One cache for all roles; validates if there is a trust anchor; forwards or recurses. Every
  * question ends within conf.timeout_ns. What libunbound hands out is parsed by dns_packet.c.
  */
+#include <stdlib.h>
+#include <sys/resource.h>
 #include <unbound-event.h>
 #include <unbound.h>
 
 #include "core/clock.h"
 #include "net/dns.h"
 
-#define DNS_OPEN_MAX   20000u
+#define DNS_OPEN_MAX   20000u /* one channel may hold half of what the others leave free of it */
+#define DNS_PORTS      4096u  /* questions on their way to name servers at once */
+#define DNS_TCP        100u   /* of them by TCP */
 #define DNS_TIMEOUT_NS (10 * NS_PER_S)
 #define DNS_ARENA_MAX  (512u << 10)
 
-struct dns_question {
+/* A channel that asks, kept while libunbound works for it. */
+struct dns_asker {
+    struct dns_asker *next;
+    struct chan *chan; /* NULL: gone */
+    unsigned open;
+};
+struct dns_question { /* kept until libunbound is done with it */
     struct dns_question *next, **prev;
     struct dns_server *server;
-    struct chan *from; /* NULL: answered or nobody waits; kept until libunbound is done with it */
+    struct dns_asker *asker;
     uint64_t id;
     struct loop_timer timer;
     uint16_t type;
@@ -29,6 +39,7 @@ struct dns_server {
     struct loop *loop;
     struct ub_ctx *ub;
     struct dns_question *open;
+    struct dns_asker *askers;
     unsigned n;
     uint64_t timeout_ns;
     struct arena arena;
@@ -41,22 +52,56 @@ dns_question_answer(struct dns_question *q, const struct dns_answer *a)
     struct dns_server *s = q->server;
 
     loop_timer_stop(&q->timer);
-    if (!q->from)
+    if (!q->asker->chan)
         return;
     buf_clear(&s->out);
     dns_answer_encode(&s->out, a);
     /* If the channel is full its owner is not reading: it has a timeout of its own. */
-    (void)chan_send(q->from, DNS_MSG_ANSWER, q->id, &s->out, -1);
-    q->from = NULL;
+    (void)chan_send(q->asker->chan, DNS_MSG_ANSWER, q->id, &s->out, -1);
 }
 
 static void
-dns_question_say(struct dns_question *q, enum dns_status status, uint32_t ttl)
+dns_question_say(struct dns_question *q, enum dns_status status, bool later)
 {
     struct dns_answer a = {
-        .name = str_of(q->name, q->name_n), .type = q->type, .status = status, .ttl = ttl};
+        .name = str_of(q->name, q->name_n), .type = q->type, .status = status, .later = later};
 
     dns_question_answer(q, &a);
+}
+
+/* The entry of a channel, made if need be. */
+static struct dns_asker *
+dns_asker_of(struct dns_server *s, struct chan *chan)
+{
+    struct dns_asker *a = s->askers;
+
+    while (a && a->chan != chan)
+        a = a->next;
+    if (a)
+        return a;
+    a = calloc(1, sizeof(*a));
+    if (!a)
+        return NULL;
+    a->chan = chan;
+    a->next = s->askers;
+    s->askers = a;
+    return a;
+}
+
+/* Channels that are gone and have nothing open are forgotten. */
+static void
+dns_askers_sweep(struct dns_server *s)
+{
+    for (struct dns_asker **at = &s->askers; *at;) {
+        struct dns_asker *a = *at;
+
+        if (a->chan || a->open) {
+            at = &a->next;
+            continue;
+        }
+        *at = a->next;
+        free(a);
+    }
 }
 
 static void
@@ -67,13 +112,15 @@ dns_question_free(struct dns_question *q)
     if (q->next)
         q->next->prev = q->prev;
     q->server->n--;
+    q->asker->open--;
+    dns_askers_sweep(q->server);
     free(q);
 }
 
 static void
 dns_question_timeout(void *ctx)
 {
-    dns_question_say(ctx, DNS_TEMPORARY, 0); /* libunbound may go on: the answer fills its cache */
+    dns_question_say(ctx, DNS_TEMPORARY, true); /* libunbound goes on: its last word is told, too */
 }
 
 /* libunbound is done; also from within ub_resolve_event. */
@@ -87,11 +134,11 @@ dns_resolved(void *ctx, int rcode, void *packet, int n, int sec, char *why_bogus
     (void)limited;
     arena_reset(&s->arena);
     if (sec == 1 || why_bogus) {
-        dns_question_say(q, DNS_BOGUS, 0);
+        dns_question_say(q, DNS_BOGUS, false);
     } else if (!packet || n <= 0 || (rcode != 0 && rcode != 3) ||
                dns_packet_parse(packet, (size_t)n, str_of(q->name, q->name_n), q->type, &s->arena,
                                 &a) < 0) {
-        dns_question_say(q, DNS_TEMPORARY, 0);
+        dns_question_say(q, DNS_TEMPORARY, false);
     } else {
         a.secure = sec == 2;
         dns_question_answer(q, &a);
@@ -121,7 +168,12 @@ dns_server_message(struct dns_server *s, struct chan *from, uint16_t type, uint6
         return true;
     }
     q->server = s;
-    q->from = from;
+    q->asker = dns_asker_of(s, from);
+    if (!q->asker) {
+        free(q);
+        return true;
+    }
+    q->asker->open++;
     q->id = id;
     q->type = rr;
     q->next = s->open;
@@ -132,14 +184,14 @@ dns_server_message(struct dns_server *s, struct chan *from, uint16_t type, uint6
     s->n++;
     loop_timer_init(&q->timer, s->loop, dns_question_timeout, q);
     loop_timer_set(&q->timer, s->timeout_ns);
-    if (s->n > DNS_OPEN_MAX) {
-        dns_question_say(q, DNS_TEMPORARY, 0);
+    if (s->n > DNS_OPEN_MAX || q->asker->open > DNS_OPEN_MAX - s->n + 1) {
+        dns_question_say(q, DNS_TEMPORARY, false);
         dns_question_free(q);
         return true;
     }
     err = ub_resolve_event(s->ub, q->name_n ? q->name : ".", rr, 1, q, dns_resolved, NULL);
     if (err) {
-        dns_question_say(q, err == UB_SYNTAX ? DNS_NXDOMAIN : DNS_TEMPORARY, 0);
+        dns_question_say(q, err == UB_SYNTAX ? DNS_NXDOMAIN : DNS_TEMPORARY, false);
         dns_question_free(q);
     }
     return true;
@@ -148,10 +200,11 @@ dns_server_message(struct dns_server *s, struct chan *from, uint16_t type, uint6
 void
 dns_server_forget(struct dns_server *s, const struct chan *chan)
 {
-    for (struct dns_question *q = s->open; q; q = q->next) {
-        if (q->from == chan)
-            q->from = NULL;
+    for (struct dns_asker *a = s->askers; a; a = a->next) {
+        if (a->chan == chan)
+            a->chan = NULL;
     }
+    dns_askers_sweep(s);
 }
 
 /* Zones that libunbound answers itself by default and that a forwarder or local data may know. */
@@ -208,6 +261,29 @@ dns_server_local_data(struct dns_server *s, struct str lines, struct why *why)
         err = ub_ctx_data_add(s->ub, text);
         if (err)
             return why_set(why, ERR_SYNTAX, "local DNS data \"%.100s\": %s", text,
+                           ub_strerror(err));
+    }
+    return 0;
+}
+
+/* How many questions may be on their way at once. The library's own 16 ports and 2 connections are
+ * held by any 16 names whose servers keep silent, and then everybody waits. */
+static int
+dns_server_ports(struct dns_server *s, struct why *why)
+{
+    struct rlimit files = {1024, 1024};
+    const char *const names[] = {"outgoing-range:", "num-queries-per-thread:", "outgoing-num-tcp:"};
+    char ports[16], tcp[16];
+    const char *const values[] = {ports, ports, tcp};
+
+    (void)getrlimit(RLIMIT_NOFILE, &files);
+    str_fmt(ports, sizeof(ports), "%u", (unsigned)MIN(files.rlim_cur / 2, (rlim_t)DNS_PORTS));
+    str_fmt(tcp, sizeof(tcp), "%u", (unsigned)MIN(files.rlim_cur / 8, (rlim_t)DNS_TCP));
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        int err = ub_ctx_set_option(s->ub, names[i], values[i]);
+
+        if (err)
+            return why_set(why, ERR_DNS, "libunbound does not take %s %s: %s", names[i], values[i],
                            ub_strerror(err));
     }
     return 0;
@@ -300,6 +376,8 @@ dns_server_create(struct dns_server **ret, struct loop *loop, const struct dns_s
     }
     err = dns_server_options(s, conf, why);
     if (!err)
+        err = dns_server_ports(s, why);
+    if (!err)
         err = dns_server_finish(s, conf, why);
     if (err) {
         dns_server_free(s);
@@ -318,6 +396,10 @@ dns_server_free(struct dns_server *s)
         ub_ctx_delete(s->ub); /* calls nobody back */
     while (s->open)
         dns_question_free(s->open);
+    for (struct dns_asker *a = s->askers, *next; a; a = next) {
+        next = a->next;
+        free(a);
+    }
     arena_done(&s->arena);
     buf_done(&s->out);
     free(s);

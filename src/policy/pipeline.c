@@ -407,7 +407,7 @@ check_ask(struct check_run *run, struct str name, enum dns_type type)
     if (!ask)
         return ERR_NOMEM;
     ask->run = run;
-    rc = dns_client_ask(p->dns, name, type, &ask->ask, pipeline_answered, ask);
+    rc = dns_client_ask_for(p->dns, p->quota, name, type, &ask->ask, pipeline_answered, ask);
     if (rc < 0) {
         ask_spare(p, ask);
         return rc;

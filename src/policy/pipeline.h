@@ -7,6 +7,7 @@
 #ifndef GAPURA_POLICY_PIPELINE_H
 #define GAPURA_POLICY_PIPELINE_H
 
+#include "net/dns_quota.h"
 #include "policy/stage.h"
 
 #define STAGE_ROWS_MAX 32u
@@ -28,6 +29,7 @@ struct pipeline {
     struct stage_facts *facts;
     struct loop *loop;
     struct dns_client *dns;  /* may be NULL */
+    struct dns_quota *quota; /* on whose behalf it is asked; the owner sets it, NULL: the house's */
     struct check_run *runs;  /* plan->n, and their memory behind them */
     struct check_ask *spare; /* for the next questions */
     char *client_name;

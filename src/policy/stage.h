@@ -120,7 +120,7 @@ struct check_run { /* one row in one session */
  * finding an observed one, and a row may call it so itself. */
 void check_find(struct check_run *, const struct finding *f);
 const struct stage_facts *check_facts(const struct check_run *);
-/* 0, ERR_LIMIT (too many at once) or ERR_UNSUPPORTED (no resolver): then no answer comes. */
+/* 0, ERR_LIMIT (too many at once, of this row or of the client) or ERR_UNSUPPORTED (no resolver): then no answer comes. */
 int check_ask(struct check_run *, struct str name, enum dns_type type);
 /* The answer if it is known already (NULL: it must be asked); the caller's until it asks. */
 const struct dns_answer *check_cached(const struct check_run *, struct str name, enum dns_type);

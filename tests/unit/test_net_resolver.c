@@ -285,6 +285,72 @@ test_local_data(void)
     dns_server_free(NULL);
 }
 
+/* A name server in a process of its own that answers any name with 192.0.2.1, but those that begin
+ * with "dead" never. */
+static pid_t
+deaf_start(struct endpoint *ret)
+{
+    struct sockaddr_in in = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    socklen_t n = sizeof(in);
+    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    static const uint8_t answer[] = {0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 192, 0, 2, 1};
+    pid_t pid;
+
+    if (bind(fd, (struct sockaddr *)&in, n) < 0 ||
+        getsockname(fd, (struct sockaddr *)&in, &n) < 0 || addr_parse(STR("127.0.0.1"), &ret->addr))
+        return -1;
+    ret->port = ntohs(in.sin_port);
+    pid = fork();
+    while (pid == 0) {
+        uint8_t q[1024];
+        ssize_t got, end = 12;
+
+        n = sizeof(in);
+        got = recvfrom(fd, q, 512, 0, (struct sockaddr *)&in, &n);
+        prctl(PR_SET_PDEATHSIG, SIGTERM);
+        if (got < 18 || strncasecmp((const char *)q + 13, "dead", 4) == 0)
+            continue;
+        while (end < got - 5 && q[end])
+            end += q[end] + 1;
+        end += 5;
+        memcpy(q + end, answer, sizeof(answer));
+        memcpy(q + 2, (uint8_t[]){0x81, 0x80, 0, 1, 0, 1, 0, 0, 0, 0}, 10);
+        (void)sendto(fd, q, (size_t)end + sizeof(answer), 0, (struct sockaddr *)&in, n);
+    }
+    close(fd);
+    return pid;
+}
+
+/* Names whose servers keep silent must not keep others waiting. */
+static void
+test_silence(void)
+{
+    enum { DEAD = 500 };
+    static struct dns_ask asks[DEAD];
+    struct rig r = {0};
+    struct endpoint deaf;
+    struct dns_server_conf conf = {.forward = &deaf, .nforward = 1};
+    unsigned fine = 0;
+    uint64_t start;
+    char name[64];
+    pid_t pid = deaf_start(&deaf);
+
+    OK(pid > 0 && rig_up(&r, &conf), "a name server that keeps silent about some");
+    IS(ask(&r, "first.test", DNS_A)->n, 1, "it answers");
+    for (unsigned i = 0; i < DEAD; i++) {
+        str_fmt(name, sizeof(name), "dead%u.test", i);
+        fine += dns_client_ask(r.client, str_c(name), DNS_A, &asks[i], on_answer, NULL) == 0;
+    }
+    IS(fine, DEAD, "500 questions that nobody answers");
+    start = clock_mono();
+    IS(ask(&r, "alive.test", DNS_A)->status, DNS_OK, "another name is answered meanwhile");
+    OK(clock_mono() - start < 2 * NS_PER_S, "at once (%u ms)",
+       (unsigned)((clock_mono() - start) / NS_PER_MS));
+    rig_down(&r);
+    kill(pid, SIGTERM);
+    waitpid(pid, NULL, 0);
+}
+
 static bool
 write_secure(const struct zone_server *z, const struct zone_key *k)
 {
@@ -355,6 +421,7 @@ main(void)
     int status;
 
     test_local_data();
+    test_silence();
     if (access("/usr/sbin/nsd", X_OK) < 0) {
         tap_skip("the resolver against a name server", "nsd is not installed");
         return tap_done();
