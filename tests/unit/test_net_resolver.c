@@ -146,6 +146,13 @@ has_mx(const struct dns_answer *a, uint16_t preference, const char *name)
     return false;
 }
 
+/* A second may pass between the name server's word and ours. */
+static void
+lasts(const struct dns_answer *a, uint32_t ttl, const char *what)
+{
+    OK(a->ttl <= ttl && a->ttl + 5 > ttl, "%s: %u of %u s", what, a->ttl, ttl);
+}
+
 static void
 test_records(struct rig *r)
 {
@@ -157,7 +164,7 @@ test_records(struct rig *r)
     OK(has_mx(a, 10, "mx.example.test") && has_mx(a, 20, "backup.example.test"),
        "in lower case, with preferences");
     OK(!a->secure && !a->cname, "neither signed nor an alias");
-    IS(a->ttl, 300, "TTL");
+    lasts(a, 300, "TTL");
     a = ask(r, "mx.example.test", DNS_A);
     IS(a->n, 2, "two addresses");
     a = ask(r, "mx.example.test", DNS_AAAA);
@@ -168,7 +175,7 @@ test_records(struct rig *r)
     OK(str_eq(a->records[0].data, STR("v=spf1 include:a.test -all")) ||
            str_eq(a->records[1].data, STR("v=spf1 include:a.test -all")),
        "their strings are joined");
-    IS(a->ttl, 60, "with their TTL");
+    lasts(a, 60, "with their TTL");
     a = ask(r, "one.example.test", DNS_A);
     IS(a->n, 2, "two aliases deep");
     OK(a->cname, "known as an alias");
@@ -195,10 +202,10 @@ test_records(struct rig *r)
        "the forwarder knows names of 127.0.0.0/8");
     a = ask(r, "example.test", DNS_AAAA);
     IS(a->status, DNS_NODATA, "no such type");
-    IS(a->ttl, 77, "for the SOA's minimum");
+    lasts(a, 77, "for the SOA's minimum");
     a = ask(r, "nobody.example.test", DNS_A);
     IS(a->status, DNS_NXDOMAIN, "no such name");
-    IS(a->ttl, 77, "for as long");
+    lasts(a, 77, "for as long");
 }
 
 static void
