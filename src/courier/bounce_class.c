@@ -43,6 +43,14 @@ static const struct {
     {"protocol-errors", REPLY_CLASS_PROTOCOL},
 };
 
+static struct str
+domain_of(struct str address)
+{
+    ssize_t at = str_rchr(address, '@');
+
+    return at < 0 ? STR_NONE : str_from(address, (size_t)at + 1);
+}
+
 static int
 class_of_category(struct str name)
 {
@@ -59,55 +67,81 @@ set_class(struct reply_class_result *ret, uint8_t class, uint8_t severity)
     reply_law_advise(ret, NULL, REPLY_TIER_TEXT_WEAK, severity);
 }
 
-/* That a mailbox is not there is said in answer to RCPT, or by an enhanced code of addresses
- * (x.1.z) or of the command (5.5.0: RCPT refused). The same words after the data, with a code of
- * another subject, or at a point that is not told, are at many providers what a recipient's filter
- * says: not enough to give an address up for good. Without any code only words that leave no doubt
- * count. */
+/* The law of replies (reply_class.c) asks for RCPT or a code of addresses where there is a code;
+ * a report may have no code at all, and then only words that leave no doubt count. */
 static bool
 is_certain(const struct dsn_outcome *o, const struct reply_class_result *r)
 {
-    if (o->phase == DSN_PHASE_RCPT)
+    if (o->code || o->phase == DSN_PHASE_RCPT || o->status[2] == '1')
         return true;
-    if (o->status[0] && (o->status[2] == '1' || !strcmp(o->status, "5.5.0")))
-        return true;
-    return !o->code && (!o->status[0] || !strcmp(o->status + 1, ".0.0")) && r->confidence >= SURE;
+    return (!o->status[0] || !strcmp(o->status + 1, ".0.0")) && r->confidence >= SURE;
 }
 
-void
-bounce_classify(const struct reply_classes *classes, const struct dsn_report *report,
-                const struct dsn_outcome *o, struct reply_class_result *ret)
+/* Who filed a failure as a bad mailbox knew where it was said. */
+static void
+by_category(struct reply_class_result *ret, const struct dsn_outcome *o, uint8_t severity)
+{
+    int category = class_of_category(o->category);
+
+    if (category < 0)
+        return;
+    if (ret->confidence < VAGUE)
+        set_class(ret, (uint8_t)category, severity);
+    else if (ret->class == REPLY_CLASS_FILTERED && category == REPLY_CLASS_MAILBOX)
+        set_class(ret, !strcmp(o->status + 1, ".2.1") ? REPLY_CLASS_INACTIVE : REPLY_CLASS_MAILBOX,
+                  severity);
+}
+
+static void
+suppress_nobody(struct reply_class_result *ret)
+{
+    ret->advice.suppress = REPLY_SCOPE_NONE;
+    ret->advice.suppress_s = 0;
+}
+
+static void
+classify_failure(const struct reply_classes *classes, const struct dsn_outcome *o,
+                 struct reply_class_result *ret)
 {
     struct reply_input in = {.text = o->reply,
                              .code = o->code,
                              .enhanced = str_c(o->status),
                              .host = o->remote_mta,
+                             .domain = domain_of(o->final),
                              .phase = phases[o->phase]};
-    bool failed = o->action == DSN_FAILED;
-    uint8_t severity;
-    int category;
+    uint8_t severity = o->status[0] == '4' ? 4 : 5;
 
-    for (size_t i = 0; i < ARRAY_LEN(kinds); i++)
-        if (kinds[i].kind == report->kind) {
-            *ret = (struct reply_class_result){.code = o->code, .confidence = 99};
-            set_class(ret, kinds[i].class, 2);
-            return;
-        }
     reply_classify(classes, &in, ret);
-    severity = o->status[0] == '4' ? 4 : 5;
-    category = class_of_category(o->category);
-    if (category >= 0 && ret->confidence < VAGUE)
-        set_class(ret, (uint8_t)category, severity);
+    by_category(ret, o, severity);
     if (ret->class == REPLY_CLASS_MAILBOX && !is_certain(o, ret))
-        set_class(ret,
-                  category != REPLY_CLASS_MAILBOX  ? REPLY_CLASS_FILTERED
-                  : !strcmp(o->status + 1, ".2.1") ? REPLY_CLASS_INACTIVE
-                                                   : REPLY_CLASS_MAILBOX,
-                  severity);
+        set_class(ret, REPLY_CLASS_FILTERED, severity);
     /* What a server calls temporary gives no domain up, whatever its words are. */
-    if (!failed || (ret->class == REPLY_CLASS_NO_MAIL && o->status[0] == '4')) {
+    if (o->action != DSN_FAILED || (ret->class == REPLY_CLASS_NO_MAIL && severity == 4)) {
         ret->hard = false;
-        ret->advice.suppress = REPLY_SCOPE_NONE;
-        ret->advice.suppress_s = 0;
+        suppress_nobody(ret);
     }
+    ret->advice.other_source = false;
+    if (o->action == DSN_FAILED) {
+        ret->advice.retry = REPLY_RETRY_NO;
+        ret->advice.retry_s = 0;
+    }
+}
+
+void
+bounce_classify(const struct reply_classes *classes, const struct dsn_report *report,
+                const struct dsn_outcome *o, bool proven, struct reply_class_result *ret)
+{
+    size_t kind = 0;
+
+    while (kind < ARRAY_LEN(kinds) && kinds[kind].kind != report->kind)
+        kind++;
+    if (kind == ARRAY_LEN(kinds)) {
+        classify_failure(classes, o, ret);
+    } else {
+        *ret = (struct reply_class_result){.code = o->code, .confidence = 99};
+        ret->class = kinds[kind].class;
+        reply_law_advise(ret, NULL, REPLY_TIER_PROVIDER, 2);
+    }
+    if (!proven)
+        suppress_nobody(ret);
 }

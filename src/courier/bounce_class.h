@@ -12,8 +12,10 @@
 #include "mail/dsn.h"
 
 /* The class of one of the report's recipients. Hard, and suppression for good, need a failure: a
- * report of a delay gives no address up. */
+ * report of a delay gives no address up. What failed elsewhere is over: retry is NO, and no other
+ * source of ours can help. proven: its sender is known to have had mail of ours (a signed return
+ * address, a signature); anybody can write the rest, and it suppresses nobody. */
 void bounce_classify(const struct reply_classes *, const struct dsn_report *,
-                     const struct dsn_outcome *, struct reply_class_result *ret);
+                     const struct dsn_outcome *, bool proven, struct reply_class_result *ret);
 
 #endif

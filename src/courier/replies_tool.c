@@ -188,9 +188,11 @@ phase_of(const char *name, uint8_t *ret)
 {
     static const char *const names[] = {"unknown", "connect", "mail", "rcpt", "data", "dot"};
 
+    if (!name)
+        name = "rcpt"; /* what most replies that people ask about are an answer to */
     for (unsigned i = 0; i < ARRAY_LEN(names); i++) {
         *ret = (uint8_t)i;
-        if (!name || !strcmp(name, names[i]))
+        if (!strcmp(name, names[i]))
             return 0;
     }
     return ERR_SYNTAX;
@@ -204,7 +206,7 @@ one_reply(const struct tool *t, struct str text)
     struct reply_class_result r;
 
     if (phase_of(option(t, "phase"), &in.phase) < 0)
-        return fail("--phase is one of connect, mail, rcpt, data and dot");
+        return fail("--phase is one of connect, mail, rcpt, data, dot and unknown");
     reply_classify(t->set, &in, &r);
     if (t->args.as_json)
         show_json(&r);

@@ -61,7 +61,7 @@ provider_of(const struct evidence *e, const struct reply_input *in)
         if (r->class == REPLY_CLASS_COUNT)
             at = r->provider;
     }
-    return at;
+    return at || in->domain.n == 0 ? at : provider_of_host(e->s, in->domain);
 }
 
 /* A provider's words count where nobody knows who spoke if nobody else uses them. */
@@ -187,6 +187,43 @@ class_by_words(const struct evidence *e, uint8_t class)
     return is;
 }
 
+/* That a mailbox is not there is said in answer to RCPT (551 and 553 are, RFC 5321 section 4.3.2),
+ * by an enhanced code of addresses (x.1.z) or of the command (5.5.0: RCPT refused), or in words
+ * that a provider has for nothing else. The same words after the data are what a recipient's filter
+ * says, and at a point that is not told they may be: not enough to give an address up. */
+static bool
+absence_is_certain(const struct evidence *e)
+{
+    if (e->phase == REPLY_PHASE_RCPT || (e->enhanced[0] && e->enhanced[1] == 1))
+        return true;
+    if (e->phase == REPLY_PHASE_DOT)
+        return false;
+    if (e->code == 0) /* a report's own words; those of a provider need him to have spoken */
+        return e->phase == REPLY_PHASE_UNKNOWN &&
+               (e->best->tier != REPLY_TIER_PROVIDER || e->provider);
+    return e->code == 551 || e->code == 553 || e->best->tier == REPLY_TIER_PROVIDER ||
+           (e->enhanced[0] == 5 && e->enhanced[1] == 5 && e->enhanced[2] == 0);
+}
+
+/* A code of mailboxes: it was there. */
+static uint8_t
+absence_uncertain(const struct evidence *e)
+{
+    return e->enhanced[1] == 2 && e->enhanced[2] == 1 ? REPLY_CLASS_INACTIVE : REPLY_CLASS_FILTERED;
+}
+
+/* For ever only by two witnesses: words of absence, and the point (RCPT) or the registered code at
+ * which they are said of an address. */
+static bool
+absence_is_proven(const struct evidence *e)
+{
+    bool words = !e->best->bare && e->best->tier >= REPLY_TIER_TEXT;
+
+    if (e->enhanced[0])
+        return words && e->severity == 5 && e->enhanced[1] == 1;
+    return words && e->severity == 5 && e->phase == REPLY_PHASE_RCPT;
+}
+
 /* What a class cannot be at that point. */
 static uint8_t
 class_at_phase(const struct evidence *e, uint8_t class)
@@ -202,9 +239,8 @@ class_at_phase(const struct evidence *e, uint8_t class)
         return REPLY_CLASS_HOST;
     if (e->phase == REPLY_PHASE_MAIL && reply_class_is_hard(class))
         return REPLY_CLASS_SENDER;
-    /* Who took the recipient and says after the data that it is not there, filters. */
-    if (e->phase == REPLY_PHASE_DOT && class == REPLY_CLASS_MAILBOX && e->enhanced[1] != 1)
-        return REPLY_CLASS_FILTERED;
+    if (class == REPLY_CLASS_MAILBOX && !absence_is_certain(e))
+        return absence_uncertain(e);
     /* "Try again later" at RCPT is how most greylists speak. */
     if (class == REPLY_CLASS_TEMPORARY && (e->code == 450 || e->code == 451) &&
         (e->phase == REPLY_PHASE_RCPT || e->phase == REPLY_PHASE_DATA))
@@ -289,6 +325,8 @@ reply_classify(const struct reply_classes *s, const struct reply_input *in,
     ret->class = class_at_phase(&e, e.best->class);
     reply_law_advise(ret, ret->class == e.best->class ? e.best->override : NULL, e.best->tier,
                      e.severity);
+    if (!absence_is_proven(&e))
+        reply_law_probation(ret);
     ret->pattern = e.name;
     ret->confidence = confidence(&e, ret);
 }

@@ -103,6 +103,7 @@ struct reply_input {
     struct str enhanced; /* "5.1.1"; empty: none, or to be taken from the text */
     struct str provider; /* name of the data file's provider block; empty: by host or text */
     struct str host;     /* that answered; may be empty */
+    struct str domain;   /* of the recipient, where the host says nothing; may be empty */
     uint8_t phase;       /* enum reply_phase */
 };
 struct reply_class_result {

@@ -137,6 +137,10 @@ extern const struct reply_law reply_laws[REPLY_CLASS_COUNT];
 void reply_law_advise(struct reply_class_result *ret, const struct reply_override *, uint8_t tier,
                       uint8_t severity);
 int reply_law_class(struct str name); /* -1: no such class */
+/* Bounds a suppression for ever: the address gets one mail more after 30 days. */
+void reply_law_probation(struct reply_class_result *ret);
+/* False for what no words of a server can say: a delivery, an answer of a person, a complaint. */
+bool reply_law_is_said(uint8_t class);
 
 /* reply_class_default.c: the data files that are compiled in, one after the other. */
 struct reply_file {

@@ -12,6 +12,8 @@
 #define HOURS(n)   ((n)*3600u)
 #define DAYS(n)    ((n)*86400u)
 
+#define PROBATION_S DAYS(30) /* not proven: one mail more after that */
+
 #define NO    REPLY_RETRY_NO
 #define LAW   REPLY_RETRY_LAW
 #define HOST  REPLY_RETRY_HOST
@@ -226,11 +228,9 @@ const struct reply_law reply_laws[REPLY_CLASS_COUNT] = {
                          .retry_4 = LAW,
                          .retry_5 = NO,
                          .tell = true},
-    [REPLY_CLASS_AUTOREPLY] = {.name = "AutoReply", .rank = 39},
-    [REPLY_CLASS_FEEDBACK] = {.name = "Feedback",
-                              .rank = 40,
-                              .scope = RECIPIENT,
-                              .suppress_s = REPLY_FOREVER},
+    /* Known by the kind of the mail alone. */
+    [REPLY_CLASS_AUTOREPLY] = {.name = "AutoReply"},
+    [REPLY_CLASS_FEEDBACK] = {.name = "Feedback", .scope = RECIPIENT, .suppress_s = REPLY_FOREVER},
 };
 
 static const char *const scopes[REPLY_SCOPE_COUNT] = {"none",   "recipient", "message", "source",
@@ -293,6 +293,20 @@ suppress(struct reply_class_result *ret, const struct reply_law *law, uint8_t ti
 }
 
 void
+reply_law_probation(struct reply_class_result *ret)
+{
+    if (ret->advice.suppress_s == REPLY_FOREVER)
+        ret->advice.suppress_s = PROBATION_S;
+}
+
+bool
+reply_law_is_said(uint8_t class)
+{
+    return class != REPLY_CLASS_DELIVERED && class != REPLY_CLASS_UNKNOWN &&
+           class != REPLY_CLASS_AUTOREPLY && class != REPLY_CLASS_FEEDBACK;
+}
+
+void
 reply_law_advise(struct reply_class_result *ret, const struct reply_override *o, uint8_t tier,
                  uint8_t severity)
 {
@@ -329,6 +343,8 @@ reply_law_advise(struct reply_class_result *ret, const struct reply_override *o,
         a->retry = REPLY_RETRY_LAW;
         a->retry_s = 0;
     }
+    if (tier < REPLY_TIER_ENHANCED && a->hold_s == REPLY_FOREVER)
+        a->hold_s = HOURS(1); /* a word that is used for anything holds nobody for good */
     suppress(ret, law, tier, severity);
     if (o && o->sets & REPLY_SETS_SUPPRESS && a->suppress)
         a->suppress_s = MIN(a->suppress_s, o->advice.suppress_s);

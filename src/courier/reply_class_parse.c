@@ -138,6 +138,8 @@ parse_class(struct parse *p, struct str rest)
     p->class = class < 0 ? REPLY_CLASS_PERMANENT : (uint8_t) class;
     if (class < 0)
         wrong(p, "there is no such class", name);
+    else if (!reply_law_is_said(p->class))
+        wrong(p, "no words of a server say that: it is known by what a mail is", name);
     for (struct str w = str_word(&rest); w.n > 0; w = str_word(&rest)) {
         if (str_eq(w, STR("weak")))
             p->tier = p->provider ? REPLY_TIER_TEXT : REPLY_TIER_TEXT_WEAK;

@@ -152,7 +152,8 @@ static const struct ctl_option auth_verify_options[] = {
 static const struct ctl_option replies_classify_options[] = {
     {"host", CTL_TEXT, "NAME", "the host that answered"},
     {"provider", CTL_TEXT, "NAME", "whose words they are, where the host does not tell"},
-    {"phase", CTL_TEXT, "PHASE", "what was answered: connect, mail, rcpt, data or dot"},
+    {"phase", CTL_TEXT, "PHASE",
+     "what was answered: connect, mail, rcpt (unless said), data, dot; unknown: a report's words"},
     PATTERNS,
     {"json", CTL_FLAG, NULL, "JSON, for programs"}};
 static const struct ctl_option replies_list_options[] = {

@@ -282,7 +282,8 @@ judge_labels(const char *name, struct dsn_reader *const *mails, unsigned nmails,
 
             if (got < want && !reason) {
                 sum.found++;
-                bounce_classify(classes, r, l.o, &l.class);
+                /* a collection proves of no complaint who sent it */
+                bounce_classify(classes, r, l.o, r->kind != DSN_KIND_FEEDBACK, &l.class);
                 judge_rcpt(name, &l, json_array_get(labels, got), &why);
             }
         }

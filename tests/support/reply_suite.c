@@ -80,7 +80,7 @@ map_line(struct str line)
     struct label *l = &suite.labels[suite.nlabels];
     struct str flag;
 
-    if (line.n == 0 || line.p[0] == '#' || str_starts(line, STR("provider\t")))
+    if (line.n == 0 || line.p[0] == '#')
         return true;
     if (suite.nlabels == LABELS_MAX)
         return false;
@@ -119,26 +119,17 @@ label_of(const char *set, struct str name)
     return NULL;
 }
 
-/* "rhost-gsuite-14.eml": google. Empty where the file says nothing of who answered. */
+/* Who was asked, as a courier would know it: the domain of the first address of the reply. */
 static struct str
-provider_of(struct str file)
+domain_of(struct str reply)
 {
-    struct str name, line, rest = buf_view(&suite.map);
-    ssize_t dash;
+    ssize_t at = str_chr(reply, '@');
+    size_t n = 0;
+    struct str s = at < 0 ? STR_NONE : str_from(reply, (size_t)at + 1);
 
-    if (!str_starts(file, STR("rhost-")))
-        return STR_NONE;
-    name = str_from(file, 6);
-    dash = str_rchr(name, '-');
-    name = dash < 0 ? name : str_sub(name, 0, (size_t)dash);
-    while (rest.n > 0) {
-        line = str_cut(rest, '\n', &rest);
-        if (!str_eq(field(&line), STR("provider")))
-            continue;
-        if (str_eq(field(&line), name))
-            return line;
-    }
-    return name;
+    while (n < s.n && !strchr(" \t<>()[]\",;:'", s.p[n]))
+        n++;
+    return str_sub(s, 0, n);
 }
 
 static struct str
@@ -261,7 +252,8 @@ shuffled(struct str reply, struct buf *b)
 /* ---- cases ---- */
 
 struct one {
-    struct str name, reply, enhanced, provider;
+    struct str name, reply, enhanced;
+    uint8_t phase;
     const struct label *label;
     int hard;   /* -1: the label does not say */
     int action; /* 1: try again, 0: give up, -1: the label does not say */
@@ -299,7 +291,7 @@ static void
 run_case(const struct one *c)
 {
     static struct buf other;
-    struct reply_input in = {.text = c->reply, .enhanced = c->enhanced, .provider = c->provider};
+    struct reply_input in = {.text = c->reply, .enhanced = c->enhanced, .phase = c->phase};
     struct reply_class_result r;
     struct str reason = disputed(c->name);
     bool class_good, hard_good;
@@ -309,6 +301,7 @@ run_case(const struct one *c)
         buf_init(&other, 64 << 10);
     if (suite.shuffle)
         in.text = shuffled(c->reply, &other);
+    in.domain = domain_of(in.text);
     reply_classify(suite.set, &in, &r);
     str_fmt(name, sizeof name, "%.*s", STR_ARG(str_sub(c->name, 0, 150)));
     if (reason.n > 0) {
@@ -390,12 +383,12 @@ run_row(const struct str *heads, const struct str *values, unsigned n)
         own.block = classes_are_refusals(own.classes);
         c.label = &own;
         c.hard = -1;
+        c.phase = REPLY_PHASE_RCPT; /* our own are what servers say to RCPT */
     }
     if (hard.n > 0 && !str_eq(hard, STR("-")))
         c.hard = str_eq(hard, STR("hard")) || str_eq(hard, STR("1")) || str_eq(hard, STR("true"));
     if (action.n > 0)
         c.action = !str_eq(action, STR("reject"));
-    c.provider = provider_of(file);
     reply_text_read(&t, c.reply, NULL);
     reply_text_read(&t, c.reply, &suite.set->names);
     if (t.enhanced[0] == 0 && reply_text_enhanced(status, said) && !is_made_up(status))

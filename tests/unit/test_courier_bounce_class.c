@@ -8,12 +8,12 @@
 static struct reply_classes *classes;
 
 static struct reply_class_result
-class_of(enum dsn_kind kind, const struct dsn_outcome *o)
+class_of(enum dsn_kind kind, const struct dsn_outcome *o, bool proven)
 {
     struct dsn_report report = {.kind = kind, .rcpts = o, .nrcpt = 1};
     struct reply_class_result r;
 
-    bounce_classify(classes, &report, o, &r);
+    bounce_classify(classes, &report, o, proven, &r);
     return r;
 }
 
@@ -36,7 +36,7 @@ test_certainty(void)
         {"at a point that is not told", "550 User unknown", "5.0.0", "", 550, DSN_PHASE_UNKNOWN,
          REPLY_CLASS_FILTERED, false},
         {"with a code of mailboxes", "550 5.2.1 User unknown", "5.2.1", "", 550, DSN_PHASE_DATA,
-         REPLY_CLASS_FILTERED, false},
+         REPLY_CLASS_INACTIVE, false},
         {"which the reporting server files as bad", "550 User unknown", "5.0.0", "bad-mailbox", 550,
          DSN_PHASE_UNKNOWN, REPLY_CLASS_MAILBOX, true},
         {"or as bad and disabled", "550 5.2.1 User unknown", "5.2.1", "bad-mailbox", 550,
@@ -47,6 +47,8 @@ test_certainty(void)
          DSN_PHASE_UNKNOWN, REPLY_CLASS_MAILBOX, true},
         {"Exim's own words", "Unrouteable address", "", "", 0, DSN_PHASE_UNKNOWN,
          REPLY_CLASS_DOMAIN, true},
+        {"a provider's words from nobody knows whom", "This user doesn't have an example account",
+         "", "", 0, DSN_PHASE_UNKNOWN, REPLY_CLASS_FILTERED, false},
         {"a full mailbox", "552 5.2.2 over quota", "5.2.2", "", 552, DSN_PHASE_RCPT,
          REPLY_CLASS_FULL, false},
         {"no mail for now", "DNS: returned Null MX", "4.0.0", "", 0, DSN_PHASE_UNKNOWN,
@@ -62,13 +64,30 @@ test_certainty(void)
         struct reply_class_result r;
 
         str_copy(str_c(rows[i].status), o.status, sizeof(o.status));
-        r = class_of(DSN_KIND_FAILURE, &o);
+        r = class_of(DSN_KIND_FAILURE, &o, true);
         TEXT(str_c(reply_class_name(r.class)), reply_class_name(rows[i].class), "%s: class",
              rows[i].name);
         IS(r.hard, rows[i].hard, "%s: hard", rows[i].name);
         OK(r.hard || r.advice.suppress == REPLY_SCOPE_NONE || r.advice.suppress_s < REPLY_FOREVER,
            "%s: nothing that may live is given up for good", rows[i].name);
     }
+}
+
+/* Carriers of Japan: with the address that RCPT named, and without it. The recipient's domain tells
+ * whose words they are where no host does. */
+static void
+test_carriers(void)
+{
+    struct dsn_outcome o = {.action = DSN_FAILED,
+                            .code = 550,
+                            .final = STR("a@ezweb.ne.jp"),
+                            .reply = STR("550 <a@ezweb.ne.jp>: User unknown")};
+    struct reply_class_result r = class_of(DSN_KIND_FAILURE, &o, true);
+
+    OK(r.hard && r.class == REPLY_CLASS_MAILBOX, "a recipient that is not there");
+    o.reply = STR("550 : User unknown");
+    r = class_of(DSN_KIND_FAILURE, &o, true);
+    OK(!r.hard && r.class == REPLY_CLASS_FILTERED, "and one who filters");
 }
 
 static void
@@ -87,14 +106,45 @@ test_kinds(void)
         {DSN_KIND_FEEDBACK, REPLY_CLASS_FEEDBACK},    {DSN_KIND_DELIVERY, REPLY_CLASS_DELIVERED},
         {DSN_KIND_RELAY, REPLY_CLASS_DELIVERED},      {DSN_KIND_EXPANSION, REPLY_CLASS_DELIVERED},
     };
-    struct reply_class_result r = class_of(DSN_KIND_DELAY, &o);
+    struct reply_class_result r = class_of(DSN_KIND_DELAY, &o, true);
 
     OK(!r.hard && r.advice.suppress == REPLY_SCOPE_NONE, "a delay gives nothing up");
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-        r = class_of(rows[i].kind, &o);
+        r = class_of(rows[i].kind, &o, true);
         IS(r.class, rows[i].class, "%s is what it is", dsn_kind_name(rows[i].kind));
-        OK(!r.hard && r.advice.suppress == REPLY_SCOPE_NONE, "and gives nothing up");
+        IS(r.advice.suppress,
+           r.class == REPLY_CLASS_FEEDBACK ? REPLY_SCOPE_RECIPIENT : REPLY_SCOPE_NONE,
+           "only who complains gets no more");
+        r = class_of(rows[i].kind, &o, false);
+        OK(!r.hard && r.advice.suppress == REPLY_SCOPE_NONE, "and nothing follows without proof");
     }
+}
+
+/* Who had no mail of ours can make us suppress nobody; what is over is not tried again. */
+static void
+test_proof(void)
+{
+    struct dsn_outcome o = {.action = DSN_FAILED,
+                            .code = 550,
+                            .status = "5.1.1",
+                            .phase = DSN_PHASE_RCPT,
+                            .reply = STR("550 5.1.1 User unknown")};
+    struct reply_class_result r = class_of(DSN_KIND_FAILURE, &o, true);
+
+    OK(r.hard && r.advice.suppress_s == REPLY_FOREVER, "proven, two witnesses: for good");
+    r = class_of(DSN_KIND_FAILURE, &o, false);
+    OK(r.hard && !r.advice.suppress && !r.advice.suppress_s, "not proven: nobody");
+    o.phase = DSN_PHASE_UNKNOWN;
+    o.status[0] = '\0';
+    o.code = 0;
+    o.reply = STR("The recipient name is not recognized");
+    r = class_of(DSN_KIND_FAILURE, &o, true);
+    OK(r.hard && r.advice.suppress == REPLY_SCOPE_RECIPIENT && r.advice.suppress_s == 30 * 86400,
+       "words alone: for 30 days");
+    o.reply = STR("Connection refused");
+    r = class_of(DSN_KIND_FAILURE, &o, true);
+    OK(r.class == REPLY_CLASS_HOST && r.advice.retry == REPLY_RETRY_NO && !r.advice.other_source,
+       "what failed elsewhere is over");
 }
 
 int
@@ -105,7 +155,9 @@ main(void)
     if (!OK(reply_classes_load(&classes, STR(""), &why) == 0, "the classes %s", why.text))
         return tap_done();
     test_certainty();
+    test_carriers();
     test_kinds();
+    test_proof();
     reply_classes_free(classes);
     return tap_done();
 }

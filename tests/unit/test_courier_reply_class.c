@@ -22,7 +22,10 @@ say(uint8_t phase, uint16_t code, const char *enhanced, const char *text)
 static struct reply_class_result
 by(const char *provider, const char *host, const char *text)
 {
-    struct reply_input in = {.text = str_c(text), .provider = str_c(provider), .host = str_c(host)};
+    struct reply_input in = {.text = str_c(text),
+                             .provider = str_c(provider),
+                             .host = str_c(host),
+                             .phase = REPLY_PHASE_RCPT};
     struct reply_class_result r;
 
     reply_classify(set, &in, &r);
@@ -158,6 +161,73 @@ test_not_gone(void)
         struct reply_class_result r = by("", "", texts[i]);
         OK(!r.advice.suppress && (!r.hard || r.code < 500), "%s: %s", reply_class_name(r.class),
            texts[i]);
+    }
+}
+
+/* No words of a server are a complaint, an absence note or a delivery; a scanner is no virus. */
+static void
+test_not_said(void)
+{
+    static const char *const texts[] = {
+        "550 virus scanner unavailable",
+        "554 5.3.0 Virus scanner timed out",
+        "451 4.3.0 anti-virus check failed, try again later",
+        "550 5.7.1 message could not be scanned for viruses",
+        "451 clamd not responding",
+        "550 5.7.1 Rejected, see our feedback loop page",
+        "550 5.7.1 feedback report: complaint about message from 192.0.2.1",
+        "554 send an abuse report to abuse@b.example",
+        "550 5.1.1 user is out of office",
+        "450 automated response: on vacation",
+    };
+    struct buf errors;
+    struct reply_classes *none = NULL;
+
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+        struct reply_class_result r = by("", "", texts[i]);
+        OK(r.class != REPLY_CLASS_VIRUS && r.class != REPLY_CLASS_AUTOREPLY &&
+               r.class != REPLY_CLASS_FEEDBACK && r.advice.suppress_s != REPLY_FOREVER,
+           "%s: %s", texts[i], reply_class_name(r.class));
+    }
+    CLASS(by("", "", "554 5.7.1 virus found: Eicar-Test-Signature"), "VirusRelated", "a virus");
+    OK(by("", "", "554 virus").advice.hold_s < REPLY_FOREVER, "one word holds nothing for good");
+    for (int c = 0; c < REPLY_CLASS_COUNT; c++) {
+        char text[80];
+        bool said = reply_law_is_said((uint8_t)c);
+        str_fmt(text, sizeof text, "language zz\nclass %s\n  quokka\n",
+                reply_class_name((uint8_t)c));
+        buf_init(&errors, 4096);
+        OK((reply_classes_compile(&none, str_c(text), &errors) == 0) == said, "%s %s be said",
+           reply_class_name((uint8_t)c), said ? "can" : "cannot");
+        reply_classes_free(none);
+        none = NULL;
+        buf_done(&errors);
+    }
+}
+
+/* For ever needs the words, and the point or the code of addresses. */
+static void
+test_proof(void)
+{
+    static const struct {
+        uint8_t phase;
+        const char *text;
+        uint32_t suppress_s;
+    } rows[] = {
+        {REPLY_PHASE_RCPT, "550 No such user", REPLY_FOREVER},
+        {REPLY_PHASE_RCPT, "550 5.1.1 No such user", REPLY_FOREVER},
+        {REPLY_PHASE_UNKNOWN, "550 5.1.1 No such user", REPLY_FOREVER},
+        {REPLY_PHASE_RCPT, "550 5.1.1 no", 30 * 86400},
+        {REPLY_PHASE_RCPT, "550 5.7.1 No such user", 30 * 86400},
+        {REPLY_PHASE_UNKNOWN, "550 No such user", 14 * 86400},
+        {REPLY_PHASE_RCPT, "450 4.1.1 No such user", 0},
+        {REPLY_PHASE_RCPT, "550", 0},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct reply_class_result r = say(rows[i].phase, 0, "", rows[i].text);
+        IS(r.advice.suppress_s, rows[i].suppress_s, "%s at %d: %s", rows[i].text, rows[i].phase,
+           reply_class_name(r.class));
     }
 }
 
@@ -318,7 +388,7 @@ test_form(void)
     struct why why = {""};
     struct buf errors;
     struct reply_class_result r;
-    struct reply_input in = {.text = STR("550 the quokka sleeps")};
+    struct reply_input in = {.text = STR("550 the quokka sleeps"), .phase = REPLY_PHASE_RCPT};
 
     IS(reply_classes_load(&mine,
                           STR("language zz\nclass InactiveMailbox strong suppress=2d\n  the quokka "
@@ -372,6 +442,8 @@ main(void)
     test_by_phase();
     test_contradictions();
     test_not_gone();
+    test_not_said();
+    test_proof();
     test_words();
     test_providers();
     test_laws();
