@@ -445,8 +445,10 @@ read_text(struct dsn_reader *r, const struct dsn_parts *parts)
     if (!r->list.n)
         return false;
     action = dsn_action_of(parts);
-    for (unsigned i = 0; i < r->list.n; i++)
-        r->list.items[i].action = action;
+    for (unsigned i = 0; i < r->list.n;
+         i++) /* "after unsuccessful delivery attempts": no success */
+        r->list.items[i].action =
+            r->list.items[i].code >= 400 && action != DSN_DELAYED ? DSN_FAILED : action;
     r->report.kind = kind_of(&r->list);
     return true;
 }

@@ -444,6 +444,22 @@ test_kinds(void)
 
 /* ---- bounds ---- */
 
+/* A session that ends in a refusal is no delivery, whatever words stand around it. */
+static void
+test_no_success(void)
+{
+    const struct dsn_report *r = read_text(
+        "From: \"Daemon at mx.test\" <mailer-daemon@mx.test>\nTo: s@a.test\n"
+        "Subject: Permanent Delivery Failure\n\n"
+        "After one or more unsuccessful delivery attempts the message was removed from the queue.\n"
+        "\nFailed address: f@b.test\n\n--- Session Transcript ---\n"
+        " Thu 23:34:40: --> RCPT To:<f@b.test>\n"
+        " Thu 23:34:41: <-- 550 5.1.1 <f@b.test>: User unknown\n--- End Transcript ---\n");
+
+    IS(r->kind, DSN_KIND_FAILURE, "unsuccessful delivery is no successful one");
+    OK(r->nrcpt == 1 && r->rcpts[0].action == DSN_FAILED && r->rcpts[0].code == 550, "but failed");
+}
+
 static void
 test_line_ends(void)
 {
@@ -516,6 +532,7 @@ main(void)
     test_filled();
     test_texts();
     test_kinds();
+    test_no_success();
     test_line_ends();
     test_ceilings();
     dsn_reader_free(reader);
