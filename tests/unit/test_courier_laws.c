@@ -41,7 +41,7 @@ test_classes(void)
         {SMTP_AT_RCPT, 550, {0}, "unknown", REPLY_CLASS_MAILBOX},
         {SMTP_AT_RCPT, 550, {5, 7, 1}, "blocked", REPLY_CLASS_BLOCK},
         {SMTP_AT_DOT, 554, {0}, "looks like SPAM", REPLY_CLASS_SPAM},
-        {SMTP_AT_DOT, 554, {5, 6, 0}, "cannot", REPLY_CLASS_PROTOCOL},
+        {SMTP_AT_DOT, 554, {5, 6, 0}, "cannot", REPLY_CLASS_MALFORMED},
         {SMTP_AT_DATA, 503, {5, 5, 1}, "no", REPLY_CLASS_PROTOCOL},
         {SMTP_AT_RCPT, 999, {0}, "?", REPLY_CLASS_HOST},
     };
