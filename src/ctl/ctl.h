@@ -12,6 +12,9 @@
 
 #include "net/stream.h"
 
+/* From now on the JSON library wipes what it gives back. ctl_server_create() has it done. */
+void ctl_wipe_json(void);
+
 /* Server side: a role's end of the socket. fd: bound and listening (the supervisor's doing). */
 struct ctl_server;
 struct ctl_call;

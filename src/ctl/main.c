@@ -304,6 +304,7 @@ ctl_main(int argc, char **argv)
     int used = 0;
 
     lang_set_from_environment();
+    ctl_wipe_json();
     if (argc < 2) {
         ctl_usage(stderr);
         return 2;

@@ -5,6 +5,7 @@
  * Never lets a client that does not read grow our memory beyond the stream's ceiling.
  */
 #include <jansson.h>
+#include <malloc.h>
 #include <sys/random.h>
 
 #include "ctl/ctl.h"
@@ -13,6 +14,7 @@
 
 #define CLIENTS_MAX  64u
 #define REQUEST_MAX  (64u << 10)
+#define LINE_FIRST   ((size_t)16 << 10) /* one with a private key in it is smaller */
 #define QUEUE_MAX    (4u << 20)
 #define QUEUE_FULL   (256u << 10) /* ctl_call_full: the caller waits for on_drained */
 #define LINE_MAX_OUT (2u << 20)
@@ -48,6 +50,8 @@ call_free(struct ctl_call *c)
         c->server->n--;
         break;
     }
+    if (c->in.p)
+        explicit_bzero(c->in.p, c->in.cap);
     buf_done(&c->in);
     free(c);
 }
@@ -99,6 +103,8 @@ on_data(void *ctx, const char *p, size_t n)
 
     if (c->active)
         return 0; /* the next verb waits for the end of this one */
+    if (!line.p)
+        (void)buf_room(&line, MAX(used, LINE_FIRST)); /* grown bytes would stay behind */
     buf_add(&line, p, used);
     buf_init(&c->in, REQUEST_MAX);
     if (line.failed)
@@ -108,7 +114,8 @@ on_data(void *ctx, const char *p, size_t n)
     else
         c->in = line;
     if (line.failed || end) {
-        explicit_bzero(line.p, line.n);
+        if (line.p)
+            explicit_bzero(line.p, line.cap);
         buf_done(&line);
     }
     if (used < n && !c->active) /* one verb at a time; a verb that runs resumes at its end */
@@ -152,9 +159,10 @@ on_accept(void *ctx, int fd, const struct endpoint *peer UNUSED)
     struct ctl_call *c = calloc(1, sizeof(*c));
 
     if (c)
-        c->stream = stream_create(
-            s->loop, fd, &ops, c,
-            &(struct stream_limits){.max_pending = REQUEST_MAX * 2, .max_queue = QUEUE_MAX});
+        c->stream = stream_create(s->loop, fd, &ops, c,
+                                  &(struct stream_limits){.max_pending = REQUEST_MAX * 2,
+                                                          .max_queue = QUEUE_MAX,
+                                                          .secret = true});
     else
         fd_close(&fd);
     if (!c || !c->stream) {
@@ -174,6 +182,21 @@ on_accept(void *ctx, int fd, const struct endpoint *peer UNUSED)
     s->n++;
 }
 
+/* What the JSON library gives back may have held a password or a private key. */
+static void
+free_wiped(void *p)
+{
+    if (p)
+        explicit_bzero(p, malloc_usable_size(p));
+    free(p);
+}
+
+void
+ctl_wipe_json(void)
+{
+    json_set_alloc_funcs(malloc, free_wiped);
+}
+
 struct ctl_server *
 ctl_server_create(struct loop *loop, int fd,
                   void (*call)(void *ctx, struct ctl_call *, struct str verb, struct str args),
@@ -188,6 +211,7 @@ ctl_server_create(struct loop *loop, int fd,
      * open files would be ended for that */
     if (getrandom(&seed, sizeof(seed), 0) == (ssize_t)sizeof(seed))
         json_object_seed(seed);
+    ctl_wipe_json();
     *s = (struct ctl_server){.loop = loop, .call = call, .ctx = ctx};
     s->listener = listener_create(loop, fd, on_accept, s);
     if (!s->listener) {

@@ -97,6 +97,7 @@ chan_pop(struct chan *c)
     if (item->fd >= 0)
         c->queued_fds--;
     fd_close(&item->fd);
+    explicit_bzero(item->bytes, item->n); /* passwords and keys pass through channels */
     free(item);
 }
 
@@ -352,6 +353,7 @@ chan_take(struct chan *c)
     type = wire_u16(&w);
     id = wire_u64(&w);
     c->ops->message(c->ctx, type, id, &w, fd);
+    explicit_bzero(c->loop->in, (size_t)n);
     if (!c->freed && !wire_end(&w)) {
         chan_break(c);
         return false;

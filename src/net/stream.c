@@ -33,6 +33,7 @@ stream_alloc(struct loop *loop, const struct stream_ops *ops, void *ctx,
     s->fd = -1;
     s->call = (struct loop_call){.fn = stream_called, .ctx = s};
     s->max_pending = (uint32_t)MIN(MAX(pending, (size_t)512), (size_t)1 << 30);
+    s->secret = limits && limits->secret;
     /* One more read and one TLS record may follow what made the owner stop us. */
     buf_init(&s->pending, s->max_pending + 2 * LOOP_BUF);
     buf_init(&s->queue, queue);
@@ -133,7 +134,7 @@ stream_destroy(struct stream *s)
     loop_io_done(&s->io);
     fd_close(&s->fd);
     tls_session_free(s->tls);
-    buf_done(&s->pending);
+    stream_pending_done(s);
     buf_done(&s->queue);
     free(s);
 }

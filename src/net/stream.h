@@ -35,6 +35,7 @@ struct stream_ops {
 struct stream_limits {
     size_t max_pending; /* default 256 KiB */
     size_t max_queue;   /* default 4 MiB */
+    bool secret;        /* what came is wiped once its owner has it */
 };
 
 /* Takes fd (non-blocking, connected). NULL: no memory; fd is still the caller's. */

@@ -70,6 +70,7 @@ struct stream {
     bool server : 1;  /* TLS role */
     bool told : 1;    /* ops.closed was called */
     bool closing : 1; /* stream_close was called */
+    bool secret : 1;  /* stream_limits.secret */
     bool flush : 1;
 };
 
@@ -90,6 +91,7 @@ void stream_ready(void *ctx, unsigned ready);
 void stream_name_ends(struct stream *s); /* reads peer and local from the socket */
 
 /* stream_read.c */
+void stream_pending_done(struct stream *s);
 void stream_read(struct stream *s);
 void stream_deliver(struct stream *s, const char *p, size_t n); /* plain bytes to the owner */
 void stream_offer(struct stream *s);

@@ -45,6 +45,14 @@ stream_keep(struct stream *s, const char *p, size_t n)
         stream_fail(s, s->pending.n + n > s->pending.max ? ERR_LIMIT : ERR_NOMEM, NULL);
 }
 
+void
+stream_pending_done(struct stream *s)
+{
+    if (s->secret && s->pending.p)
+        explicit_bzero(s->pending.p, s->pending.cap);
+    buf_done(&s->pending);
+}
+
 /* After the owner returned: what becomes of the bytes it left. */
 static void
 stream_after_data(struct stream *s, const char *rest, size_t n, bool kept)
@@ -53,7 +61,7 @@ stream_after_data(struct stream *s, const char *rest, size_t n, bool kept)
 
     if (s->drop || n == 0) {
         if (kept)
-            buf_done(&s->pending);
+            stream_pending_done(s);
         return;
     }
     if (tls_now) { /* TLS begins right behind what was consumed (after a PROXY header) */
@@ -156,6 +164,8 @@ stream_read(struct stream *s)
         budget -= (size_t)n;
         s->sent = false;
         stream_take(s, s->loop->in, (size_t)n);
+        if (s->secret)
+            explicit_bzero(s->loop->in, (size_t)n);
         /* A short read emptied the socket: later bytes make a new edge. Not so a FIN that came with
          * them, of which `hangup` knows, nor a reset, which only our own writing would find. */
         if ((size_t)n < want && !s->hangup && s->sent)
@@ -191,5 +201,5 @@ stream_drop_pending(struct stream *s)
     if (s->in_data)
         s->drop = true;
     else
-        buf_done(&s->pending);
+        stream_pending_done(s);
 }

@@ -6,6 +6,7 @@
 
 #include "core/clock.h"
 #include "net/chan.h"
+#include "net/loop_inner.h"
 #include "tap.h"
 
 struct side {
@@ -338,6 +339,26 @@ test_asks(struct loop *loop)
     buf_done(&b);
 }
 
+/* What was handed over stays in no buffer of ours. */
+static void
+test_wiped(struct loop *loop)
+{
+    static const char secret[] = "a password that nobody may find";
+    struct side a = {0}, b = {0};
+    struct buf body = {.max = CHAN_BODY_MAX};
+
+    meet(loop, &a, &b);
+    buf_c(&body, secret);
+    IS(chan_send(a.c, 1, 1, &body, -1), 0, "sent");
+    for (unsigned i = 0; i < 100 && !b.got; i++)
+        loop_once(loop, true);
+    TEXT(str_c(b.text), secret, "it came");
+    OK(str_find(str_of(loop->in, LOOP_BUF), str_c("nobody may find")) < 0, "and was wiped");
+    buf_done(&body);
+    chan_free(a.c);
+    chan_free(b.c);
+}
+
 int
 main(void)
 {
@@ -348,6 +369,7 @@ main(void)
     test_renew(loop);
     test_bad_neighbours(loop);
     test_asks(loop);
+    test_wiped(loop);
     loop_free(loop);
     return tap_done();
 }
