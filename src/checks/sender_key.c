@@ -6,33 +6,8 @@
  * keeper looks published records up now and then, and the index holds what it saw.
  */
 #include "checks/table.h"
-#include "mail/header.h"
 #include "store/keys.h"
-
-static int
-first_domain(void *ctx, struct str mailbox)
-{
-    char *dst = ctx;
-    struct address a;
-
-    if (!dst[0] && address_parse(mailbox, ADDRESS_ALLOW_UTF8, &a) == 0 &&
-        address_domain_ascii(a.domain, dst, 256) < 0)
-        dst[0] = '\0';
-    return 0;
-}
-
-/* Of the first author, as the courier will read it; empty if there is no telling. */
-static struct str
-author_domain(struct str header, char dst[256])
-{
-    struct header_field f;
-
-    dst[0] = '\0';
-    if (!header_find(header, STR("From"), &f) || header_mailboxes(f.value, first_domain, dst) <= 0)
-        return STR_NONE;
-    str_lower(dst, strlen(dst));
-    return str_c(dst);
-}
+#include "store/settings.h"
 
 static void
 key_find(struct check_run *run, const char *name, struct str domain, const char *text)
@@ -50,55 +25,69 @@ key_find(struct check_run *run, const char *name, struct str domain, const char 
                                       .text = str_c(full)});
 }
 
+/* No key signs it: what there is of the domain. */
 static void
-judge(struct check_run *run, const struct keys_set *set, uint32_t tenant, struct str domain)
+why_none(struct check_run *run, const struct keys_set *set, uint32_t tenant, struct str domain)
 {
-    bool others = false, waiting = false, unseen = false;
+    bool others = false, waiting = false;
 
     for (unsigned i = 0; i < set->n; i++) {
-        const struct keys_public *k = &set->items[i];
-
-        if (k->tenant != tenant)
-            others = true;
-        else if (k->state == KEYS_WAITING)
-            waiting = true;
-        else if (k->state == KEYS_ACTIVE && k->found != KEYS_MISSING && k->found != KEYS_DIFFERENT)
-            return;
-        else if (k->state == KEYS_ACTIVE)
-            unseen = true;
+        others = others || set->items[i].tenant != tenant;
+        waiting =
+            waiting || (set->items[i].tenant == tenant && set->items[i].state == KEYS_WAITING);
     }
-    if (unseen)
-        key_find(run, "not-published", domain,
-                 "the record of its key is not in DNS, or is another; ask the administrator of "
-                 "this server");
-    else if (waiting)
+    if (waiting)
         key_find(run, "waiting", domain,
                  "its key waits until the record is seen in DNS; ask the administrator of this "
                  "server");
     else if (others)
         key_find(run, "other-tenant", domain, "its keys belong to somebody else here");
-    else
+    else if (set->n)
         key_find(run, "no-key", domain, "no key of it signs; ask the administrator of this server");
+    else
+        key_find(run, "no-key", domain, "it has no key; ask the administrator of this server");
+}
+
+/* The same choice as the courier's: of the domain itself, or of one above (dkim.subdomains). */
+static void
+judge(struct check_run *run, const struct stage_facts *facts, struct str domain)
+{
+    static const struct settings_dkim plain = {.sign = true};
+    const struct settings_dkim *d = facts->dkim ? facts->dkim : &plain;
+    struct keys_choice all[KEYS_CHOSEN_MAX];
+    unsigned n = keys_choose(facts->keys, d, domain, facts->tenant, all), own = 0;
+    struct keys_set set = {.n = 0};
+
+    for (unsigned i = 0; i < n; i++) {
+        if (all[i].whose != KEYS_OWN)
+            continue;
+        own++;
+        if (all[i].key.found != KEYS_MISSING && all[i].key.found != KEYS_DIFFERENT)
+            return;
+    }
+    if (own) {
+        key_find(run, "not-published", domain,
+                 "the record of its key is not in DNS, or is another; ask the administrator of "
+                 "this server");
+        return;
+    }
+    (void)keys_find(facts->keys, domain, &set);
+    why_none(run, &set, facts->tenant, domain);
 }
 
 static enum step
 sender_key_run(struct check_run *run, enum check_event event)
 {
     const struct stage_facts *facts = check_facts(run);
-    struct keys_set set;
     struct str domain;
     char room[256];
 
     (void)event;
     if (!facts->keys)
         return STEP_NEXT;
-    domain = author_domain(facts->header, room);
-    if (!domain.n)
-        return STEP_NEXT;
-    if (keys_find(facts->keys, domain, &set))
-        judge(run, &set, facts->tenant, domain);
-    else
-        key_find(run, "no-key", domain, "it has no key; ask the administrator of this server");
+    domain = keys_author(facts->header, room);
+    if (domain.n)
+        judge(run, facts, domain);
     return STEP_NEXT;
 }
 

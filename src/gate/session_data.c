@@ -198,6 +198,7 @@ session_data_end(void *ctx, const struct header_scan *scan)
     s->facts.returns_ours = tx->returned.hostname.n && tx->returned.found;
     s->facts.tenant = tx->tenant;
     s->facts.keys = NULL;
+    s->facts.dkim = conf_get(s->setup->conf, "dkim");
     if (tx->may_relay && s->gate->snapshot && keys_any(s->gate->snapshot))
         s->facts.keys = s->gate->snapshot; /* rows look there before this call returns */
     session_stage(s, SESSION_HEADER, &tx->verdict);

@@ -76,8 +76,9 @@ struct stage_facts {
      * looked at. This room does not know what stands in it. */
     struct auth_evidence *auth;
     /* Of those who submit, in HEADER: the index of our signing keys (a struct snapshot, see
-     * store/keys.h), and the tenant whose mail it is. NULL: there are no keys. */
-    const void *keys;
+     * store/keys.h), what the settings say of them (a struct settings_dkim), and the tenant whose
+     * mail it is. NULL: there are no keys. */
+    const void *keys, *dkim;
     uint32_t tenant;
     bool (*serves)(const void *served, struct str domain); /* is it ours? A-labels, lower case */
     const void *served;

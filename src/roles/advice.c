@@ -6,6 +6,7 @@
  */
 #include "roles/advice.h"
 
+#include "auth/dmarc.h"
 #include "auth/spf.h"
 #include "store/keys.h"
 
@@ -193,10 +194,13 @@ dkim_row(struct advice *a, const struct advice_key *k)
     enum keys_seen best = KEYS_MISSING;
     const struct dns_answer *got;
 
-    r->name =
-        arena_fmt(a->arena, "%.*s._domainkey.%.*s", STR_ARG(k->selector), STR_ARG(a->in->domain));
+    r->name = arena_fmt(a->arena, "%.*s._domainkey.%.*s", STR_ARG(k->selector),
+                        STR_ARG(k->above.n ? k->above : a->in->domain));
     r->value = k->record;
     r->note = arena_fmt(a->arena, "the key is %s", k->state);
+    if (k->above.n)
+        r->note = arena_fmt(a->arena, "%.*s signs for the domains below it (dkim.subdomains); %.*s",
+                            STR_ARG(k->above), STR_ARG(r->note));
     got = look(a, r, r->name, DNS_TXT);
     for (size_t i = 0; got && i < got->n; i++) {
         enum keys_seen seen = got->records[i].type == DNS_TXT
@@ -216,9 +220,9 @@ dkim_row(struct advice *a, const struct advice_key *k)
 
 /* --- the others --- */
 
-/* A domain above that says a policy for this one too. */
+/* A domain above that says a policy for this one too; *ret is its record. */
 static struct str
-policy_above(struct advice *a)
+policy_above(struct advice *a, struct str *ret)
 {
     struct str rest = a->in->domain;
     ssize_t dot;
@@ -233,10 +237,28 @@ policy_above(struct advice *a)
         name = arena_fmt(a->arena, "_dmarc.%.*s", STR_ARG(rest));
         got = auth_ask(a->answers, a->needs, name, DNS_TXT);
         for (size_t i = 0; got && i < got->n; i++)
-            if (str_istarts(got->records[i].data, STR("v=DMARC1")))
+            if (str_istarts(got->records[i].data, STR("v=DMARC1"))) {
+                *ret = got->records[i].data;
                 return rest;
+            }
     }
     return STR_NONE;
+}
+
+/* The key of a domain above counts for DMARC unless it wants the very same domain. */
+static void
+strict_note(struct advice *a, struct advice_row *r, struct str record)
+{
+    struct dmarc_record policy;
+    struct str above = a->in->nkeys ? a->in->keys[0].above : STR_NONE;
+
+    if (!above.n || dmarc_record_parse(record, &policy) < 0 || !policy.strict_dkim)
+        return;
+    r->status = ADVICE_DIFFERENT;
+    r->note = arena_fmt(a->arena,
+                        "it says adkim=s: signatures of %.*s do not count for %.*s. Say adkim=r, "
+                        "or give the domain a key of its own",
+                        STR_ARG(above), STR_ARG(a->in->domain));
 }
 
 static void
@@ -255,6 +277,7 @@ dmarc_row(struct advice *a)
     if (found == 1) {
         r->status = ADVICE_OK;
         r->value = arena_str(a->arena, first);
+        strict_note(a, r, first);
         return;
     }
     if (found) {
@@ -262,11 +285,12 @@ dmarc_row(struct advice *a)
         r->note = STR("more than one DMARC record: receivers use none of them");
         return;
     }
-    above = policy_above(a);
+    above = policy_above(a, &first);
     if (!above.n)
         return;
     r->status = ADVICE_OPTIONAL;
     r->note = arena_fmt(a->arena, "the policy of %.*s holds here", STR_ARG(above));
+    strict_note(a, r, first);
 }
 
 static void

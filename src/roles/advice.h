@@ -19,6 +19,7 @@ struct advice_key {
     struct str public;           /* p= alone */
     uint8_t alg;                 /* enum keys_alg */
     const char *state;
+    struct str above; /* the domain above whose key it is (dkim.subdomains), or empty: its own */
 };
 struct advice_input {
     struct str domain; /* A-labels, lower case */

@@ -31,6 +31,8 @@ struct domain_dns {
     struct arena arena;
     struct advice_input in;
     struct advice_key keys[ADVICE_KEYS];
+    struct str above; /* whose keys are being added, if they are not the domain's own */
+    bool signs;
     struct addr sources[ADVICE_SOURCES];
     const struct dns_answer *answers[ANSWERS_MAX];
     unsigned nanswers, open, runs;
@@ -55,15 +57,18 @@ add_key(void *ctx, const struct keys_row *k)
     struct advice_key *to = &d->keys[d->in.nkeys];
     CLEANUP(buf_done) struct buf record = {0};
 
-    if (k->state == KEYS_RETIRED || d->in.nkeys == ADVICE_KEYS)
+    if (k->state == KEYS_RETIRED || d->in.nkeys == ADVICE_KEYS ||
+        (d->above.n && k->state != KEYS_ACTIVE))
         return 0;
+    d->signs = d->signs || k->state == KEYS_ACTIVE;
     buf_init(&record, 8192);
     keys_record(k, &record);
     *to = (struct advice_key){.selector = arena_str(&d->arena, k->selector),
                               .record = arena_str(&d->arena, buf_view(&record)),
                               .public = arena_str(&d->arena, k->public),
                               .alg = k->alg,
-                              .state = keys_state_name(k->state)};
+                              .state = keys_state_name(k->state),
+                              .above = d->above};
     d->in.nkeys++;
     return 0;
 }
@@ -202,6 +207,22 @@ run(void *ctx)
         ask_all(d);
 }
 
+/* Its own; where none of them signs, those of the nearest domain above that does (dkim.subdomains).
+ */
+static int
+add_keys(struct domain_dns *d, struct str domain)
+{
+    const struct settings_dkim *dkim = conf_get(d->links.conf, "dkim");
+    struct store *store = keeper_store(d->links.keeper);
+    int rc = keys_each(store, domain, add_key, d);
+
+    for (struct str at = domain; rc == 0 && !d->signs && (at = keys_above(dkim, at)).n;) {
+        d->above = arena_str(&d->arena, at);
+        rc = keys_each(store, at, add_key, d);
+    }
+    return rc;
+}
+
 static int
 read_input(struct domain_dns *d, struct str name)
 {
@@ -221,7 +242,7 @@ read_input(struct domain_dns *d, struct str name)
                                   .sent = m->wings != WINGS_INBOUND,
                                   .now = clock_wall_s()};
     add_sources(d, served ? ((const struct settings_domain *)served->data)->tenant : STR_NONE);
-    return keys_each(keeper_store(d->links.keeper), domain, add_key, d);
+    return add_keys(d, domain);
 }
 
 void

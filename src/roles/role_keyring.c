@@ -111,13 +111,6 @@ master_read(struct role *r, struct seal_master *ret)
     return good;
 }
 
-static void
-on_problem(void *ctx, const char *text)
-{
-    (void)ctx;
-    event_alarm("%s", text);
-}
-
 static int
 keyring_start(struct role *r, struct why *why)
 {
@@ -127,7 +120,7 @@ keyring_start(struct role *r, struct why *why)
     ENSURE(k);
     bool has = master_read(r, &master);
     struct signer_links signs = {
-        .loop = r->loop, .crypto = &crypto, .master = has ? &master : NULL, .problem = on_problem};
+        .loop = r->loop, .crypto = &crypto, .master = has ? &master : NULL};
     int rc = keyring_create(&k->keyring, &links, r->conf, why);
     if (rc)
         return rc;

@@ -81,8 +81,10 @@ enum sign_status {
     SIGN_DONE,
     SIGN_REFUSED, /* not this tenant's key */
     SIGN_UNKNOWN, /* the keyring has no such key (yet) */
-    SIGN_BROKEN,  /* it has, and cannot use it */
+    SIGN_BROKEN,  /* it has, and what the store holds of it is no key */
     SIGN_BUSY,
+    SIGN_FOREIGN,    /* sealed under another master key */
+    SIGN_MASTERLESS, /* the keyring has no master key */
 };
 #define SIGN_MAX          4u /* signatures on one message */
 #define INSIDE_8BITMIME   1u

@@ -7,12 +7,14 @@
 
 #include <stdarg.h>
 
+#include "core/clock.h"
 #include "store/keeper_inner.h"
 #include "store/keys.h"
 #include "store/users.h"
 
 #define LOOKUP_THREADS 4u
 #define LOOKUP_WAITING 1000u
+#define LEFT_OUT_GAP   (3600 * NS_PER_S)
 
 void
 keeper_problem(struct keeper *k, const char *fmt, ...)
@@ -28,10 +30,44 @@ keeper_problem(struct keeper *k, const char *fmt, ...)
         k->links.problem(k->links.ctx, text);
 }
 
+struct left_out { /* rows of keys that a view is without */
+    unsigned n;
+    char first[400];
+};
+
+static void
+key_left_out(void *ctx, const struct keys_row *row, const char *why)
+{
+    struct left_out *l = ctx;
+
+    if (l->n++ == 0)
+        str_fmt(l->first, sizeof(l->first), "%.*s of %.*s: %s",
+                (int)MIN(row->selector.n, (size_t)KEYS_SELECTOR_MAX), row->selector.p,
+                (int)MIN(row->domain.n, (size_t)200), row->domain.p, why);
+}
+
+/* Each view has the same: one of them tells, and not at each change of anything. */
+static void
+tell_left_out(struct keeper *k, const struct left_out *l)
+{
+    uint64_t now = clock_mono();
+
+    if (l->n && (l->n != k->left_out || now - k->left_out_at >= LEFT_OUT_GAP)) {
+        k->left_out_at = now;
+        keeper_problem(k,
+                       "the store holds %u signing key%s that cannot be used: %s. Mail of such a "
+                       "domain is not signed by it; all other keys are. Remove it (`gapura domain "
+                       "dkim remove`) and make a new one, or bring back the store's backup",
+                       l->n, l->n == 1 ? "" : "s", l->first);
+    }
+    k->left_out = l->n;
+}
+
 static int
 build_view(struct keeper *k, enum keeper_view view, struct why *why)
 {
     struct snapshot_builder *b;
+    struct left_out out = {0};
     uint64_t generation;
     int fd, r = store_next(k->store, "snapshot", &generation, why);
 
@@ -44,7 +80,10 @@ build_view(struct keeper *k, enum keeper_view view, struct why *why)
         r = sources_publish(k->sources, k->conf, b);
     if (r == 0 && view != KEEPER_VIEW_COURIER)
         r = users_publish(k->store, k->conf, b, view == KEEPER_VIEW_KEYRING);
-    r = r < 0 ? r : keys_publish(k->store, k->conf, b, view == KEEPER_VIEW_KEYRING);
+    r = r < 0 ? r
+              : keys_publish(k->store, k->conf, b, view == KEEPER_VIEW_KEYRING, key_left_out, &out);
+    if (r == 0 && view == KEEPER_VIEW_COURIER)
+        tell_left_out(k, &out);
     if (r < 0) {
         snapshot_abandon(b);
         return why_set(why, r, "%s", err_text(r));

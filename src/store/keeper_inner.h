@@ -30,6 +30,8 @@ struct keeper {
         uint64_t generation;
     } views[KEEPER_VIEWS_];
     uint64_t problem_at; /* of the last one told about directories */
+    unsigned left_out;   /* rows of keys that could not be published last time */
+    uint64_t left_out_at;
     struct keeper_keys *keys;
     struct chan_asks *key_asks;
     struct domain_call *domain_calls; /* verbs that wait for the keyring */

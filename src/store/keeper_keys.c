@@ -11,7 +11,7 @@
 
 #define PROBES_MAX 16u /* questions under way */
 #define TICK_MOST  (60 * NS_PER_S)
-#define ROWS_MAX   200000u
+#define DUE_MAX    4096u /* of one look: the next one begins when these are answered */
 
 struct probe {
     struct keeper_keys *keys;
@@ -37,14 +37,17 @@ struct keeper_keys {
     struct loop_call again;
     struct probe probes[PROBES_MAX];
     unsigned nprobes;
-    bool more; /* others are due as well */
+    struct lives due; /* of one look at the table: due.items[at] is the next */
+    size_t at;
+    bool more;    /* others were due as well */
+    bool changed; /* published when all that is under way has been answered */
 };
 
 const struct settings_dkim *
 keeper_dkim(const struct keeper *k)
 {
     static const struct settings_dkim none = {.sign = true,
-                                              .required = true,
+                                              .required = DKIM_REQUIRED_YES,
                                               .bits = 2048,
                                               .check = 300 * NS_PER_S,
                                               .recheck = 21600 * NS_PER_S,
@@ -63,13 +66,8 @@ notice(struct keeper *k, const char *text)
 }
 
 static int
-gather_row(void *ctx, const struct keys_row *row)
+lives_add(struct lives *all, const struct life *l)
 {
-    struct lives *all = ctx;
-    struct life *l;
-
-    if (row->state == KEYS_RETIRED || all->n >= ROWS_MAX)
-        return 0;
     if (all->n == all->cap) {
         size_t cap = MAX(all->cap * 2, (size_t)16);
         struct life *items = reallocarray(all->items, cap, sizeof(*items));
@@ -79,17 +77,31 @@ gather_row(void *ctx, const struct keys_row *row)
         all->items = items;
         all->cap = cap;
     }
-    l = &all->items[all->n];
+    all->items[all->n++] = *l;
+    return 0;
+}
+
+/* False: nothing is to become of it, or its names are none (keys_publish() tells of such). */
+static bool
+life_of(const struct keys_row *row, struct life *l)
+{
     *l = (struct life){.fact = {.state = row->state,
                                 .alg = row->alg,
                                 .number = row->number,
                                 .since = row->since,
                                 .seen = row->seen},
                        .checked = row->checked};
-    if (str_copy(row->domain, l->domain, sizeof(l->domain)) &&
-        str_copy(row->selector, l->selector, sizeof(l->selector)))
-        all->n++;
-    return 0;
+    return row->state < KEYS_RETIRED && str_copy(row->domain, l->domain, sizeof(l->domain)) &&
+           str_copy(row->selector, l->selector, sizeof(l->selector));
+}
+
+static int
+gather_row(void *ctx, const struct keys_row *row)
+{
+    struct lives *all = ctx;
+    struct life l;
+
+    return life_of(row, &l) ? lives_add(all, &l) : 0;
 }
 
 /* --- the law --- */
@@ -117,6 +129,16 @@ tell_step(struct keeper *k, const struct life *l, enum keys_step step)
                 l->selector, l->domain, l->selector, l->domain);
     }
     notice(k, text);
+}
+
+/* Each change alone would have all be published anew: those of one look go together. */
+static void
+keys_changed(struct keeper *k)
+{
+    if (!k->keys || !k->keys->nprobes)
+        keeper_publish_soon(k);
+    else
+        k->keys->changed = true;
 }
 
 /* One domain's keys: lives[0..n). */
@@ -154,27 +176,15 @@ law_domain(struct keeper *k, const struct life *lives, unsigned n)
     return changed;
 }
 
-static void
-law_all(struct keeper *k, const struct lives *all)
-{
-    bool changed = false;
-
-    for (size_t i = 0, n; i < all->n; i += n) {
-        for (n = 1; i + n < all->n && !strcmp(all->items[i].domain, all->items[i + n].domain); n++)
-            ;
-        changed = law_domain(k, &all->items[i], (unsigned)n) || changed;
-    }
-    if (changed)
-        keeper_publish_soon(k);
-}
-
+/* One domain's keys, in the order of their numbers. */
 void
 keeper_keys_run(struct keeper *k, struct str domain)
 {
     struct lives all = {0};
 
-    if (keys_each(k->store, domain, gather_row, &all) == 0)
-        law_all(k, &all);
+    if (keys_each(k->store, domain, gather_row, &all) == 0 && all.n &&
+        law_domain(k, all.items, (unsigned)MIN(all.n, (size_t)KEYS_PER_DOMAIN)))
+        keys_changed(k);
     free(all.items);
 }
 
@@ -230,11 +240,16 @@ probe_answered(void *ctx, const struct dns_answer *a)
                            "domain dkim show %s` says",
                            p->domain, p->selector, p->selector, p->domain, keys_seen_name(c.found),
                            p->domain);
-        keeper_publish_soon(k);
+        keys->changed = true;
     }
     if (c.found == KEYS_PUBLISHED)
         keeper_keys_run(k, str_c(p->domain));
-    if (keys->more && keys->nprobes == 0)
+    if (keys->nprobes)
+        return;
+    if (keys->changed)
+        keeper_publish_soon(k);
+    keys->changed = false;
+    if (keys->more || keys->at < keys->due.n)
         loop_defer(k->links.loop, &keys->again);
 }
 
@@ -279,28 +294,88 @@ probe_start(struct keeper_keys *keys, const struct life *l)
     keys->nprobes--;
 }
 
+/* --- one look at the whole table --- */
+
+struct look {
+    struct keeper_keys *keys;
+    const struct settings_dkim *dkim;
+    uint64_t now;
+    struct lives one; /* keys of the domain whose rows come now */
+    struct lives act; /* one of each domain where the law says something */
+};
+
+static int
+look_domain(struct look *l)
+{
+    const struct keys_times times = {l->dkim->settle / NS_PER_S, l->dkim->grace / NS_PER_S};
+    struct keys_fact facts[KEYS_PER_DOMAIN];
+    enum keys_step steps[KEYS_PER_DOMAIN];
+    unsigned n = (unsigned)MIN(l->one.n, (size_t)KEYS_PER_DOMAIN);
+    int r = 0;
+
+    for (unsigned i = 0; i < n; i++)
+        facts[i] = l->one.items[i].fact;
+    if (n && keys_law(facts, n, &times, l->now, steps))
+        r = lives_add(&l->act, &l->one.items[0]);
+    l->one.n = 0;
+    return r;
+}
+
+static int
+look_row(void *ctx, const struct keys_row *row)
+{
+    struct look *l = ctx;
+    struct keeper_keys *keys = l->keys;
+    struct life life;
+    int r = 0;
+
+    if (!life_of(row, &life))
+        return 0;
+    if (l->one.n && strcmp(l->one.items[0].domain, life.domain) != 0)
+        r = look_domain(l);
+    if (r == 0 && l->one.n < KEYS_PER_DOMAIN)
+        r = lives_add(&l->one, &life);
+    if (r < 0 || !due(l->dkim, &life, l->now) || probing(keys, &life))
+        return r;
+    if (keys->due.n == DUE_MAX) {
+        keys->more = true;
+        return 0;
+    }
+    return lives_add(&keys->due, &life);
+}
+
+/* The table is read once for many records; those that are due are asked for a few at a time. */
+static void
+look_all(struct keeper_keys *keys)
+{
+    struct keeper *k = keys->keeper;
+    struct look l = {.keys = keys, .dkim = keeper_dkim(k), .now = clock_wall_s()};
+
+    keys->due.n = keys->at = 0;
+    keys->more = false;
+    if (keys_each(k->store, STR_NONE, look_row, &l) == 0)
+        (void)look_domain(&l);
+    for (size_t i = 0; i < l.act.n; i++)
+        keeper_keys_run(k, str_c(l.act.items[i].domain));
+    free(l.one.items);
+    free(l.act.items);
+}
+
 static void
 look(void *ctx)
 {
     struct keeper_keys *keys = ctx;
-    struct keeper *k = keys->keeper;
-    const struct settings_dkim *d = keeper_dkim(k);
-    struct lives all = {0};
-    uint64_t now = clock_wall_s();
 
-    keys->more = false;
-    if (keys_each(k->store, STR_NONE, gather_row, &all) == 0) {
-        law_all(k, &all);
-        for (size_t i = 0; i < all.n && k->links.dns; i++) {
-            if (!due(d, &all.items[i], now) || probing(keys, &all.items[i]))
-                continue;
-            keys->more = keys->nprobes == PROBES_MAX;
-            if (keys->more)
-                break;
-            probe_start(keys, &all.items[i]);
-        }
+    if (keys->at == keys->due.n)
+        look_all(keys);
+    if (!keys->keeper->links.dns)
+        keys->at = keys->due.n;
+    while (keys->at < keys->due.n && keys->nprobes < PROBES_MAX) {
+        const struct life *l = &keys->due.items[keys->at++];
+
+        if (!probing(keys, l))
+            probe_start(keys, l);
     }
-    free(all.items);
 }
 
 static void
@@ -346,6 +421,7 @@ keeper_keys_free(struct keeper *k)
             dns_ask_cancel(&keys->probes[i].ask);
     loop_timer_stop(&keys->tick);
     loop_call_cancel(k->links.loop, &keys->again);
+    free(keys->due.items);
     free(keys);
     k->keys = NULL;
 }

@@ -14,9 +14,11 @@
 #include "store/settings.h"
 #include "store/store.h"
 
-#define SHOWN(s)  (int)MIN((s).n, (size_t)80), (s).p ? (s).p : ""
-#define ABOUT_MAX 1024u
-#define ANY       STR("*") /* the key under which an index says that it is not empty */
+#define SHOWN(s)   (int)MIN((s).n, (size_t)80), (s).p ? (s).p : ""
+#define ABOUT_MAX  1024u
+#define TENANT_MAX 255u
+#define SEALED_MAX 60000u   /* bytes of a row's value in a snapshot, with room to spare */
+#define ANY        STR("*") /* the key under which an index says that it is not empty */
 
 const char *
 keys_alg_name(uint8_t alg)
@@ -102,6 +104,36 @@ insert(struct store *s, const struct keys_row *k, uint64_t number, struct why *w
     return r;
 }
 
+/* Within the transaction, since two that add may both have looked before: one owner, and a ceiling.
+ */
+static int
+may_add(struct store *s, const struct keys_row *k, struct why *why)
+{
+    CLEANUP(store_finalize) struct sqlite3_stmt *st = NULL;
+    int r = store_prepare(s,
+                          "SELECT count(*), coalesce(sum(tenant <> ?2), 0) FROM dkim_keys WHERE "
+                          "domain = ?1 AND state <> 3", /* KEYS_RETIRED */
+                          &st, why);
+
+    r = r < 0 ? r : store_bind(st, 1, k->domain);
+    r = r < 0 ? r : store_bind(st, 2, k->tenant);
+    r = r < 0 ? r : store_step(s, st, why);
+    if (r < 0)
+        return r;
+    if (sqlite3_column_int64(st, 1))
+        return why_set(why, ERR_EXISTS,
+                       "%.*s has keys of another owner; a domain has one: retire or remove these "
+                       "first (`gapura domain dkim list`)",
+                       SHOWN(k->domain));
+    if (sqlite3_column_int64(st, 0) >= (int64_t)KEYS_PER_DOMAIN)
+        return why_set(why, ERR_LIMIT,
+                       "%.*s has many keys; remove some first (`gapura domain dkim list`)",
+                       SHOWN(k->domain));
+    return 0;
+}
+
+_Static_assert(KEYS_RETIRED == 3, "the number stands in a statement");
+
 int
 keys_add(struct store *s, const struct keys_row *k, struct why *why)
 {
@@ -110,7 +142,8 @@ keys_add(struct store *s, const struct keys_row *k, struct why *why)
 
     if (r < 0)
         return r;
-    r = store_next(s, "dkim_key", &number, why);
+    r = may_add(s, k, why);
+    r = r < 0 ? r : store_next(s, "dkim_key", &number, why);
     r = r < 0 ? r : insert(s, k, number, why);
     r = r < 0 ? r : store_note(s, "dkim.add", k->domain, k->selector, why);
     return store_end(s, r, why);
@@ -249,14 +282,44 @@ struct publish {
     char domain[256];
     unsigned n; /* keys in value */
     bool any;
+    void (*left_out)(void *ctx, const struct keys_row *, const char *why);
+    void *ctx;
 };
+
+/* What no writer of ours puts there: a row that was damaged, or changed by hand. */
+static const char *
+row_fault(const struct keys_row *k)
+{
+    char room[256];
+    struct str domain;
+
+    if (keys_domain(k->domain, room, &domain) < 0 || !str_eq(domain, k->domain))
+        return "its domain is no domain name in the form of the store";
+    if (!keys_selector_ok(k->selector))
+        return "its selector is none";
+    if (k->alg > KEYS_ED25519 || k->state > KEYS_RETIRED || k->found > KEYS_DIFFERENT)
+        return "its algorithm or state is none that is known";
+    if (k->tenant.n > TENANT_MAX || k->sealed.n > SEALED_MAX)
+        return "it is larger than any key";
+    return NULL;
+}
+
+static bool
+publishable(struct publish *p, const struct keys_row *k)
+{
+    const char *why = row_fault(k);
+
+    if (why && p->left_out)
+        p->left_out(p->ctx, k, why);
+    return !why;
+}
 
 static int
 publish_sealed(void *ctx, const struct keys_row *k)
 {
     struct publish *p = ctx;
 
-    if (!k->sealed.n)
+    if (!k->sealed.n || !publishable(p, k))
         return 0;
     buf_clear(&p->key);
     buf_clear(&p->value);
@@ -293,6 +356,8 @@ publish_public(void *ctx, const struct keys_row *k)
                                     : 0;
     int r = 0;
 
+    if (!publishable(p, k))
+        return 0;
     if (!str_eq(str_c(p->domain), k->domain))
         r = publish_flush(p);
     if (r < 0 || k->state == KEYS_RETIRED || p->n == KEYS_PER_DOMAIN ||
@@ -309,9 +374,10 @@ publish_public(void *ctx, const struct keys_row *k)
 }
 
 int
-keys_publish(struct store *s, const struct conf *conf, struct snapshot_builder *to, bool sealed)
+keys_publish(struct store *s, const struct conf *conf, struct snapshot_builder *to, bool sealed,
+             void (*left_out)(void *ctx, const struct keys_row *, const char *why), void *ctx)
 {
-    struct publish p = {.conf = conf, .to = to};
+    struct publish p = {.conf = conf, .to = to, .left_out = left_out, .ctx = ctx};
     int r;
 
     buf_init(&p.key, ABOUT_MAX);

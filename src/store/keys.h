@@ -14,6 +14,7 @@
 #include "store/keys_law.h"
 #include "store/snapshot.h"
 
+struct settings_dkim;
 struct store;
 
 #define KEYS_SELECTOR_MAX 63u
@@ -70,7 +71,26 @@ struct keys_set {
 };
 bool keys_any(const struct snapshot *);
 bool keys_find(const struct snapshot *, struct str domain, struct keys_set *ret);
-int keys_publish(struct store *, const struct conf *, struct snapshot_builder *, bool sealed);
+/* A row that cannot be published is left out and told of. */
+int keys_publish(struct store *, const struct conf *, struct snapshot_builder *, bool sealed,
+                 void (*left_out)(void *ctx, const struct keys_row *, const char *why), void *ctx);
+
+/* Which keys sign (store/keys_choose.c). Of the (first) author, as keys are named; empty if there
+ * is no telling. */
+struct str keys_author(struct str header, char dst[256]);
+/* The nearest domain above it whose keys sign for those below (dkim.subdomains), or empty. */
+struct str keys_above(const struct settings_dkim *, struct str domain);
+enum keys_whose { KEYS_OWN, KEYS_PLATFORM }; /* the author's domain, or one above it */
+struct keys_choice {
+    struct str domain; /* views of author, settings and index */
+    struct keys_public key;
+    enum keys_whose whose;
+};
+#define KEYS_CHOSEN_MAX 4u
+unsigned keys_choose(const struct snapshot *index, const struct settings_dkim *, struct str author,
+                     uint32_t tenant, struct keys_choice ret[KEYS_CHOSEN_MAX]);
+/* May no such mail go without the signature of all[i] (dkim.required)? */
+bool keys_must(const struct settings_dkim *, const struct keys_choice *all, unsigned n, unsigned i);
 
 /* "v=DKIM1; k=rsa; p=...": what stands at SELECTOR._domainkey.DOMAIN. */
 void keys_record(const struct keys_row *, struct buf *out);

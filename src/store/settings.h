@@ -94,20 +94,22 @@ struct settings_auth {         /* block "auth" */
 struct str settings_auth_mechs(const struct settings_auth *auth, bool tls,
                                char dst[SETTINGS_MECHS_TEXT]);
 
-struct settings_dkim {        /* block "dkim": signing of what we send (store/settings_dkim.c) */
-    bool sign;                /* no: nothing is signed, whatever keys there are */
-    bool required;            /* mail of a domain with an active key waits for its signature */
-    struct str platform;      /* domain of a second signature on all that is sent; empty: none */
-    struct str selector;      /* what names of new selectors begin with */
-    uint64_t bits;            /* of new RSA keys */
-    uint64_t expiry;          /* ns from t= to x=; 0: none */
-    struct conf_list headers; /* texts: more fields that are signed */
-    uint64_t check;           /* ns between looks at a record that is awaited */
-    uint64_t recheck;         /* ns between looks at records in use */
-    uint64_t settle;          /* ns from the first sight of a new record to its first use */
-    uint64_t grace;           /* ns that a former key's record is to stay */
-    uint64_t cached;          /* messages whose signatures the courier remembers */
-    uint64_t workers;         /* threads that sign */
+enum dkim_required { DKIM_REQUIRED_NO, DKIM_REQUIRED_YES, DKIM_REQUIRED_ALL };
+struct settings_dkim {           /* block "dkim": signing of what we send (store/settings_dkim.c) */
+    bool sign;                   /* no: nothing is signed, whatever keys there are */
+    int required;                /* enum dkim_required: what mail waits for */
+    struct conf_list subdomains; /* texts: domains whose keys sign for those below, too */
+    struct str platform;         /* domain of a second signature on all that is sent; empty: none */
+    struct str selector;         /* what names of new selectors begin with */
+    uint64_t bits;               /* of new RSA keys */
+    uint64_t expiry;             /* ns from t= to x=; 0: none */
+    struct conf_list headers;    /* texts: more fields that are signed */
+    uint64_t check;              /* ns between looks at a record that is awaited */
+    uint64_t recheck;            /* ns between looks at records in use */
+    uint64_t settle;             /* ns from the first sight of a new record to its first use */
+    uint64_t grace;              /* ns that a former key's record is to stay */
+    uint64_t cached;             /* messages whose signatures the courier remembers */
+    uint64_t workers;            /* threads that sign */
 };
 extern const struct conf_block settings_main_block, settings_domain_block, settings_tenant_block,
     settings_sender_block, settings_auth_block, settings_dkim_block;

@@ -5,9 +5,12 @@
  * and courier.
  */
 #include "core/clock.h"
+#include "mail/address.h"
 #include "store/settings.h"
 
 #define DAY (86400 * NS_PER_S)
+
+static const char *const required_words[] = {"no", "yes", "all", NULL};
 
 static const struct conf_row dkim_rows[] = {
     {.name = "sign",
@@ -16,10 +19,19 @@ static const struct conf_row dkim_rows[] = {
                      "`gapura domain dkim add` makes keys. A domain without a key is sent as it "
                      "is, and what the guard lets in is never signed.")},
     {.name = "required",
-     CONF_ROW(BOOL, struct settings_dkim, required, .def = "yes",
-              .doc = "While signatures cannot be had (the keyring is being started again, its "
-                     "master key is missing), mail of domains with an active key waits and "
-                     "`gapura queue list` says so. no: it is sent without.")},
+     CONF_ROW(WORD, struct settings_dkim, required, .def = "yes", .words = required_words,
+              .doc = "While a signature cannot be had (the keyring is being started again, a key "
+                     "cannot be opened), mail of domains with an active key waits, `gapura queue "
+                     "list` says so, and its sender is told as of any delay. yes: for the "
+                     "signature of its own domain, by each RSA key of it (by Ed25519 if there is "
+                     "no other); the platform's, and Ed25519 beside RSA, are left off with an "
+                     "Alarm. all: for each of them. no: after ten seconds it is sent without.")},
+    {.name = "subdomains",
+     CONF_ROW(TEXTS, struct settings_dkim, subdomains,
+              .doc = "Domains whose keys also sign for authors of the domains below them that "
+                     "have no key of their own that signs: with example.com here, mail of "
+                     "a@news.example.com gets d=example.com, which DMARC takes unless the "
+                     "record says `adkim=s`.")},
     {.name = "platform",
      CONF_ROW(DOMAIN, struct settings_dkim, platform,
               .doc =
@@ -75,12 +87,27 @@ prefix_ok(struct str s)
     return s.n > 0 && s.n <= 32;
 }
 
+static bool
+is_stored_form(struct str domain)
+{
+    for (size_t i = 0; i < domain.n; i++)
+        if ((unsigned char)domain.p[i] > 126 || (domain.p[i] >= 'A' && domain.p[i] <= 'Z'))
+            return false;
+    return true;
+}
+
 static void
 check_dkim(const struct conf_section *s, struct conf_errors *errs)
 {
     const struct settings_dkim *d = s->data;
-    const struct str *headers = d->headers.items;
+    const struct str *headers = d->headers.items, *above = d->subdomains.items;
 
+    for (size_t i = 0; i < d->subdomains.n; i++)
+        if (!address_domain_ok(above[i]) || !is_stored_form(above[i]))
+            conf_fail(errs, s->file, s->line,
+                      "block `dkim`: `subdomains`: `%.*s` is not a domain as keys are named: in "
+                      "lower case, international ones as xn--",
+                      STR_ARG(above[i]));
     if (!prefix_ok(d->selector))
         conf_fail(errs, s->file, s->line,
                   "block `dkim`: `selector` has 1 to 32 of a-z, 0-9, - and _, and begins with none "

@@ -19,7 +19,6 @@
 #define SPARE_MAX   16u    /* copies of one key: as many as there may be threads */
 #define WAITING_MAX 4096u  /* messages that wait for a thread; more are told so */
 #define MAKING_MAX  64u
-#define PROBLEM_GAP (60 * NS_PER_S)
 #define NAME_MAX_   1024u
 
 struct open_key {
@@ -80,20 +79,7 @@ struct signer {
     struct sign_job *signs;
     struct make_job *makes;
     unsigned nmakes;
-    uint64_t problem_at;
 };
-
-static void
-problem(struct signer *s, const char *text)
-{
-    uint64_t now = clock_mono();
-
-    if (s->problem_at && now - s->problem_at < PROBLEM_GAP)
-        return;
-    s->problem_at = now;
-    if (s->links.problem)
-        s->links.problem(s->links.ctx, text);
-}
 
 static const struct settings_dkim *
 dkim_of(const struct signer *s)
@@ -155,7 +141,7 @@ key_open(struct signer *s, struct str name, const struct keys_sealed *sealed, ui
     struct open_key *k = calloc(1, sizeof(*k));
     struct str why = STR_NONE;
     struct buf clear;
-    int r = k && s->has_master ? 0 : ERR_STATE;
+    int r = !k ? ERR_NOMEM : s->has_master ? 0 : ERR_STATE;
 
     buf_init(&clear, SEAL_CLEAR_MAX);
     if (k)
@@ -166,16 +152,13 @@ key_open(struct signer *s, struct str name, const struct keys_sealed *sealed, ui
     r = r < 0 ? r : s->links.crypto->load(buf_view(&clear), &k->base, &why);
     seal_wipe(&clear);
     if (r < 0) {
-        problem(s, r == ERR_REFUSED || r == ERR_STATE
-                       ? "a signing key of the store was sealed under another master key than the "
-                         "file beside the store has: mail of its domain cannot be signed; put "
-                         "the master key's backup in its place and restart, or make new keys"
-                       : "a signing key of the store cannot be opened: mail of its domain cannot "
-                         "be signed; make a new key with `gapura domain dkim rotate`");
         if (k)
             free(k->name);
         free(k);
-        *ret_status = SIGN_BROKEN;
+        *ret_status = r == ERR_NOMEM     ? SIGN_BUSY
+                      : r == ERR_STATE   ? SIGN_MASTERLESS
+                      : r == ERR_REFUSED ? SIGN_FOREIGN
+                                         : SIGN_BROKEN;
         return NULL;
     }
     memcpy(k->name, name.p, name.n);

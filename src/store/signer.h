@@ -32,9 +32,6 @@ struct signer_links {
     struct loop *loop;
     const struct signer_crypto *crypto;
     const struct seal_master *master; /* NULL: no file of it could be used; copied */
-    /* What an operator must know. */
-    void (*problem)(void *ctx, const char *text);
-    void *ctx;
 };
 /* conf is borrowed until signer_set_conf or signer_free. NULL without memory. */
 struct signer *signer_create(const struct signer_links *, const struct conf *);

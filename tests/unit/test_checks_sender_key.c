@@ -2,6 +2,7 @@
 #include "checks_rig.h"
 #include "core/wire.h"
 #include "store/keys.h"
+#include "store/settings.h"
 
 static void
 put_key(struct buf *b, const char *selector, uint32_t tenant, uint8_t state, uint8_t found)
@@ -46,7 +47,16 @@ main(void)
         {"From: nobody\r\n\r\n", 0, ""},
         {"Subject: x\r\n\r\nFrom: a@none.test\r\n", 0, ""},
         {"", 0, ""},
+        {"From: a@news.good.test\r\n\r\n", 0, ""},
+        {"From: a@a.b.good.test\r\n\r\n", 0, ""},
+        {"From: a@xgood.test\r\n\r\n", 0, "no-key"},
+        {"From: a@news.unchecked.test\r\n\r\n", 0, "no-key"},
+        {"From: a@wait.good.test\r\n\r\n", 0, ""},
+        {"From: a@news.gone.test\r\n\r\n", 0, "not-published"},
+        {"From: a@news.good.test\r\n\r\n", 7, "no-key"},
     };
+    struct str above[] = {STR("test"), STR("good.test"), STR("gone.test")};
+    const struct settings_dkim dkim = {.subdomains = {above, ARRAY_LEN(above)}};
     struct snapshot_builder *b = snapshot_build(1);
     struct snapshot keys;
 
@@ -56,6 +66,7 @@ main(void)
     add(b, "gone.test", 0, KEYS_ACTIVE, KEYS_MISSING);
     add(b, "other.test", 0, KEYS_ACTIVE, KEYS_DIFFERENT);
     add(b, "old.test", 0, KEYS_RETIRING, KEYS_PUBLISHED);
+    add(b, "wait.good.test", 0, KEYS_WAITING, KEYS_MISSING);
     IS(snapshot_add(b, SNAPSHOT_SIGN, STR("*"), STR_NONE), 0, "there are keys");
     IS(snapshot_map(&keys, snapshot_finish(b)), 0, "an index");
 
@@ -63,6 +74,7 @@ main(void)
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         rig.facts.header = str_c(cases[i].from);
         rig.facts.keys = &keys;
+        rig.facts.dkim = &dkim;
         rig.facts.tenant = cases[i].tenant;
         rig_run(&check_sender_key);
         TEXT(str_c(rig_found()), cases[i].found, "%s", cases[i].from);

@@ -61,6 +61,42 @@ row(const char *name, const char *type)
     return &none;
 }
 
+/* news.d.test without a key of its own, signed by d.test. */
+static void
+below(const char *dmarc, enum advice_status status, const char *note)
+{
+    const struct advice_key above = {.selector = STR("s1"),
+                                     .record = STR("v=DKIM1; k=rsa; p=AAAA"),
+                                     .public = STR("AAAA"),
+                                     .alg = KEYS_RSA,
+                                     .state = "active",
+                                     .above = STR("d.test")};
+    struct zone *z = zone_create(1u << 20);
+    struct advice_input in = {.domain = STR("news.d.test"),
+                              .hostname = STR("mx.h.test"),
+                              .sources = sources,
+                              .nsources = 1,
+                              .keys = &above,
+                              .nkeys = 1,
+                              .sent = true,
+                              .now = 7};
+    struct auth_needs needs;
+    struct why why = {{0}};
+    char text[600];
+
+    arena_reset(&arena);
+    str_fmt(text, sizeof(text), "s1._domainkey.d.test. IN TXT \"v=DKIM1; p=AAAA\"\n%s", dmarc);
+    IS(zone_read(z, str_c(text), &why), 0, "a zone %s", why.text);
+    while (advice_run(&in, zone_answers(z), &needs, &arena, rows, &nrows) == AUTH_NEED &&
+           zone_ask(z, &needs) == 0)
+        ;
+    IS(row("s1._domainkey.d.test", "TXT")->status, ADVICE_OK, "the key of the domain above");
+    OK(str_find(row("s1._domainkey.d.test", "TXT")->note, STR("dkim.subdomains")) >= 0, "said so");
+    IS(row("_dmarc.news.d.test", "TXT")->status, status, "%s", dmarc);
+    OK(str_find(row("_dmarc.news.d.test", "TXT")->note, str_c(note)) >= 0, "%s", note);
+    zone_free(z);
+}
+
 static void
 spf(const char *zone_text, enum advice_status status, const char *value)
 {
@@ -75,6 +111,11 @@ main(void)
     struct buf line;
 
     arena_init(&arena, 8u << 20);
+    below("_dmarc.d.test. IN TXT \"v=DMARC1; p=reject\"\n", ADVICE_OPTIONAL, "d.test holds here");
+    below("_dmarc.d.test. IN TXT \"v=DMARC1; p=reject; adkim=s\"\n", ADVICE_DIFFERENT, "adkim=s");
+    below("_dmarc.news.d.test. IN TXT \"v=DMARC1; p=reject; adkim=s\"\n", ADVICE_DIFFERENT,
+          "adkim=s");
+    below("_dmarc.news.d.test. IN TXT \"v=DMARC1; p=reject; adkim=r\"\n", ADVICE_OK, "");
     spf("", ADVICE_MISSING, "v=spf1 ip4:192.0.2.1 ip6:2001:db8::1 ~all");
     spf("d.test. IN TXT \"v=spf1 ip4:192.0.2.0/24 ip6:2001:db8::/32 -all\"\n", ADVICE_OK,
         "v=spf1 ip4:192.0.2.0/24 ip6:2001:db8::/32 -all");

@@ -2,6 +2,7 @@
  */
 #include "store/keys.h"
 
+#include <sqlite3.h>
 #include <unistd.h>
 
 #include "auth/dkim_crypto.h"
@@ -337,13 +338,81 @@ add_key(struct store *store, const char *domain, const char *tenant, uint8_t alg
        0, "stored %s", why.text);
 }
 
+static unsigned nleft;
+
+static void
+left_out(void *ctx, const struct keys_row *k, const char *why)
+{
+    (void)ctx;
+    OK(k->selector.n && why[0], "left out: %s", why);
+    nleft++;
+}
+
 static int
 publish(struct store *store, const struct conf *conf, bool sealed, uint64_t generation)
 {
     struct snapshot_builder *b = snapshot_build(generation);
 
-    IS(keys_publish(store, conf, b, sealed), 0, "published");
+    IS(keys_publish(store, conf, b, sealed, left_out, NULL), 0, "published");
     return snapshot_finish(b);
+}
+
+static void
+damaged_rows(struct store *store, const struct conf *conf)
+{
+    struct snapshot index;
+    struct keys_set set;
+
+    /* A row that no program of ours wrote takes no other key with it. */
+    IS(sqlite3_exec(store_db(store),
+                    "UPDATE dkim_keys SET domain = replace(hex(zeroblob(200)), '0', 'x') WHERE "
+                    "domain = 'stolen.example'; UPDATE dkim_keys SET alg = 9 WHERE domain = "
+                    "'lost.example'",
+                    NULL, NULL, NULL),
+       SQLITE_OK, "damaged");
+    IS(signer_set_snapshot(signer, publish(store, conf, true, 6)), 0, "published");
+    IS(nleft, 2, "without the two");
+    IS(ask_sign(8, "b.example"), SIGN_DONE, "the others sign");
+    IS(snapshot_map(&index, publish(store, conf, false, 7)), 0, "the index, too");
+    OK(keys_find(&index, STR("b.example"), &set) && !keys_find(&index, STR("lost.example"), &set),
+       "without it");
+    snapshot_unmap(&index);
+}
+
+static void
+two_owners(struct store *store)
+{
+    struct why why = {{0}};
+
+    /* Two that add keys at the same time, for two owners. */
+    for (unsigned i = 0; i < 2; i++)
+        IS(keys_add(store,
+                    &(struct keys_row){.domain = STR("two.example"),
+                                       .selector = i ? STR("s2") : STR("s1"),
+                                       .tenant = i ? STR("b") : STR("a"),
+                                       .sealed = STR("x")},
+                    &why),
+           i ? ERR_EXISTS : 0, "the first has it");
+    OK(strstr(why.text, "another owner"), "and the second is told: %s", why.text);
+    IS(keys_add(store,
+                &(struct keys_row){.domain = STR("two.example"),
+                                   .selector = STR("s2"),
+                                   .tenant = STR("a"),
+                                   .sealed = STR("x")},
+                &why),
+       0, "the owner may");
+    for (unsigned i = 0; i < 20; i++) {
+        char selector[8];
+
+        str_fmt(selector, sizeof(selector), "m%u", i);
+        IS(keys_add(store,
+                    &(struct keys_row){.domain = STR("two.example"),
+                                       .selector = str_c(selector),
+                                       .tenant = STR("a"),
+                                       .sealed = STR("x")},
+                    &why),
+           i < KEYS_PER_DOMAIN - 2 ? 0 : ERR_LIMIT, "key %u", i + 3);
+    }
 }
 
 static void
@@ -428,6 +497,9 @@ test_signer(void)
     IS(ask_sign(7, "a.example"), SIGN_UNKNOWN, "and erased");
     IS(keys_change(store, STR("a.example"), STR("s"), KEYS_ACTIVE, 9, STR_NONE, &why), ERR_NOTFOUND,
        "never again");
+
+    damaged_rows(store, conf);
+    two_owners(store);
 
     signer_free(signer);
     chan_free(asker);
