@@ -4,6 +4,7 @@
  * Called by control.c, in steps: each looks at as many rows as fit into a turn of the loop.
  */
 #include "courier/control.h"
+#include "courier/session_sign.h"
 #include "courier/site.h"
 
 const char *const control_states[] = {"ready",     "waiting", "aside", "active",
@@ -54,9 +55,7 @@ why_waiting(const struct courier *c, const struct index_dest *d, const struct in
         str_fmt(dst, cap,
                 "set aside: it failed, and nobody may be told; removed when its time is over");
     else if (index_message(&c->index, r->message)->unsigned_yet)
-        str_fmt(dst, cap,
-                "waits for its DKIM signature: the keyring does not sign now; asked again "
-                "soon");
+        str_fmt(dst, cap, "%s", sign_wait_text(index_message(&c->index, r->message)->unsigned_yet));
     else if (r->attempts)
         str_fmt(dst, cap, "next attempt after: %s", d->why ? d->why : "a temporary failure");
     else

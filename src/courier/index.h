@@ -57,7 +57,7 @@ struct index_message {
     uint8_t class : 4;           /* enum spool_class */
     uint8_t rank : 4;            /* inside a destination: the class, moved by its priority */
     uint8_t chunked : 1;         /* segments of its chunks are counted in a side table */
-    uint8_t unsigned_yet : 1;    /* waits for its signature */
+    uint8_t unsigned_yet : 3;    /* enum sign_wait: it waits for its signature */
     uint8_t partial : 1; /* recipients of it are not in the index: never moved, see intake.c */
 };
 

@@ -285,3 +285,40 @@ letter_body_pull(void *body, struct str *ret)
         *ret = buf_view(&b->piece);
     return err;
 }
+
+/* With its blank line; 0: it does not end here. */
+static size_t
+head_end(struct str text, size_t from)
+{
+    ssize_t end = str_find(str_from(text, from), STR("\r\n\r\n"));
+
+    return end < 0 ? 0 : from + (size_t)end + 4;
+}
+
+int
+letter_head(struct body *b, struct str first, struct buf *room, struct str *ret)
+{
+    size_t n = head_end(first, 0);
+    struct str piece = first;
+
+    *ret = n ? str_sub(first, 0, n) : first;
+    if (n || !first.n || (b->left == 0 && !b->env)) /* all of it is here */
+        return 0;
+    buf_init(room, LETTER_HEAD_MAX);
+    while (piece.n) {
+        size_t from = room->n < 3 ? 0 : room->n - 3;
+        int err;
+
+        buf_str(room, piece);
+        if (room->failed)
+            return room->n + piece.n > LETTER_HEAD_MAX ? ERR_LIMIT : ERR_NOMEM;
+        n = head_end(buf_view(room), from);
+        *ret = n ? str_sub(buf_view(room), 0, n) : buf_view(room);
+        if (n)
+            return 0;
+        err = letter_body_pull(b, &piece);
+        if (err < 0)
+            return err;
+    }
+    return 0;
+}

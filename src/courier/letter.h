@@ -50,5 +50,10 @@ void letter_body_done(struct body *);
 int letter_body_open(struct body *, uint32_t message, const struct letter *);
 /* The next piece: n == 0 at the end; ERR_CORRUPT, ERR_STALE, -errno. */
 int letter_body_pull(void *body, struct str *ret);
+/* The header block of what was opened, whose first piece was just pulled: within it, or read on
+ * into `room` (room.p: the body must be opened again). ERR_LIMIT: it is longer; *ret is what there
+ * is. */
+#define LETTER_HEAD_MAX (1u << 20)
+int letter_head(struct body *b, struct str first, struct buf *room, struct str *ret);
 
 #endif

@@ -208,6 +208,13 @@ outcome_warn(struct courier *c, uint32_t message, const uint32_t *rows, uint32_t
         bounce_rows(c, BOUNCE_DELAYED, message, rows, n, a, r, retry_expiry(c->delivery, &rm));
 }
 
+void
+outcome_waits(struct courier *c, uint32_t message, const uint32_t *rows, uint32_t n,
+              const struct attempt *a, const struct result *r)
+{
+    outcome_warn(c, message, rows, n, a, r, fit_notify_by(c, message, a->letter));
+}
+
 /* Counters and the event's type. */
 static const char *
 outcome_count(struct courier *c, const struct result *r, uint32_t n)

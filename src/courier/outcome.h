@@ -48,6 +48,9 @@ struct result {
 };
 void outcome_rows(struct courier *, uint32_t message, const uint32_t *rows, uint32_t n,
                   const struct attempt *, const struct result *);
+/* They wait for something of ours, without a try: the sender is told as of any delay. */
+void outcome_waits(struct courier *, uint32_t message, const uint32_t *rows, uint32_t n,
+                   const struct attempt *, const struct result *);
 /* Fills from a reply at that stage of `host` (NULL: not known): class, advice, and what becomes of
  * the rows. The pattern lives until the next settings. */
 void outcome_from_reply(struct courier *, struct result *ret, enum smtp_client_stage stage,

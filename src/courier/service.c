@@ -318,6 +318,7 @@ courier_set_keys(struct courier *c, int fd)
         return err;
     snapshot_unmap(&c->keys);
     c->keys = fresh;
+    signing_keys(c);
     return 0;
 }
 

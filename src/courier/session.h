@@ -25,10 +25,11 @@ enum session_state {
 
 /* What sign_want() says of the message in hand (courier/session_sign.h). */
 enum sign_answer {
-    SIGN_NOT,    /* it goes as it is */
-    SIGN_READY,  /* with session.front before it */
-    SIGN_WAITS,  /* session_signed() tells */
-    SIGN_CANNOT, /* it must be signed, and that is not possible now */
+    SIGN_NOT,        /* it goes as it is */
+    SIGN_READY,      /* with session.front before it */
+    SIGN_WAITS,      /* session_signed() tells */
+    SIGN_CANNOT,     /* it must be signed, and that is not possible now: session.sign_wait */
+    SIGN_UNREADABLE, /* its bytes cannot be read: session.body_err */
 };
 struct sign_entry;
 
@@ -68,11 +69,13 @@ struct session {
     struct sign_entry *sign; /* that it waits for */
     struct session *sign_next;
     enum sign_answer sign_said;
-    struct buf front;                      /* the fields */
-    bool front_sent;                       /* handed to the client */
-    struct str peeked;                     /* first piece of the body, read already */
-    char signed_by[1024];                  /* names of the keys, with spaces between */
-    const char *unsigned_why;              /* it should have been signed */
+    struct buf front;         /* the fields */
+    bool front_sent;          /* handed to the client */
+    struct str peeked;        /* first piece of the body, read already */
+    char signed_by[1024];     /* names of the keys, with spaces between */
+    const char *unsigned_why; /* it should have been signed */
+    uint8_t sign_wait;        /* enum sign_wait, and for how long (ns) */
+    uint64_t sign_gap;
     struct session *next, *prev;           /* of the site */
     struct session *idle_next, *idle_prev; /* of the site's idle ones, newest first */
     struct session *age_next, *age_prev;   /* of all idle ones, oldest first */

@@ -159,26 +159,35 @@ job_downgrade(struct session *s, struct str in, struct str *ret)
     return !s->names.failed;
 }
 
-static bool
-header_is_ascii(struct str body)
+/* 1, 0, or negative: it cannot be read now. The message is opened anew. */
+static int
+header_is_ascii(struct session *s)
 {
-    ssize_t end = str_find(body, STR("\r\n\r\n"));
+    CLEANUP(buf_done) struct buf room = {0};
+    struct str piece = s->peeked, head;
+    int err = piece.n ? 0 : letter_body_pull(&s->body, &piece);
+    bool ascii = false;
 
-    return str_is_ascii(end < 0 ? body : str_sub(body, 0, (size_t)end));
+    s->peeked = STR_NONE;
+    err = err < 0 ? err : letter_head(&s->body, piece, &room, &head);
+    if (err == 0)
+        ascii = str_is_ascii(head);
+    if (err == 0 || err == ERR_LIMIT)
+        err = letter_body_open(&s->body, s->message, &s->letter);
+    return err < 0 ? err : ascii;
 }
 
 /* Makes the envelope fit a server without SMTPUTF8. */
 static bool
 job_without_utf8(struct session *s, struct smtp_client_message *m)
 {
-    struct str piece = s->peeked;
     bool moved;
 
     if (m->utf8 && m->body_8bit) {
-        s->peeked = STR_NONE;
-        if ((!piece.n && letter_body_pull(&s->body, &piece) < 0) || !header_is_ascii(piece) ||
-            letter_body_open(&s->body, s->message, &s->letter) < 0)
+        s->body_err = header_is_ascii(s);
+        if (s->body_err <= 0)
             return false;
+        s->body_err = 0;
     }
     buf_clear(&s->names);
     if (!job_downgrade(s, m->sender, &m->sender))
@@ -317,6 +326,24 @@ job_pull(void *ctx, struct str *ret)
     return s->body_err;
 }
 
+/* Its bytes cannot be read: damage is held for a person, the rest tried again. */
+static void
+job_unread(struct session *s)
+{
+    struct courier *c = s->c;
+    uint32_t n = s->nrows, due = courier_tick_of(c, courier_wall(c) + NO_ROOM_GAP);
+
+    s->nrows = 0;
+    if (s->body_err != ERR_STALE && s->body_err != ERR_NOMEM) {
+        outcome_unreadable(c, s->message, s->rows, n, s->body_err);
+        return;
+    }
+    for (uint32_t i = 0; i < n; i++)
+        index_wait(&c->index, s->rows[i], due);
+    courier_wheel_soon(c);
+    outcome_returned(c, s->message, s->rows, n, &s->letter);
+}
+
 /* Gives the loaded message to the client: true if it is on its way. */
 static bool
 job_send(struct session *s)
@@ -352,7 +379,10 @@ job_send(struct session *s)
     }
     s->traced = fit.traced;
     if (!(offers & SMTP_OFFER_SMTPUTF8) && needs_utf8(s, &m) && !job_without_utf8(s, &m)) {
-        job_unfit(s, 6, 7, "the next host does not take internationalised mail (SMTPUTF8)");
+        if (s->body_err < 0)
+            job_unread(s);
+        else
+            job_unfit(s, 6, 7, "the next host does not take internationalised mail (SMTPUTF8)");
         return false;
     }
     if (m.body_8bit && !m.binary && !(offers & SMTP_OFFER_8BITMIME)) {
@@ -383,15 +413,24 @@ job_send(struct session *s)
 static void job_leave(struct session *);
 
 /* It must be signed and cannot be now: again soon, not counted. Its reason is told by the queue's
- * verbs (control_why), and once for all of them by a Warning. */
+ * verbs (control_why), once for all of them by an Alarm or Warning, and to its sender as any delay.
+ */
 static void
 job_unsigned(struct session *s)
 {
     struct courier *c = s->c;
-    uint32_t n = s->nrows, due = courier_tick_of(c, courier_wall(c) + sign_gap(c));
+    uint32_t n = s->nrows, due = courier_tick_of(c, courier_wall(c) + s->sign_gap);
+    struct result r = {.result = SPOOL_RETRY,
+                       .class = REPLY_CLASS_TEMPORARY,
+                       .enhanced = {4, 7, 5}, /* RFC 3463: cryptographic failure */
+                       .text = str_c(sign_wait_text(s->sign_wait))};
+    struct attempt a;
 
-    index_message(&c->index, s->message)->unsigned_yet = 1;
+    index_message(&c->index, s->message)->unsigned_yet = s->sign_wait & 7u;
+    job_attempt(s, &a, "");
+    a.intent = a.tried = false;
     job_leave(s);
+    outcome_waits(c, s->message, s->rows, n, &a, &r);
     for (uint32_t i = 0; i < n; i++)
         index_wait(&c->index, s->rows[i], due);
     courier_wheel_soon(c);
@@ -447,6 +486,13 @@ job_signed(struct session *s, enum sign_answer answer)
     case SIGN_CANNOT:
         job_unsigned(s);
         return false;
+    case SIGN_UNREADABLE: {
+        uint32_t n = s->nrows;
+
+        job_leave(s);
+        outcome_unreadable(s->c, s->message, s->rows, n, s->body_err);
+        return false;
+    }
     default:
         index_message(&s->c->index, s->message)->unsigned_yet = 0;
         if (job_send(s))

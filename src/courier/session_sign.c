@@ -5,17 +5,20 @@
  */
 #include "core/event.h"
 #include "courier/session_sign_inner.h"
-#include "mail/address.h"
 
 #define ASKS_MAX     4096u /* messages at the keyring at once */
 #define FRESH        (NS_PER_S * 86400)
 #define COMPLAIN_GAP (60 * NS_PER_S)
-#define UNSIGNED     "the keyring did not sign, and dkim.required is no"
+#define NO_INDEX     (60 * NS_PER_S) /* from the start on: then it is an Alarm */
+#define NO_INDEX_GAP (600 * NS_PER_S)
+#define READ_GAP     (5 * NS_PER_S)
+#define UNSIGNED     "the keyring did not sign, and dkim.required lets it go without"
 
 const struct settings_dkim *
 sign_settings(const struct courier *c)
 {
-    static const struct settings_dkim none = {.sign = true, .required = true, .cached = 4096};
+    static const struct settings_dkim none = {
+        .sign = true, .required = DKIM_REQUIRED_YES, .cached = 4096};
     const struct conf_section *s = conf_first(c->conf, "dkim");
 
     return s ? s->data : &none;
@@ -92,6 +95,58 @@ entry_give(const struct sign_entry *e, struct session *s)
     return s->front.failed ? SIGN_CANNOT : SIGN_READY;
 }
 
+const char *
+sign_wait_text(uint8_t wait)
+{
+    static const char *const texts[] = {
+        [SIGN_WAIT_NONE] = "",
+        [SIGN_WAIT_INDEX] = "waits for its DKIM signature: the keeper has not told the keys since "
+                            "the start",
+        [SIGN_WAIT_KEYRING] = "waits for its DKIM signature: the keyring does not sign now; asked "
+                              "again soon",
+        [SIGN_WAIT_KEY] = "waits for its DKIM signature: a key that must sign it cannot (an Alarm "
+                          "names it); asked again each half minute",
+        [SIGN_WAIT_READ] = "waits for its DKIM signature: its bytes in the log could not be read; "
+                           "tried once more",
+    };
+
+    return wait < ARRAY_LEN(texts) ? texts[wait] : "";
+}
+
+static enum sign_answer
+hold(struct session *s, enum sign_wait wait, uint64_t gap)
+{
+    s->sign_wait = (uint8_t)wait;
+    s->sign_gap = gap;
+    s->unsigned_why = UNSIGNED;
+    return SIGN_CANNOT;
+}
+
+/* Once it may have been the moment; damage, or a second time, is told and held by the job. */
+static enum sign_answer
+unread(struct session *s, int err)
+{
+    const struct index_message *m = index_message(&s->c->index, s->message);
+    bool passes = err == ERR_NOMEM || err == ERR_STALE; /* moved by compaction */
+
+    if (err != ERR_CORRUPT && (passes || m->unsigned_yet != SIGN_WAIT_READ))
+        return hold(s, SIGN_WAIT_READ, READ_GAP);
+    s->body_err = err;
+    return SIGN_UNREADABLE;
+}
+
+static enum sign_answer
+said_to(struct sign_entry *e, struct session *s, enum sign_answer answer)
+{
+    if (e->state == SIGN_SETTLED)
+        return entry_give(e, s);
+    if (answer == SIGN_UNREADABLE)
+        return unread(s, e->err);
+    (void)hold(s, e->wait ? e->wait : SIGN_WAIT_KEYRING,
+               e->gap ? e->gap : sign_gap(e->c->signing->failing));
+    return answer;
+}
+
 /* Tells all who wait. The entry stays if it settled, else the next one begins anew. */
 void
 sign_entry_tell(struct sign_entry *e, enum sign_answer answer)
@@ -102,9 +157,7 @@ sign_entry_tell(struct sign_entry *e, enum sign_answer answer)
     e->waiters = NULL;
     for (struct session *x = s; x; x = x->sign_next) {
         x->sign = NULL;
-        x->sign_said = e->state == SIGN_SETTLED ? entry_give(e, x) : answer;
-        if (e->state != SIGN_SETTLED)
-            x->unsigned_why = UNSIGNED;
+        x->sign_said = said_to(e, x, answer);
     }
     if (e->state != SIGN_SETTLED)
         sign_entry_free(e);
@@ -116,106 +169,29 @@ sign_entry_tell(struct sign_entry *e, enum sign_answer answer)
     sign_queue_run(c);
 }
 
-/* It cannot be had now. Without `required` the mail goes as it is. */
 enum sign_answer
-sign_cannot(struct courier *c)
+sign_cannot(struct sign_entry *e)
 {
-    struct signing *g = c->signing;
-    bool required = sign_settings(c)->required;
+    struct signing *g = e->c->signing;
     uint64_t now = clock_mono();
+    bool waits = false;
 
     g->failing = g->failing ? g->failing : now;
+    for (unsigned i = 0; i < e->work->nkeys; i++)
+        waits = waits || e->work->keys[i].must;
+    waits = waits || now - g->failing < SIGN_GRACE;
     if (!g->complained || now - g->complained > COMPLAIN_GAP) {
         g->complained = now;
-        if (required)
+        if (waits)
             event_warning("mail waits for its signature: the keyring does not sign now; it is "
                           "asked again soon");
         else
             event_warning("mail is sent without its signature: the keyring does not sign now, and "
-                          "`dkim.required` is no");
+                          "`dkim.required` lets it go");
     }
-    return required ? SIGN_CANNOT : SIGN_NOT;
-}
-
-uint64_t
-sign_gap(const struct courier *c)
-{
-    const struct signing *g = c->signing;
-    uint64_t away = g->failing ? clock_mono() - g->failing : 0;
-
-    return MIN(MAX(away / 8, NS_PER_S), 30 * NS_PER_S);
-}
-
-/* --- which keys --- */
-
-static int
-first_mailbox(void *ctx, struct str mailbox)
-{
-    char *dst = ctx;
-    struct address a;
-
-    if (!dst[0] && address_parse(mailbox, ADDRESS_ALLOW_UTF8, &a) == 0 &&
-        address_domain_ascii(a.domain, dst, 256) < 0)
-        dst[0] = '\0';
-    return 0;
-}
-
-/* The domain of the (first) author, as keys are named; empty if there is no telling. */
-static void
-from_domain(struct str header, char dst[256])
-{
-    struct header_field f;
-
-    dst[0] = '\0';
-    if (!header_find(header, STR("From"), &f) || header_mailboxes(f.value, first_mailbox, dst) <= 0)
-        dst[0] = '\0';
-    str_lower(dst, strlen(dst));
-}
-
-static void
-choose_of(const struct courier *c, struct str domain, uint32_t tenant, bool platform,
-          struct sign_work *w)
-{
-    struct keys_set set;
-    bool have[2] = {false};
-
-    if (!keys_find(&c->keys, domain, &set))
-        return;
-    for (unsigned i = 0; i < set.n && w->nkeys < SIGN_MAX; i++) {
-        const struct keys_public *k = &set.items[i];
-        unsigned alg = k->alg == KEYS_ED25519;
-        struct sign_key *to = &w->keys[w->nkeys];
-
-        if (k->state != KEYS_ACTIVE || have[alg] ||
-            (k->tenant != tenant && !(platform && k->tenant == 0)))
-            continue;
-        if (!str_copy(domain, to->domain, sizeof to->domain) ||
-            !str_copy(k->selector, to->selector, sizeof to->selector))
-            continue;
-        to->alg = k->alg;
-        to->platform = platform;
-        have[alg] = true;
-        w->nkeys++;
-    }
-}
-
-/* Keys of the author's domain, then of the platform. */
-static void
-choose(const struct courier *c, struct sign_work *w, const char *from, uint32_t tenant)
-{
-    struct str platform = sign_settings(c)->platform, domain = str_c(from);
-    size_t n = 0;
-
-    w->nkeys = 0;
-    w->tenant = tenant;
-    if (domain.n)
-        choose_of(c, domain, tenant, platform.n && str_ieq(platform, domain), w);
-    if (platform.n && !str_ieq(platform, domain))
-        choose_of(c, platform, tenant, true, w);
-    w->asked[0] = '\0';
-    for (unsigned i = 0; i < w->nkeys; i++)
-        n += str_fmt(w->asked + n, sizeof w->asked - n, "%s._domainkey.%s ", w->keys[i].selector,
-                     w->keys[i].domain);
+    e->wait = SIGN_WAIT_KEYRING;
+    e->gap = sign_gap(g->failing);
+    return waits ? SIGN_CANNOT : SIGN_NOT;
 }
 
 /* --- for sessions --- */
@@ -269,7 +245,7 @@ entry_start(struct sign_entry *e, struct session *s)
     enum sign_answer answer;
     int err;
 
-    if (s->body.env || s->peeked.n != s->letter.env.size) { /* chunked, or a part of it */
+    if (s->body.env || !s->peeked.n || s->peeked.n != s->letter.env.size) { /* in parts */
         e->message = s->message;
         e->state = SIGN_QUEUED;
         e->newer = NULL;
@@ -282,13 +258,57 @@ entry_start(struct sign_entry *e, struct session *s)
     if (err == 0)
         return wait_for(e, s);
     if (err == ERR_CLOSED) {
+        answer = sign_cannot(e);
+        (void)hold(s, e->wait, e->gap);
         sign_entry_free(e);
-        answer = sign_cannot(c);
-        s->unsigned_why = UNSIGNED;
         return answer;
     }
     sign_entry_settle(e, "its header cannot be signed");
     return entry_give(e, s);
+}
+
+/* Since our start the keeper has told no index: nobody knows what must be signed. */
+static enum sign_answer
+no_index(struct session *s)
+{
+    struct courier *c = s->c;
+    struct signing *g = c->signing;
+    uint64_t now = clock_mono(), away = now - c->mono0;
+
+    if (sign_settings(c)->required == DKIM_REQUIRED_NO && away >= SIGN_GRACE) {
+        s->unsigned_why = UNSIGNED;
+        return SIGN_NOT;
+    }
+    if (away >= NO_INDEX && (!g->no_index_told || now - g->no_index_told >= NO_INDEX_GAP)) {
+        g->no_index_told = now;
+        event_alarm("the keeper has not told which domains have signing keys since the start: "
+                    "all that is submitted waits, so that none goes unsigned. See the keeper's "
+                    "own Alarm and `gapura status`; with `dkim { required = no }` and `gapura "
+                    "reload` it goes as it is");
+    }
+    return hold(s, SIGN_WAIT_INDEX, sign_gap(c->mono0));
+}
+
+/* The author's domain; the whole header is read for it, and the message opened again if that was
+ * longer than a piece. */
+static int
+author(struct session *s, char dst[256], struct str *ret)
+{
+    CLEANUP(buf_done) struct buf room = {0};
+    struct str head = STR_NONE;
+    int err = letter_body_pull(&s->body, &s->peeked);
+
+    if (err == 0)
+        err = letter_head(&s->body, s->peeked, &room, &head);
+    if (err < 0 && err != ERR_LIMIT) {
+        s->peeked = STR_NONE;
+        return err;
+    }
+    *ret = keys_author(head, dst);
+    if (!room.p)
+        return 0;
+    s->peeked = STR_NONE;
+    return letter_body_open(&s->body, s->message, &s->letter);
 }
 
 enum sign_answer
@@ -300,32 +320,39 @@ sign_want(struct session *s)
     struct sign_name name = {.seq = env->id.seq, .epoch = env->id.epoch};
     struct sign_work fresh = {0};
     struct sign_entry *e;
-    uint32_t tenant = env->class == SPOOL_CLASS_SYSTEM ? 0 : env->tenant;
-    char from[256];
+    struct str from;
+    char room[256];
+    uint64_t gap;
+    int err;
 
     buf_clear(&s->front);
     s->signed_by[0] = '\0';
     s->unsigned_why = NULL;
-    if (!c->links.keyring || !is_ours(env) || !keys_any(&c->keys) || !sign_settings(c)->sign)
+    if (!c->links.keyring || !is_ours(env) || !sign_settings(c)->sign)
+        return SIGN_NOT;
+    if (!c->keys.base)
+        return no_index(s);
+    if (!keys_any(&c->keys))
         return SIGN_NOT;
     e = map_get(&g->entries, str_of(&name, sizeof name));
     if (e && e->state != SIGN_SETTLED)
         return wait_for(e, s);
-    if (letter_body_pull(&s->body, &s->peeked) < 0) {
-        s->peeked = STR_NONE;
-        (void)letter_body_open(&s->body, s->message, &s->letter); /* what is wrong shows there */
-        return SIGN_NOT;
-    }
-    from_domain(s->peeked, from);
-    choose(c, &fresh, from, tenant);
+    err = author(s, room, &from);
+    if (err < 0)
+        return unread(s, err);
+    gap = sign_choose(c, &fresh, from, env->class == SPOOL_CLASS_SYSTEM ? 0 : env->tenant);
     if (e && e->asked && !strcmp(e->asked, fresh.asked) && clock_mono() < e->until)
         return entry_give(e, s);
     if (e)
         sign_entry_free(e);
-    if (!fresh.nkeys)
+    if (gap)
+        return hold(s, SIGN_WAIT_KEY, gap);
+    if (!fresh.nkeys) {
+        s->unsigned_why = fresh.asked[0] ? UNSIGNED : NULL;
         return SIGN_NOT;
+    }
     e = entry_create(c, &name, &fresh);
-    return e ? entry_start(e, s) : sign_cannot(c);
+    return e ? entry_start(e, s) : hold(s, SIGN_WAIT_KEYRING, NS_PER_S); /* no memory */
 }
 
 void
@@ -356,6 +383,7 @@ signing_create(struct courier *c)
         return ERR_NOMEM;
     c->signing = g;
     map_init(&g->entries, 4000000, false);
+    map_init(&g->troubles, SIGN_TROUBLES_MAX, false);
     g->queue_end = &g->queue;
     g->turn = (struct loop_call){.fn = sign_queue_run, .ctx = c};
     g->asks = chan_asks_create(c->loop, ASKS_MAX);
@@ -376,6 +404,7 @@ signing_free(struct courier *c)
     while (at = 0, (e = map_next(&g->entries, &at, &key)) != NULL)
         sign_entry_free(e);
     map_done(&g->entries);
+    sign_troubles_done(g);
     loop_call_cancel(c->loop, &g->turn);
     if (g->asks)
         chan_asks_free(g->asks);

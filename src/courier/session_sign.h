@@ -21,7 +21,17 @@ void signing_lost(struct courier *);                                   /* the ke
  * body that was read meanwhile stands in session.peeked. */
 enum sign_answer sign_want(struct session *);
 void sign_leave(struct session *);
-/* How long mail waits that could not be signed, ns: longer the longer the keyring is away. */
-uint64_t sign_gap(const struct courier *);
+
+/* What a message waits for that must be signed (index_message.unsigned_yet). */
+enum sign_wait {
+    SIGN_WAIT_NONE,
+    SIGN_WAIT_INDEX,
+    SIGN_WAIT_KEYRING,
+    SIGN_WAIT_KEY,
+    SIGN_WAIT_READ
+};
+const char *sign_wait_text(uint8_t);
+/* A new index of keys: those that could not sign are asked again at once. */
+void signing_keys(struct courier *);
 
 #endif

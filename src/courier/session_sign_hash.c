@@ -7,9 +7,8 @@
 #include "courier/session_sign_inner.h"
 
 #define ASK_WAIT     (20 * NS_PER_S)
-#define READERS_MAX  32u        /* large messages that are hashed at once; others queue */
-#define SLICE_PIECES 4u         /* of 64 KB, in one turn */
-#define HEAD_MAX     (1u << 20) /* bytes of a header that is signed */
+#define READERS_MAX  32u /* large messages that are hashed at once; others queue */
+#define SLICE_PIECES 4u  /* of 64 KB, in one turn */
 
 /* --- the keyring --- */
 
@@ -54,33 +53,61 @@ front_add(struct sign_entry *e, unsigned i, struct str signature)
     return true;
 }
 
-static void
-on_signed(void *ctx, int status, struct wire *body, int fd)
-{
-    struct sign_entry *e = ctx;
-    unsigned n = wire_u16(body), done = 0;
-    bool temporary = status < 0 || n != e->work->ndrafts;
+/* What the keyring says of each key: which signatures there are, and whether mail waits. */
+struct verdicts {
+    unsigned done;
+    bool busy, waits;
+};
 
-    fd_close(&fd);
-    e->ask = 0;
+static void
+read_verdicts(struct sign_entry *e, struct wire *body, unsigned n, struct verdicts *v)
+{
+    struct sign_work *w = e->work;
+
     for (unsigned i = 0; i < n && !body->failed; i++) {
         uint8_t said = wire_u8(body);
         struct str signature = wire_str(body);
 
-        if (i >= e->work->ndrafts || body->failed)
-            continue;
-        if (said == SIGN_DONE && front_add(e, i, signature))
-            done++;
-        else if (said != SIGN_REFUSED)
-            temporary = true;
+        if (body->failed)
+            return;
+        if (said == SIGN_BUSY) {
+            v->busy = true;
+        } else if (said != SIGN_DONE) {
+            v->waits = sign_key_fails(e->c, w->tenant, &w->keys[i], said) || v->waits;
+        } else if (front_add(e, i, signature)) {
+            sign_key_works(e->c, w->tenant, &w->keys[i]);
+            v->done++;
+        } else {
+            v->busy = true; /* no memory */
+        }
     }
-    if (temporary || (status == 0 && !wire_end(body))) {
-        sign_entry_tell(e, sign_cannot(e->c));
+}
+
+static void
+on_signed(void *ctx, int status, struct wire *body, int fd)
+{
+    struct sign_entry *e = ctx;
+    unsigned n = wire_u16(body);
+    struct verdicts v = {0};
+
+    fd_close(&fd);
+    e->ask = 0;
+    if (status == 0 && n == e->work->ndrafts)
+        read_verdicts(e, body, n, &v);
+    if (status < 0 || n != e->work->ndrafts || !wire_end(body) || v.busy) {
+        sign_entry_tell(e, sign_cannot(e));
         return;
     }
     e->c->signing->failing = 0;
-    sign_entry_settle(e, done ? NULL : "the keyring refuses: the key is another tenant's");
-    sign_entry_tell(e, SIGN_READY);
+    if (v.waits) {
+        e->wait = SIGN_WAIT_KEY;
+        e->gap = NS_PER_S; /* sign_choose() then says how long */
+        sign_entry_tell(e, SIGN_CANNOT);
+        return;
+    }
+    if (v.done)
+        sign_entry_settle(e, NULL);
+    sign_entry_tell(e, SIGN_NOT); /* what has settled has its own word */
 }
 
 /* 0, or ERR_CLOSED: nobody can be asked now. */
@@ -204,7 +231,7 @@ reader_piece(struct sign_reader *r)
     }
     buf_str(&r->head, piece);
     if (r->head.failed)
-        return ERR_LIMIT;
+        return ERR_REFUSED;
     n = head_size(buf_view(&r->head));
     if (!n && piece.n)
         return 1;
@@ -212,7 +239,7 @@ reader_piece(struct sign_reader *r)
     err = head_begin(r->message, n ? str_sub(buf_view(&r->head), 0, n) : buf_view(&r->head));
     if (err == 0 && n)
         dkim_message_body(r->message, r->head.p + n, r->head.n - n);
-    return err < 0 ? err : piece.n > 0;
+    return err < 0 ? sign_error(err) : piece.n > 0;
 }
 
 static void
@@ -230,23 +257,22 @@ reader_turn(void *ctx)
     }
     if (err == 0)
         err = hashed(e, r->message);
-    else if (err != ERR_LIMIT && err != ERR_CORRUPT)
-        err = ERR_CLOSED; /* moved by compaction, or it cannot be read now */
     sign_reader_free(e);
-    if (err == 0) {
+    switch (err) {
+    case 0:
         sign_queue_run(e->c);
         return;
-    }
-    if (err == ERR_CLOSED) {
-        sign_entry_tell(e, sign_cannot(e->c));
+    case ERR_CLOSED:
+        sign_entry_tell(e, sign_cannot(e));
         return;
-    }
-    if (err == ERR_CORRUPT) { /* who sends it meets the same before the final dot, and holds it */
+    case ERR_REFUSED:
+        sign_entry_settle(e, "its header cannot be signed");
         sign_entry_tell(e, SIGN_NOT);
         return;
+    default:
+        e->err = err;
+        sign_entry_tell(e, SIGN_UNREADABLE);
     }
-    sign_entry_settle(e, "its header cannot be signed");
-    sign_entry_tell(e, SIGN_NOT);
 }
 
 static int
@@ -264,7 +290,7 @@ reader_start(struct sign_entry *e)
     index_message(&c->index, e->message)->pins++;
     letter_init(&r->letter);
     letter_body_init(&r->body, c);
-    buf_init(&r->head, HEAD_MAX);
+    buf_init(&r->head, LETTER_HEAD_MAX);
     r->turn = (struct loop_call){.fn = reader_turn, .ctx = e};
     r->message = dkim_message_create();
     if (!r->message)
@@ -297,8 +323,9 @@ sign_queue_run(void *ctx)
             continue;
         }
         e->message = e->waiters->message;
-        if (reader_start(e) < 0) {
-            sign_entry_tell(e, sign_cannot(c));
+        e->err = reader_start(e);
+        if (e->err < 0) {
+            sign_entry_tell(e, SIGN_UNREADABLE);
             return; /* which runs the queue */
         }
     }

@@ -15,7 +15,7 @@
 struct sign_key {
     char domain[256], selector[KEYS_SELECTOR_MAX + 1];
     uint8_t alg;
-    bool platform;
+    bool must; /* the message does not go without it */
 };
 
 enum sign_state { SIGN_QUEUED, SIGN_READING, SIGN_ASKED, SIGN_SETTLED };
@@ -51,7 +51,10 @@ struct sign_entry {
     struct session *waiters;
     struct sign_reader *reader;
     struct buf front;
-    char *asked, *signed_by;          /* of what has settled */
+    char *asked, *signed_by; /* of what has settled */
+    uint8_t wait;            /* of what has not: enum sign_wait, and for how long */
+    uint64_t gap;
+    int err;                          /* it cannot be read */
     const char *why;                  /* it cannot be signed */
     struct sign_entry *older, *newer; /* of the settled ones; else newer: the queue's next */
 };
@@ -64,7 +67,11 @@ struct signing {
     unsigned nreaders;
     struct dkim_message *message; /* for those in one piece */
     struct loop_call turn;        /* the queue's */
-    uint64_t complained, failing; /* mono ns; failing: since when nothing could be signed, or 0 */
+    uint64_t complained, failing; /* mono ns; failing: since when the keyring is away, or 0 */
+    uint64_t no_index_told;
+    struct map troubles; /* keys that cannot sign: session_sign_keys.c */
+    uint64_t alarms_since;
+    unsigned alarms;
 };
 
 /* session_sign.c */
@@ -75,8 +82,18 @@ void sign_entry_free(struct sign_entry *);
 void sign_entry_settle(struct sign_entry *, const char *why);
 /* Tells all who wait. The entry stays if it settled, else the next one begins anew. */
 void sign_entry_tell(struct sign_entry *, enum sign_answer);
-/* It cannot be had now. Without `required` the mail goes as it is. */
-enum sign_answer sign_cannot(struct courier *);
+/* The keyring does not answer: what must be signed waits, other mail only for a while. */
+enum sign_answer sign_cannot(struct sign_entry *);
+/* session_sign_keys.c: which keys, and what is known of those that cannot sign now. */
+#define SIGN_TROUBLES_MAX 4096u
+#define SIGN_GRACE        (10 * NS_PER_S) /* what may mend itself is waited for, whatever is required */
+uint64_t sign_gap(uint64_t failing);
+/* Fills keys and asked. Not 0: one of them must sign and cannot; ns until it is asked again. */
+uint64_t sign_choose(struct courier *, struct sign_work *, struct str from, uint32_t tenant);
+/* The keyring's word (enum sign_status, not DONE or BUSY): true if the message waits. */
+bool sign_key_fails(struct courier *, uint32_t tenant, const struct sign_key *, uint8_t status);
+void sign_key_works(struct courier *, uint32_t tenant, const struct sign_key *);
+void sign_troubles_done(struct signing *);
 /* session_sign_hash.c */
 /* The whole message is in one piece. 0: the keyring was asked; ERR_CLOSED: nobody can be asked now;
  * else it cannot be signed. */

@@ -6,6 +6,7 @@ dkimpy verifies every signature; opendkim-testmsg the RSA ones, asking the same 
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 
@@ -140,6 +141,60 @@ def test_who_is_signed(server, sink, net):
     got = out.wait(4)[-1]
     assert not got.header("DKIM-Signature")
     assert "header" in g.wait_event("Delivery", count=5)["dkim_none"]
+
+
+def test_subdomains(server, sink, net):
+    """Keys of example.com for the domains below it, where settings say so and none of theirs signs."""
+    out = sink(3)
+    g = server()
+    above = key(g, "example.com", "--selector", "up")
+
+    def sent(sender):
+        before = len(out.messages)
+        with trusted(g) as c:
+            assert c.mail(sender, "bob@outside.test", message(sender=sender)).code == 250
+        return out.wait(before + 1)[-1]
+    assert not sent("a@news.example.com").header("DKIM-Signature")
+    g.write(g.text.replace("check = 1s", "subdomains = example.com\n check = 1s"))
+    g.ctl("reload")
+    for sender in ("a@news.example.com", "a@x.y.example.com"):
+        got = sent(sender)
+        assert verify(got.data, above) == sorted(above)
+        assert "d=example.com;" in got.header("DKIM-Signature")[0]
+    assert not sent("a@notexample.com").header("DKIM-Signature")
+    assert "up._domainkey.example.com" in {r["name"] for r in g.ctl("domain", "dns", "news.example.com")[1]}
+    own = key(g, "news.example.com", "--selector", "s1")
+    assert verify(sent("a@news.example.com").data, own) == sorted(own)
+    rows = {r["name"] for r in g.ctl("domain", "dns", "news.example.com")[1]}
+    assert "s1._domainkey.news.example.com" in rows and "up._domainkey.example.com" not in rows
+
+
+def test_many_keys(server, sink, net, peer):
+    """More keys than are looked up at once: each is found, and the list is published in between."""
+    g = server()
+    names = [f"d{i}.test" for i in range(40)]
+    for name in names:
+        g.ctl("domain", "dkim", "add", name, "--type", "ed25519")
+    peer(Nsd, (net.ip(9), 5399), "\n".join(zone(g, name) for name in names))
+    until(lambda: [r["state"] for r in g.ctl("domain", "dkim", "list")[1]] == ["active"] * 40, 60, "all of them active")
+
+
+@pytest.mark.crashes
+def test_one_row_damaged(server, sink, net):
+    """A row of the store that no program of ours wrote: an Alarm, and all others go on signing."""
+    out = sink(3)
+    g = server()
+    published = key(g, "example.com")
+    key(g, "bad.test", "--selector", "s1")
+    g.stop()
+    with sqlite3.connect(g.dir / "store/store.db") as db:
+        db.execute("UPDATE dkim_keys SET alg = 9 WHERE domain = 'bad.test'")
+    g.start()
+    with trusted(g) as c:
+        assert c.mail("alice@example.com", "bob@outside.test", message()).code == 250
+    assert verify(out.wait(1)[0].data, published) == sorted(published)
+    assert "s1 of bad.test" in g.wait_event("Alarm")["text"]
+    g.stop(crashes=True)
 
 
 def test_our_reports(server, sink, net):
