@@ -416,6 +416,29 @@ two_owners(struct store *store)
 }
 
 static void
+moved_key(struct store *store, const struct conf *conf)
+{
+    struct snapshot index;
+    struct keys_sealed sealed;
+    struct why why = {{0}};
+
+    /* A keeper that moves a sealed key to a tenant's domain gains nothing. */
+    IS(snapshot_map(&index, publish(store, conf, true, 2)), 0, "a snapshot");
+    OK(keys_sealed_find(&index, STR("own.example"), STR("s"), &sealed), "a sealed key");
+    IS(keys_add(store,
+                &(struct keys_row){.domain = STR("stolen.example"),
+                                   .selector = STR("s"),
+                                   .sealed = sealed.sealed,
+                                   .state = KEYS_ACTIVE,
+                                   .alg = KEYS_RSA},
+                &why),
+       0, "stored under another name");
+    snapshot_unmap(&index);
+    IS(signer_set_snapshot(signer, publish(store, conf, true, 3)), 0, "published");
+    IS(ask_sign(0, "stolen.example"), SIGN_BROKEN, "does not open there");
+}
+
+static void
 test_signer(void)
 {
     static const struct chan_ops asks = {asker_message, closed}, signs = {signer_got, closed};
@@ -467,21 +490,7 @@ test_signer(void)
     IS(ask_sign(0, "lost.example"), SIGN_REFUSED, "a tenant that the settings do not have");
     IS(ask_sign(0, "none.example"), SIGN_UNKNOWN, "no such key");
 
-    /* A keeper that moves a sealed key to a tenant's domain gains nothing. */
-    IS(snapshot_map(&index, publish(store, conf, true, 2)), 0, "a snapshot");
-    OK(keys_sealed_find(&index, STR("own.example"), STR("s"), &sealed), "a sealed key");
-    IS(keys_add(store,
-                &(struct keys_row){.domain = STR("stolen.example"),
-                                   .selector = STR("s"),
-                                   .sealed = sealed.sealed,
-                                   .state = KEYS_ACTIVE,
-                                   .alg = KEYS_RSA},
-                &why),
-       0, "stored under another name");
-    snapshot_unmap(&index);
-    IS(signer_set_snapshot(signer, publish(store, conf, true, 3)), 0, "published");
-    IS(ask_sign(0, "stolen.example"), SIGN_BROKEN, "does not open there");
-
+    moved_key(store, conf);
     IS(snapshot_map(&index, publish(store, conf, false, 4)), 0, "the index for all");
     OK(keys_any(&index), "is not empty");
     OK(!keys_sealed_find(&index, STR("own.example"), STR("s"), &sealed), "holds no sealed key");
