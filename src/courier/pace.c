@@ -16,8 +16,11 @@
 #include "core/clock.h"
 #include "core/err.h"
 
-#define STEP_TIME       (4 * NS_PER_S)   /* shortest step */
-#define STEP_TAKEN      8u               /* messages that prove a rate, at least */
+#define STEP_TIME       (4 * NS_PER_S) /* shortest step */
+#define STEP_TIME_NEW   (2 * NS_PER_S) /* the same while no refusal is known */
+#define STEP_TAKEN      8u             /* messages that prove a rate, at least */
+#define STEP_TAKEN_SLOW 4u             /* the same below STEP_SLOW a second */
+#define STEP_SLOW       2.0
 #define STEP_MOST       (120 * NS_PER_S) /* a rate that is proven by few messages, slowly */
 #define GROW_FIRST      2.0              /* below GROW_SMALL a second */
 #define GROW_SMALL      16.0
@@ -28,6 +31,7 @@
 #define PROBE_MOST      1.35
 #define PROBE_GAP_FIRST (20 * NS_PER_S)
 #define PROBE_GAP_MOST  (600 * NS_PER_S)
+#define SAME_WALL       1.05
 #define CUT_FIRST       0.80
 #define CUT_AGAIN       0.55
 #define BLOCK_GAP_FIRST (300 * NS_PER_S)
@@ -35,16 +39,17 @@
 #define BLOCK_RATE      0.4 /* of the rate that brought the block: where growth begins again */
 #define AWAY_GAP        (15 * NS_PER_S)
 #define AWAY_GAP_MOST   (300 * NS_PER_S)
-#define REFUSALS_DOUBLE 4.0    /* so many more double the least gap between probes */
+#define REFUSALS_DOUBLE 3.75   /* so many more double the least gap between probes */
 #define REFUSALS_FORGET 3600.0 /* seconds that take 63 % of them away */
-#define BURST_S         0.25   /* seconds of the rate that may go at once */
+#define REFUSAL_MOST    (2 * NS_PER_S)
+#define BURST_S         0.25 /* seconds of the rate that may go at once */
 #define LATENCY_WEIGHT  0.1
 #define LATENCY_WARNING 2.5 /* times the usual: growth goes on by the smallest steps */
 #define SESSIONS_SPARE  1.5 /* over what rate and latency ask for */
 #define ENCODED_VERSION 1u
 
 const struct pace_bounds pace_defaults = {
-    .floor = 1.0 / 60, .start = 1, .ceiling = 2000, .sessions_max = 500};
+    .floor = 1.0 / 600, .start = 1, .ceiling = 2000, .sessions_max = 500};
 
 static double
 bounded(const struct pace *p, double rate)
@@ -130,7 +135,7 @@ pace_take(struct pace *p, uint64_t now, unsigned active, uint64_t *ret_at)
 static uint64_t
 gap_least(const struct pace *p)
 {
-    return PROBE_GAP_FIRST << (unsigned)MIN(p->refusals / REFUSALS_DOUBLE, 5.0);
+    return (uint64_t)((double)PROBE_GAP_FIRST * exp2(MIN(p->refusals / REFUSALS_DOUBLE, 5.0)));
 }
 
 static uint64_t
@@ -163,7 +168,7 @@ grow(struct pace *p, uint64_t now, double held)
     } else if (p->rate < p->bad * NEAR_BAD) {
         next = p->bad * NEAR_BAD;
     } else if (now < p->probe_at) {
-        next = p->rate;
+        p->base = next = p->rate;
     } else { /* a probe, or one more behind a probe that held */
         if (p->rate > p->bad) {
             p->bad = p->rate;
@@ -180,20 +185,24 @@ grow(struct pace *p, uint64_t now, double held)
 static bool
 is_narrow(const struct pace *p)
 {
-    return p->sessions_bad && p->sessions + 1 >= p->sessions_bad &&
+    return p->sessions_bad && !p->widening && p->sessions + 1 >= p->sessions_bad &&
            p->sessions_bad <= p->bounds.sessions_max;
 }
 
 static void
 widen(struct pace *p, uint64_t now)
 {
-    if (p->widening) /* the former try has held */
-        p->widen_gap = MAX(p->widen_gap / 4, PROBE_GAP_FIRST);
-    p->widening = true;
-    p->sessions_bad += 1 + p->sessions_bad / 8;
+    p->widening = p->sessions_bad;
+    p->sessions_bad += 1 + p->sessions_bad / 16;
     p->widen_at = now + p->widen_gap / 2;
     step_begin(p, now, p->rate);
     sessions_fit(p);
+}
+
+static uint32_t
+step_needs(const struct pace *p)
+{
+    return p->rate < STEP_SLOW ? STEP_TAKEN_SLOW : STEP_TAKEN;
 }
 
 static void
@@ -202,7 +211,8 @@ step_look(struct pace *p, uint64_t now)
     uint64_t lasted = now - p->step_at;
     double seconds = (double)lasted / (double)NS_PER_S;
 
-    if (lasted < STEP_TIME + 2 * (uint64_t)p->latency || p->taken < STEP_TAKEN)
+    if (lasted < (p->bad ? STEP_TIME : STEP_TIME_NEW) + 2 * (uint64_t)p->latency ||
+        p->taken < step_needs(p))
         return;
     /* What began in the last moments has no reply yet. */
     double held = p->taken / (seconds - p->latency / (double)NS_PER_S);
@@ -222,36 +232,55 @@ step_look(struct pace *p, uint64_t now)
 /* ---- refusals ----------------------------------------------------------------------------------
  */
 
+/* A probe that failed where the last one failed: the limit has not moved, and its burst hid it for
+ * a while. Back to where the probes began. */
+static bool
+is_same_wall(const struct pace *p)
+{
+    return !p->cuts && p->base && p->rate > p->base && p->rate <= p->failed * SAME_WALL;
+}
+
 static void
 cut(struct pace *p, uint64_t now, double factor)
 {
     double seconds = (double)(now - p->step_at) / (double)NS_PER_S;
     double held = seconds > 1 && p->taken >= STEP_TAKEN ? p->taken / seconds : p->rate;
     double from = MIN(p->rate, MAX(held, p->rate * 0.5));
+    double next = from * factor;
 
     p->bad = p->bad && p->cuts ? MIN(p->bad, p->rate) : p->rate;
-    p->cuts = (uint8_t)MIN(p->cuts + 1, 200);
+    if (is_same_wall(p)) {
+        p->bad = p->base / NEAR_BAD;
+        next = MIN(p->base * NEAR_BAD, next);
+    } else {
+        p->base = 0;
+    }
     p->step = PROBE_FIRST;
     p->probe_gap = MAX(p->probe_gap, gap_least(p));
     p->probe_at = now + p->probe_gap;
-    p->probe_gap = MIN(p->probe_gap * 2, gap_most(p));
+    if (!p->cuts) { /* cuts one behind another are one probe that failed */
+        p->failed = p->rate;
+        p->probe_gap = MIN(p->probe_gap * 2, gap_most(p));
+    }
+    p->cuts = (uint8_t)MIN(p->cuts + 1, 200);
     p->cut_at = now;
     p->good = MIN(p->good, from);
-    step_begin(p, now, from * factor);
+    step_begin(p, now, next);
     p->tokens = 0;
     p->filled_at = now;
     sessions_fit(p);
 }
 
+/* Nothing begins for as long as the refusal took: until then nobody has told that it is over. */
 static void
-fewer(struct pace *p, uint64_t now, unsigned active)
+fewer(struct pace *p, uint64_t now, uint64_t took)
 {
-    p->sessions_bad = p->sessions_bad ? MIN(p->sessions_bad, MAX(active, 2u)) : MAX(active, 2u);
-    p->widening = false;
+    p->widening = 0;
     p->cut_at = now;
+    p->until = MAX(p->until, now + MIN(took, (uint64_t)REFUSAL_MOST));
+    p->widen_gap = MAX(p->widen_gap, gap_least(p));
     p->widen_at = now + p->widen_gap;
     p->widen_gap = MIN(p->widen_gap * 2, gap_most(p));
-    sessions_fit(p);
 }
 
 /* The first refusal of a block costs pace; those of its trials only say that it lasts. */
@@ -260,10 +289,11 @@ block(struct pace *p, uint64_t now)
 {
     if (!p->in_block) {
         p->blocks++;
+        p->base = 0;
         cut(p, now, BLOCK_RATE);
         p->probe_gap = p->widen_gap = gap_most(p);
         p->probe_at = p->widen_at = now + p->probe_gap;
-        p->widening = false;
+        p->widening = 0;
     }
     p->in_block = p->trial = true;
     p->cut_at = now;
@@ -287,15 +317,17 @@ away(struct pace *p, uint64_t now)
 }
 
 static void
-open_way(struct pace *p, uint64_t now, uint64_t begun)
+open_way(struct pace *p, uint64_t now, uint64_t begun, unsigned active)
 {
-    double took = (double)(now - begun);
+    double took = now > begun ? (double)(now - begun) : 0;
 
-    p->away = 0;
-    p->in_block = false;
-    if (p->trial) {
-        p->trial = false;
-        step_begin(p, now, p->rate);
+    if (begun >= p->cut_at) { /* what began before the way was closed says nothing of it */
+        p->away = 0;
+        p->in_block = false;
+        if (p->trial) {
+            p->trial = false;
+            step_begin(p, now, p->rate);
+        }
     }
     p->latency += p->latency ? (took - p->latency) * LATENCY_WEIGHT : took;
     if (!p->latency_low || p->latency < p->latency_low)
@@ -304,6 +336,10 @@ open_way(struct pace *p, uint64_t now, uint64_t begun)
         p->latency_low *= 1.0001;
     if (begun >= p->step_at)
         p->taken++;
+    if (p->widening && active >= p->widening) { /* what was tried has held */
+        p->widening = 0;
+        p->widen_gap = MAX(p->widen_gap / 4, gap_least(p));
+    }
     sessions_fit(p);
     step_look(p, now);
 }
@@ -321,11 +357,15 @@ void
 pace_told(struct pace *p, uint64_t now, uint64_t begun, unsigned active, enum pace_word word)
 {
     if (word == PACE_TAKEN) {
-        open_way(p, now, begun);
+        open_way(p, now, begun, active);
         return;
     }
     if (word != PACE_AWAY)
         count_refusal(p, now);
+    if (word == PACE_FEWER) {
+        p->sessions_bad = MIN(p->sessions_bad ? p->sessions_bad : UINT32_MAX, MAX(active, 2u));
+        sessions_fit(p);
+    }
     if (begun < p->cut_at || now < p->until)
         return; /* sent before the cut that answered it */
     switch (word) {
@@ -334,7 +374,7 @@ pace_told(struct pace *p, uint64_t now, uint64_t begun, unsigned active, enum pa
         cut(p, now, p->cuts ? CUT_AGAIN : CUT_FIRST);
         break;
     case PACE_FEWER:
-        fewer(p, now, active);
+        fewer(p, now, now > begun ? now - begun : 0);
         break;
     case PACE_BLOCKED:
         block(p, now);
@@ -347,10 +387,12 @@ pace_told(struct pace *p, uint64_t now, uint64_t begun, unsigned active, enum pa
 uint64_t
 pace_retry_gap(const struct pace *p, uint64_t now, enum pace_word word, unsigned attempts)
 {
+    /* Greylisting and kin: tries after 2, 5, 10, 15, 30 minutes, where their waits end. */
+    static const uint64_t own[] = {120, 180, 300, 300, 900, 1800, 3600};
     uint64_t wait = p->until > now ? p->until - now : 0;
 
-    if (word == PACE_TAKEN) /* greylisting and kin: what the message itself waits for */
-        return (120 * NS_PER_S) << MIN(attempts, 5u);
+    if (word == PACE_TAKEN)
+        return own[MIN(attempts, (unsigned)ARRAY_LEN(own) - 1)] * NS_PER_S;
     /* The pace holds the way; the message itself need not wait long behind it. */
     return wait + (5 * NS_PER_S) * MIN(attempts + 1, 12u);
 }

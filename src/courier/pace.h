@@ -35,6 +35,8 @@ struct pace {
     double rate;   /* messages a second that are permitted now */
     double good;   /* fastest that was held for a whole step without a refusal */
     double bad;    /* slowest at which a refusal came lately; 0: none known */
+    double base;   /* what was held until the probes began; 0: not known */
+    double failed; /* where the last probe failed */
     double step;   /* growth of the next probe beyond `bad`, as in 1.05 */
     double tokens; /* messages that may go now; at most a fraction of a second's */
     uint64_t filled_at;
@@ -58,14 +60,14 @@ struct pace {
     uint8_t cuts;          /* one behind another, without a clean step between */
     bool trial;            /* after a block: one message at a time until one is taken */
     bool in_block;         /* no message was taken since the last block began */
-    bool widening;         /* this step tries one connection more than were too many once */
+    uint32_t widening;     /* so many connections are tried though they were refused once; or 0 */
 };
 
 void pace_init(struct pace *, const struct pace_bounds *, uint64_t now);
 /* True if a message may begin now, with `active` under way; it is counted. Else *ret_at is when to
  * ask again (UINT64_MAX: when one of those under way has ended). */
 bool pace_take(struct pace *, uint64_t now, unsigned active, uint64_t *ret_at);
-/* One that began at `begun` has its answer; `active` counts it still. */
+/* One that began at `begun` has its answer; then so many were under way, itself included. */
 void pace_told(struct pace *, uint64_t now, uint64_t begun, unsigned active, enum pace_word);
 /* How long a message that got that word should wait before it is tried again here. */
 uint64_t pace_retry_gap(const struct pace *, uint64_t now, enum pace_word, unsigned attempts);

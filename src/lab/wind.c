@@ -15,6 +15,7 @@ struct flight { /* in the air, or waiting on the ground for its next attempt */
     uint64_t at;
     uint64_t begun;   /* this attempt */
     uint64_t put_off; /* the first time that it was greylisted */
+    unsigned active;  /* when it began, itself included */
     uint8_t reply, attempts;
     bool waited;
 };
@@ -28,6 +29,7 @@ struct tunnel {
     struct wind_provider provider;
     struct heap air, ground;
     uint64_t now, untried, left, horizon;
+    uint64_t put_off; /* messages that were greylisted: they used the limits once more */
     struct wind_result result;
 };
 
@@ -86,6 +88,7 @@ begin(struct tunnel *t)
     bool patient = f.waited && t->now - f.put_off >= t->provider.conf->noise_wait;
     f.reply = (uint8_t)wind_provider_ask(&t->provider, t->now, active, patient, &took);
     f.begun = t->now;
+    f.active = active + 1;
     f.at = t->now + took;
     return heap_push(&t->air, f);
 }
@@ -95,7 +98,7 @@ end(struct tunnel *t)
 {
     struct flight f = heap_pop(&t->air);
 
-    t->law->told(t->self, t->now, f.begun, (unsigned)t->air.n + 1, (enum wind_reply)f.reply);
+    t->law->told(t->self, t->now, f.begun, f.active, (enum wind_reply)f.reply);
     if (f.reply == WIND_TAKEN || f.reply == WIND_UNKNOWN_USER) {
         t->left--;
         return 0;
@@ -104,6 +107,7 @@ end(struct tunnel *t)
     if (f.reply == WIND_GREYLISTED && !f.waited) {
         f.waited = true;
         f.put_off = t->now;
+        t->put_off++;
     }
     f.at = t->now + t->law->gap(t->self, t->now, (enum wind_reply)f.reply, f.attempts);
     if (f.attempts < UINT8_MAX)
@@ -164,11 +168,12 @@ wind_blow_one(const struct wind_law *law, const struct wind_provider_conf *conf,
         law->init(t.self, conf, 0);
         err = fly(&t);
     }
-    t.result.seconds = (double)t.now / (double)NS_PER_S;
+    t.result.seconds = (double)MIN(t.now, horizon) / (double)NS_PER_S;
     t.result.finished = t.left == 0;
     t.result.messages = messages - t.left;
     t.result.blocks = t.provider.blocks;
-    t.result.use = t.provider.permitted > 0 ? t.provider.taken / t.provider.permitted : 0;
+    if (t.provider.permitted > 0)
+        t.result.use = (t.provider.taken + (double)t.put_off) / t.provider.permitted;
     *ret = t.result;
     wind_provider_done(&t.provider);
     free(t.self);

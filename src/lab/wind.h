@@ -18,7 +18,8 @@ int wind_blow_one(const struct wind_law *, const struct wind_provider_conf *, ui
                   uint64_t horizon, uint64_t seed, struct wind_result *ret);
 /* The whole scenario: the slowest pair's time, sums of the rest, use by weight. */
 int wind_blow(const struct wind_law *, const struct conf *, uint64_t seed, struct wind_result *ret);
-/* What the oracle makes of the file alone: seconds that nobody can beat by much. */
+/* What the oracle makes of the file alone: seconds that nobody can beat by much; INFINITY if the
+ * limits do not let everything through before the horizon. */
 double wind_oracle(const struct conf *);
 
 #endif

@@ -6,6 +6,7 @@
  */
 #include "lab/wind_main.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/wait.h>
@@ -182,6 +183,12 @@ wind_main(int argc, char **argv)
         return 0;
     }
     double oracle = ask_oracle(w.scenario);
+    if (isinf(oracle)) {
+        fprintf(stderr, "gapura: these limits do not let all messages through before the horizon, "
+                        "whatever the law: raise `horizon` or `rate`, or send fewer messages\n");
+        conf_free(conf);
+        return 1;
+    }
     double *times = calloc(w.seeds, sizeof(*times));
     rc = oracle > 0 && times ? 0 : ERR_STATE;
     if (rc == 0)

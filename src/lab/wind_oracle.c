@@ -6,6 +6,8 @@
  */
 #include "lab/wind.h"
 
+#include <math.h>
+
 #include "core/clock.h"
 
 #define SLICE (NS_PER_S / 2)
@@ -19,7 +21,8 @@ seconds_for(const struct wind_provider_conf *c, double messages, uint64_t horizo
     uint64_t now = 0;
 
     while (sent < send && now < horizon) {
-        double trust = wind_trust_at(c, sent), slice = (double)SLICE / (double)NS_PER_S;
+        double trust = wind_trust_at(c, sent) * wind_dip_at(c, now),
+               slice = (double)SLICE / (double)NS_PER_S;
         tokens = MIN(tokens + wind_rate_at(c, trust) * slice, MAX(burst * trust, 1.0));
         if (!wind_outage_end(c, now)) {
             double by_sessions =
@@ -30,6 +33,8 @@ seconds_for(const struct wind_provider_conf *c, double messages, uint64_t horizo
         }
         now += SLICE;
     }
+    if (sent < send)
+        return INFINITY;
     if (c->noise)
         now += c->noise_wait;
     return (double)(now + c->latency) / (double)NS_PER_S;

@@ -13,7 +13,7 @@
 
 #define AWAY_TAKES    (30 * NS_PER_S)  /* a connect timeout */
 #define REFUSAL_TAKES (50 * NS_PER_MS) /* a refusal costs a provider little */
-#define EXCESS_MOST   (1u << 20)
+#define TRUST_LEAST   0.001
 
 double
 wind_random(uint64_t *state)
@@ -45,16 +45,29 @@ wind_sessions_at(const struct wind_provider_conf *c, double trust)
     return MAX(1.0, floor((double)c->sessions * trust + 0.5));
 }
 
-uint64_t
-wind_outage_end(const struct wind_provider_conf *c, uint64_t now)
+/* Pairs of beginning and length: the end of the one that `now` lies in, or 0. */
+static uint64_t
+span_end(const struct conf_list *pairs, uint64_t now)
 {
-    const uint64_t *times = c->outages.items;
+    const uint64_t *times = pairs->items;
 
-    for (size_t i = 0; i + 1 < c->outages.n; i += 2) {
-        if (now >= times[i] && now < times[i] + times[i + 1])
+    for (size_t i = 0; i + 1 < pairs->n; i += 2) {
+        if (now >= times[i] && now - times[i] < times[i + 1])
             return times[i] + times[i + 1];
     }
     return 0;
+}
+
+uint64_t
+wind_outage_end(const struct wind_provider_conf *c, uint64_t now)
+{
+    return span_end(&c->outages, now);
+}
+
+double
+wind_dip_at(const struct wind_provider_conf *c, uint64_t now)
+{
+    return span_end(&c->dips, now) ? (double)c->dip_to / 100 : 1;
 }
 
 static double
@@ -68,17 +81,17 @@ burst_of(const struct wind_provider_conf *c, double trust)
 static double
 trust_now(const struct wind_provider *p)
 {
-    return MAX(wind_trust_at(p->conf, p->taken) * p->lost, 0.01);
+    double trust = wind_trust_at(p->conf, p->taken) * p->lost * wind_dip_at(p->conf, p->at);
+
+    return MAX(trust, TRUST_LEAST);
 }
 
 int
 wind_provider_init(struct wind_provider *p, const struct wind_provider_conf *conf, uint64_t seed)
 {
     *p = (struct wind_provider){.conf = conf, .random = seed, .lost = 1};
-    if (conf->block_after > EXCESS_MOST)
-        return ERR_LIMIT;
     p->excess = calloc(conf->block_after + 1, sizeof(*p->excess));
-    p->tokens = burst_of(conf, trust_now(p));
+    p->tokens = p->unused = burst_of(conf, trust_now(p));
     return p->excess ? 0 : ERR_NOMEM;
 }
 
@@ -99,8 +112,13 @@ wind_provider_pass(struct wind_provider *p, uint64_t now, bool wanted)
 
     if (now <= p->at)
         return;
-    if (wanted && !wind_outage_end(p->conf, p->at))
-        p->permitted += seconds * MIN(rate, by_sessions);
+    p->unused += seconds * rate;
+    if (wanted && !wind_outage_end(p->conf, p->at)) {
+        double most = MIN(p->unused, seconds * by_sessions);
+        p->permitted += most;
+        p->unused -= most;
+    }
+    p->unused = MIN(p->unused, burst_of(p->conf, trust));
     p->tokens = MIN(p->tokens + seconds * rate, burst_of(p->conf, trust));
     p->lost = 1 - (1 - p->lost) * exp(-(double)(now - p->at) / (double)p->conf->block_heals);
     p->at = now;

@@ -26,7 +26,8 @@ struct wind_provider {
     uint64_t blocked_until;
     uint64_t *excess; /* times of the last block_after messages over the limit: a ring */
     uint64_t nexcess;
-    double permitted; /* messages that the limits would have taken until now */
+    double unused;    /* tokens of a sender that leaves none while it has mail */
+    double permitted; /* messages that such a sender would have brought in until now */
     uint64_t blocks, refused;
 };
 int wind_provider_init(struct wind_provider *, const struct wind_provider_conf *, uint64_t seed);
@@ -41,6 +42,8 @@ enum wind_reply wind_provider_ask(struct wind_provider *, uint64_t now, unsigned
 double wind_rate_at(const struct wind_provider_conf *, double trust);
 double wind_sessions_at(const struct wind_provider_conf *, double trust);
 double wind_trust_at(const struct wind_provider_conf *, double taken);
+/* 1, or the share of the limits that is left at `now`. */
+double wind_dip_at(const struct wind_provider_conf *, uint64_t now);
 /* The end of the outage that `now` lies in, or 0. */
 uint64_t wind_outage_end(const struct wind_provider_conf *, uint64_t now);
 /* 0 .. 1, from a state that it moves on (splitmix64). */

@@ -56,7 +56,7 @@ static const struct conf_row provider_rows[] = {
      CONF_ROW(DURATION, struct wind_provider_conf, latency_full, .def = "0",
               .doc = "The same when the limit is nearly used up; 0: no difference.")},
     {.name = "block_after",
-     CONF_ROW(U64, struct wind_provider_conf, block_after, .def = "0",
+     CONF_ROW(U64, struct wind_provider_conf, block_after, .def = "0", .max = WIND_EXCESS_MAX,
               .doc =
                   "Messages over a limit within block_window that bring a block; 0: none does.")},
     {.name = "block_window",
@@ -84,6 +84,12 @@ static const struct conf_row provider_rows[] = {
     {.name = "outages",
      CONF_ROW(DURATIONS, struct wind_provider_conf, outages,
               .doc = "Times in pairs, when an outage begins and how long it lasts: `2h, 30m`.")},
+    {.name = "dips",
+     CONF_ROW(DURATIONS, struct wind_provider_conf, dips,
+              .doc = "Times of lower limits, in pairs like `outages`.")},
+    {.name = "dip_to",
+     CONF_ROW(U64, struct wind_provider_conf, dip_to, .def = "50", .min = 1, .max = 100,
+              .doc = "Percent of rate, burst and sessions that are left in `dips`.")},
     {.name = "like",
      CONF_ROW(WORD, struct wind_provider_conf, like, .def = "default", .words = wind_like_words,
               .doc = "Whose fixed limits the law \"fixed\" uses here.")},
@@ -97,6 +103,9 @@ provider_check(const struct conf_section *s, struct conf_errors *errs)
     if (p->outages.n % 2)
         conf_fail(errs, s->file, s->line,
                   "outages come in pairs: when it begins, how long it lasts (`2h, 30m`)");
+    if (p->dips.n % 2)
+        conf_fail(errs, s->file, s->line,
+                  "dips come in pairs: when it begins, how long it lasts (`1h, 2h`)");
     if (!p->rate.count)
         conf_fail(errs, s->file, s->line, "a provider without a limit is no scenario: give `rate`");
 }

@@ -21,6 +21,8 @@ enum wind_like {
 };
 extern const char *const wind_like_words[];
 
+#define WIND_EXCESS_MAX 1000000u /* of block_after: each is remembered */
+
 struct wind_main { /* block "scenario" */
     struct str title;
     uint64_t messages;
@@ -44,6 +46,8 @@ struct wind_provider_conf { /* block "provider NAME" */
     uint64_t noise_wait;      /* ns until those are taken */
     uint64_t bad;             /* per mille of unknown recipients */
     struct conf_list outages; /* ns: from, for, from, for ... */
+    struct conf_list dips;    /* the same: times of lower limits */
+    uint64_t dip_to;          /* percent */
     int like;
 };
 extern const struct conf_block *const wind_blocks[];

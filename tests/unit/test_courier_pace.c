@@ -123,8 +123,61 @@ test_sessions(void)
     pace_told(&p, now + LATENCY, now, 7, PACE_FEWER);
     IS(p.sessions, 6, "seven were too many");
     OK(p.rate == 50, "which says nothing of the rate");
+    pace_told(&p, now + LATENCY, now, 5, PACE_FEWER);
+    IS(p.sessions, 4, "one that was refused beside it says how many there were when it began");
+    OK(!pace_take(&p, now + LATENCY, 0, &at) && at <= now + 2 * LATENCY,
+       "nothing begins until the refusals under way have come");
     pace_told(&p, now + 9 * LATENCY, now + 8 * LATENCY, 1, PACE_FEWER);
     IS(p.sessions, 1, "one is always permitted");
+}
+
+/* Under a limit that a large burst hides, probes always fail at about the same rate. */
+static void
+test_same_wall(void)
+{
+    struct pace p;
+    uint64_t now = 100 * NS_PER_S;
+
+    pace_init(&p, &pace_defaults, now);
+    p.bad = p.rate = p.failed = 15;
+    p.base = p.good = 10;
+    pace_told(&p, now + LATENCY, now, 1, PACE_SLOWER);
+    OK(p.rate < 10 && p.rate > 8, "back to where the probes began: %.1f", p.rate);
+    OK(p.bad > 10 && p.bad < 11, "and the wall is there: %.1f", p.bad);
+    pace_init(&p, &pace_defaults, now);
+    p.bad = p.rate = 20;
+    p.failed = 15;
+    p.base = p.good = 10;
+    pace_told(&p, now + LATENCY, now, 1, PACE_SLOWER);
+    OK(p.rate > 12, "a limit that moved is followed: %.1f", p.rate);
+}
+
+/* Limits under one a minute: no refusal a minute for hours. */
+static void
+test_tiny(void)
+{
+    struct world w;
+
+    world_init(&w, 20.0 / 3600);
+    blow(&w, 36000 * NS_PER_S);
+    OK(w.taken > 150, "20 an hour: %llu taken in ten hours", (unsigned long long)w.taken);
+    OK(w.refused < 40, "with few refusals: %llu", (unsigned long long)w.refused);
+}
+
+static void
+test_clock(void)
+{
+    struct world w;
+    uint64_t at;
+
+    world_init(&w, 20);
+    blow(&w, 600 * NS_PER_S);
+    double rate = w.pace.rate;
+    w.now += UINT64_C(365) * 86400 * NS_PER_S;
+    OK(pace_take(&w.pace, w.now, 0, &at), "a year later one may go");
+    OK(w.pace.tokens < rate, "and not a year's worth of them");
+    pace_told(&w.pace, w.now, w.now + NS_PER_S, 1, PACE_TAKEN);
+    OK(w.pace.latency < (double)NS_PER_S, "an answer from the future teaches no latency");
 }
 
 static void
@@ -138,6 +191,8 @@ test_block(void)
     p.tokens = 10;
     pace_told(&p, now + LATENCY, now, 4, PACE_BLOCKED);
     IS(p.blocks, 1, "a block is counted");
+    pace_told(&p, now + 2 * LATENCY, now, 4, PACE_TAKEN);
+    OK(p.trial && p.in_block, "what began before it and is taken does not end it");
     OK(!pace_take(&p, now + 60 * NS_PER_S, 0, &at) && at > now + 200 * NS_PER_S,
        "nothing goes for minutes");
     double rate = p.rate;
@@ -200,6 +255,20 @@ test_restart(void)
         if (pace_decode(&back, &r, &pace_defaults, 5 * NS_PER_S) != ERR_SYNTAX)
             OK(false, "%zu bytes of it are refused", n);
     }
+    for (size_t i = 1; i < b.n; i++) { /* damaged: refused, or within the bounds */
+        char was = b.p[i];
+        b.p[i] = (char)0xff;
+        wire_init(&r, b.p, b.n);
+        if (pace_decode(&back, &r, &pace_defaults, 5 * NS_PER_S) == 0 &&
+            (back.rate < pace_defaults.floor || back.rate > pace_defaults.ceiling ||
+             back.bad > pace_defaults.ceiling || back.sessions < 1 ||
+             back.sessions > pace_defaults.sessions_max))
+            OK(false, "byte %zu: rate %g, bad %g", i, back.rate, back.bad);
+        b.p[i] = was;
+    }
+    b.p[0]++;
+    wire_init(&r, b.p, b.n);
+    IS(pace_decode(&back, &r, &pace_defaults, 5 * NS_PER_S), ERR_SYNTAX, "another version");
     pace_told(&w.pace, w.now, w.now, 1, PACE_BLOCKED);
     buf_clear(&b);
     pace_encode(&b, &w.pace, w.now);
@@ -216,6 +285,9 @@ main(void)
     test_limit();
     test_cut();
     test_sessions();
+    test_same_wall();
+    test_tiny();
+    test_clock();
     test_block();
     test_away();
     test_restart();

@@ -2,6 +2,7 @@
  */
 #include <dirent.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "core/clock.h"
 #include "lab/wind.h"
@@ -88,10 +89,58 @@ test_same_seed(void)
     OK(a.deferrals != b.deferrals || a.seconds != b.seconds, "another seed, another run");
 }
 
+/* Nobody finishes an outage that lasts: no law's time is longer than the horizon. */
+static void
+test_horizon(void)
+{
+    struct wind_provider_conf c = {.rate = {.count = 1, .period_ns = NS_PER_S},
+                                   .sessions = 1,
+                                   .trust = 100,
+                                   .trust_grows = 1,
+                                   .latency = 100 * NS_PER_MS,
+                                   .block_heals = NS_PER_S,
+                                   .dip_to = 100};
+    uint64_t always[] = {0, 86400 * NS_PER_S};
+    struct wind_result r;
+
+    c.outages = (struct conf_list){always, 2};
+    for (size_t i = 0; i < wind_nlaws; i++) {
+        wind_blow_one(&wind_laws[i], &c, 10, 3600 * NS_PER_S, 1, &r);
+        OK(!r.finished && r.messages == 0 && r.seconds == 3600, "%s is given up at the horizon",
+           wind_laws[i].name);
+    }
+}
+
+static void
+one_mistake(const char *text, const char *says)
+{
+    char path[] = "/tmp/gapura-wind-XXXXXX";
+    struct conf_errors errs = {0};
+    int fd = mkstemp(path);
+
+    OK(fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text), "a file");
+    close(fd);
+    struct conf *conf = wind_scenario_load(path, &errs);
+    OK(!conf && errs.n == 1 &&
+           memmem(errs.items[0].text.p, errs.items[0].text.n, says, strlen(says)),
+       "%s", says);
+    conf_free(conf);
+    conf_errors_done(&errs);
+    unlink(path);
+}
+
+#define SCENARIO "scenario {\n messages = 10\n}\n"
+
 static void
 test_mistakes(void)
 {
     struct conf_errors errs = {0};
+
+    one_mistake(SCENARIO, "at least one block provider");
+    one_mistake(SCENARIO "provider a {\n rate = none\n}\n", "give `rate`");
+    one_mistake(SCENARIO "provider a {\n rate = 1/s\n outages = 1h\n}\n", "outages come in pairs");
+    one_mistake(SCENARIO "provider a {\n rate = 1/s\n dips = 1h\n}\n", "dips come in pairs");
+    one_mistake(SCENARIO "provider a {\n rate = 1/s\n block_after = 99999999\n}\n", "too large");
 
     OK(!wind_scenario_load("share/lab/wind/none.conf", &errs) && errs.n == 1, "a missing file");
     conf_errors_done(&errs);
@@ -104,6 +153,7 @@ main(void)
     int n = scandir(FOLDER, &names, NULL, alphasort);
 
     test_same_seed();
+    test_horizon();
     test_mistakes();
     for (int i = 0; i < n; i++) {
         char path[512];
