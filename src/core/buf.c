@@ -162,24 +162,6 @@ buf_drop(struct buf *b, size_t n)
     memmove(b->p, b->p + n, b->n);
 }
 
-/* The code point of a whole sequence of n bytes if it must not be shown raw, else 0: C1 controls,
- * which terminals obey, line and paragraph separators, which some readers split lines at, and marks
- * of direction, which make a line look like another one. */
-static unsigned
-json_hidden(const char *p, size_t n)
-{
-    unsigned char a = (unsigned char)p[0], b = (unsigned char)p[1], c;
-
-    if (n == 2)
-        return a == 0xc2 && b < 0xa0 ? b : 0;
-    if (n != 3 || a != 0xe2)
-        return 0;
-    c = (unsigned char)p[2];
-    if (b == 0x80 && (c == 0x8e || c == 0x8f || (c >= 0xa8 && c <= 0xae)))
-        return 0x2000u + (c & 0x3f);
-    return b == 0x81 && c >= 0xa6 && c <= 0xa9 ? 0x2040u + (c & 0x3f) : 0;
-}
-
 void
 buf_json(struct buf *b, struct str s)
 {
@@ -197,7 +179,7 @@ buf_json(struct buf *b, struct str s)
         }
         if (c >= 0x80) {
             n = str_utf8_len(str_from(s, i));
-            hidden = n ? json_hidden(s.p + i, n) : 0;
+            hidden = n ? str_hidden(s.p + i, n) : 0;
             if (n && !hidden) {
                 i += n;
                 continue;

@@ -25,9 +25,7 @@ static void PRINTF_LIKE(4, 0) conf_fail_list(struct conf_errors *errs, struct st
         arena_init(&errs->arena, 4u << 20);
     if (vsnprintf(room, sizeof(room), fmt, ap) < 0)
         room[0] = '\0';
-    for (char *p = room; *p; p++)
-        if (str_has_ctl(str_of(p, 1)))
-            *p = '?'; /* goes to terminals and logs */
+    str_defuse(room, strlen(room)); /* goes to terminals and logs */
     text = arena_str(&errs->arena, str_c(room));
     file = arena_str(&errs->arena, file);
     if (errs->n == errs->cap && text.p) {

@@ -240,6 +240,12 @@ event_members(struct event *e, struct str members)
     event_field_end(e, mark);
 }
 
+void
+event_cut(struct event *e)
+{
+    e->truncated = true;
+}
+
 static void
 event_container(struct event *e, const char *key, char opener, char closer)
 {

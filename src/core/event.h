@@ -42,6 +42,7 @@ void event_addr(struct event *e, const char *key, const struct addr *a);
 void event_seconds(struct event *e, const char *key, uint64_t ns); /* decimal seconds */
 /* Members or elements made elsewhere, by the rules of JSON: as they are, or not at all. */
 void event_members(struct event *e, struct str members);
+void event_cut(struct event *e); /* something is not told for want of room: "truncated":true */
 void event_object(struct event *e, const char *key); /* opens {; close with _end */
 void event_array(struct event *e, const char *key);
 void event_end(struct event *e);

@@ -146,9 +146,9 @@ event_sink_plain(const char *type, struct str text)
     if (atomic_load(&sink_kind) != EVENT_SINK_NONE)
         return;
     n = str_fmt(line, sizeof(line), "gapura: %s: %.*s", type, STR_ARG(text));
-    for (size_t i = 0; i < n; i++) /* a terminal must not obey what a peer sent */
-        if ((unsigned char)line[i] < 32 || line[i] == 127)
-            line[i] = line[i] == '\n' ? ' ' : '?';
+    for (size_t i = 0; i < n; i++)
+        line[i] = line[i] == '\n' ? ' ' : line[i];
+    str_defuse(line, n); /* a terminal must not obey what a peer sent */
     line[MIN(n, sizeof(line) - 1)] = '\n';
     written = write(STDERR_FILENO, line, MIN(n, sizeof(line) - 1) + 1);
     (void)written;

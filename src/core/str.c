@@ -258,6 +258,39 @@ str_has_ctl(struct str s)
     return false;
 }
 
+unsigned
+str_hidden(const char *p, size_t n)
+{
+    unsigned char a, b, c;
+
+    if (n < 2)
+        return 0;
+    a = (unsigned char)p[0];
+    b = (unsigned char)p[1];
+    if (n == 2)
+        return a == 0xc2 && b < 0xa0 ? b : 0;
+    if (n != 3 || a != 0xe2)
+        return 0;
+    c = (unsigned char)p[2];
+    if (b == 0x80 && (c == 0x8e || c == 0x8f || (c >= 0xa8 && c <= 0xae)))
+        return 0x2000u + (c & 0x3f);
+    return b == 0x81 && c >= 0xa6 && c <= 0xa9 ? 0x2040u + (c & 0x3f) : 0;
+}
+
+void
+str_defuse(char *p, size_t n)
+{
+    for (size_t i = 0, len; i < n; i += len) {
+        unsigned char c = (unsigned char)p[i];
+
+        len = str_utf8_len(str_of(p + i, n - i));
+        if (!len || c < 32 || c == 127 || (len > 1 && str_hidden(p + i, len))) {
+            len = MAX(len, (size_t)1);
+            memset(p + i, '?', len);
+        }
+    }
+}
+
 void
 str_lower(char *p, size_t n)
 {

@@ -48,7 +48,13 @@ bool str_is_ascii(struct str s); /* every byte in 1..127 */
 bool str_is_utf8(struct str s);  /* well-formed, no surrogates, no overlong forms; ASCII included */
 /* Bytes of the well-formed sequence that s begins with; 0 if there is none. */
 size_t str_utf8_len(struct str s);
-bool str_has_ctl(struct str s);                  /* a byte below 32 or 127 */
+bool str_has_ctl(struct str s); /* a byte below 32 or 127 */
+/* The code point of a whole UTF-8 sequence of n bytes that may not be shown raw, else 0: C1
+ * controls, which terminals obey, line and paragraph separators, marks of direction. */
+unsigned str_hidden(const char *p, size_t n);
+/* A stranger's text made fit for a terminal, in place: what is a control, hidden as above or no
+ * UTF-8 becomes '?', byte for byte. */
+void str_defuse(char *p, size_t n);
 void str_lower(char *p, size_t n);               /* ASCII, in place */
 uint64_t str_hash(struct str s, uint64_t seed);  /* fast, keyed; for maps */
 uint64_t str_ihash(struct str s, uint64_t seed); /* same of the ASCII-lowered text */

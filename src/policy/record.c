@@ -154,13 +154,18 @@ int
 record_make(struct record *ret, struct arena *arena, uint64_t settings,
             const struct judgement *judgements, size_t n, const uint8_t *of, uint32_t nof)
 {
-    struct record r = {.settings = settings, .of = of, .nof = of ? MIN(nof, RECORD_RCPTS_MAX) : 0};
+    struct record r = {.settings = settings,
+                       .of = of,
+                       .nof = of ? MIN(nof, RECORD_RCPTS_MAX) : 0,
+                       .untold = n > RECORD_VERDICTS_MAX || (of && nof > RECORD_RCPTS_MAX)};
     struct making m = {.record = &r, .arena = arena};
     size_t lines = 0; /* no more findings and groups than these */
     int rc = 0;
 
     for (size_t i = 0; i < n; i++)
         lines += judgements[i].n + 2u; /* and those that decided */
+    for (uint32_t i = 0; i < r.nof; i++)
+        r.untold |= of[i] == RECORD_NOT_TOLD;
     r.groups = ARENA_ARRAY(arena, struct str, MIN(lines, (size_t)RECORD_GROUPS_MAX));
     r.findings = ARENA_ARRAY(arena, struct record_finding, MIN(lines, (size_t)RECORD_FINDINGS_MAX));
     r.verdicts = ARENA_ARRAY(arena, struct record_verdict, MIN(n + 1, (size_t)RECORD_VERDICTS_MAX));
@@ -378,6 +383,7 @@ record_decode(struct record *ret, struct arena *arena, struct str bytes)
     for (uint32_t i = 0; i < r.nof; i++) {
         if (r.of[i] >= r.nverdicts && r.of[i] != RECORD_NOT_TOLD)
             return ERR_CORRUPT;
+        r.untold |= r.of[i] == RECORD_NOT_TOLD;
     }
     *ret = r;
     return 0;

@@ -73,6 +73,7 @@ struct record {
     unsigned ngroups, nfindings, nverdicts;
     const uint8_t *of; /* number of the verdict for each recipient, by ordinal */
     uint32_t nof;      /* 0: verdict 0 is everybody's */
+    bool untold;       /* more verdicts than found room: of those, nothing stands here */
 };
 
 /* Views into the judgements' findings; `of` (may be NULL) is kept as it is. Beyond the ceilings
@@ -85,7 +86,10 @@ int record_decode(struct record *ret, struct arena *, struct str bytes);
 
 /* For people: several lines, each after the first begun with `indent`; no final line end. */
 void record_text(struct buf *out, const struct record *, const char *indent);
-/* One verdict as members of a JSON object: "score":150,"action":"pass", ... (docs/events.md). */
+/* One verdict as members of a JSON object: "score":150,"verdict":"pass", ... (docs/events.md): all
+ * but its findings, then each line of them as an object; or the whole. */
+void record_json_head(struct buf *out, const struct record_verdict *);
+void record_json_line(struct buf *out, const struct record *, const struct record_line *);
 void record_json(struct buf *out, const struct record *, const struct record_verdict *);
 
 #endif

@@ -35,8 +35,11 @@ text_recipients(struct buf *out, const struct record *r, unsigned number)
 static void
 text_safe(struct buf *out, struct str s)
 {
-    for (size_t i = 0; i < s.n; i++)
-        buf_char(out, str_has_ctl(str_of(s.p + i, 1)) ? '?' : s.p[i]);
+    size_t from = out->n;
+
+    buf_str(out, s);
+    if (!out->failed)
+        str_defuse(out->p + from, s.n);
 }
 
 static void
@@ -174,6 +177,8 @@ record_text(struct buf *out, const struct record *r, const char *indent)
             buf_c(out, indent);
         text_verdict(out, r, i, indent);
     }
+    if (r->untold)
+        buf_fmt(out, "%smore recipients and verdicts than have room here", indent);
 }
 
 /* ---- JSON ---- */
@@ -198,8 +203,8 @@ json_member(struct buf *out, const char *key, struct str value)
     buf_char(out, ',');
 }
 
-static void
-json_line(struct buf *out, const struct record *r, const struct record_line *line)
+void
+record_json_line(struct buf *out, const struct record *r, const struct record_line *line)
 {
     const struct record_finding *f =
         line->finding < r->nfindings ? &r->findings[line->finding] : NULL;
@@ -229,28 +234,37 @@ json_line(struct buf *out, const struct record *r, const struct record_line *lin
 }
 
 void
-record_json(struct buf *out, const struct record *r, const struct record_verdict *v)
+record_json_head(struct buf *out, const struct record_verdict *v)
 {
     buf_c(out, "\"score\":");
     json_i64(out, v->total);
-    buf_fmt(out, ",\"verdict\":\"%s\",", verdict_action_name(v->action));
+    buf_fmt(out, ",\"verdict\":\"%s\"", verdict_action_name(v->action));
     if (v->applied != v->action)
-        buf_fmt(out, "\"applied\":\"%s\",", verdict_action_name(v->applied));
-    json_member(out, "profile", v->profile);
-    if (v->observe)
-        buf_c(out, "\"observe\":true,");
-    if (v->missed)
-        buf_fmt(out, "\"missed\":%u,", v->missed);
-    if (verdict_differs(v)) {
-        buf_c(out, "\"would\":{\"score\":");
-        json_i64(out, v->would_total);
-        buf_fmt(out, ",\"verdict\":\"%s\"},", verdict_action_name(v->would));
+        buf_fmt(out, ",\"applied\":\"%s\"", verdict_action_name(v->applied));
+    if (v->profile.n) {
+        buf_c(out, ",\"profile\":");
+        buf_json(out, v->profile);
     }
-    buf_c(out, "\"findings\":[");
+    if (v->observe)
+        buf_c(out, ",\"observe\":true");
+    if (v->missed)
+        buf_fmt(out, ",\"missed\":%u", v->missed);
+    if (!verdict_differs(v))
+        return;
+    buf_c(out, ",\"would\":{\"score\":");
+    json_i64(out, v->would_total);
+    buf_fmt(out, ",\"verdict\":\"%s\"}", verdict_action_name(v->would));
+}
+
+void
+record_json(struct buf *out, const struct record *r, const struct record_verdict *v)
+{
+    record_json_head(out, v);
+    buf_c(out, ",\"findings\":[");
     for (unsigned i = 0; i < v->nlines; i++) {
         if (i)
             buf_char(out, ',');
-        json_line(out, r, &v->lines[i]);
+        record_json_line(out, r, &v->lines[i]);
     }
     buf_char(out, ']');
 }

@@ -64,6 +64,21 @@ test_find(void)
 static void
 test_utf8(void)
 {
+    static const char *const defused[] = {
+        "plain, \xc3\xa4 \xe2\x82\xac",
+        "plain, \xc3\xa4 \xe2\x82\xac",
+        "\x1b[31m\r\n\x7f",
+        "?[31m???",
+        "\xc2\x9b"
+        "31m \xc2\xa0",
+        "??31m \xc2\xa0",
+        "\x9b"
+        "31m \xe2\x82",
+        "?31m ??",
+        "a\xe2\x80\xae"
+        "b\xe2\x81\xa6",
+        "a???b???",
+    };
     static const char *const good[] = {"",
                                        "a",
                                        "abcdefghijkl",
@@ -94,6 +109,13 @@ test_utf8(void)
         OK(!str_is_utf8(S(bad[i])), "malformed %zu", i);
     IS(str_utf8_len(S("\xe2\x82\xac!")), 3, "length of a sequence");
     OK(str_is_ascii(S("abc\x7f")) && !str_is_ascii(S("\x80")) && !str_is_ascii(STR("\0")), "ASCII");
+    for (size_t i = 0; i < ARRAY_LEN(defused); i += 2) {
+        char room[64];
+
+        str_fmt(room, sizeof(room), "%s", defused[i]);
+        str_defuse(room, strlen(room));
+        OK(str_eq(S(room), S(defused[i + 1])), "fit for a terminal: %s", room);
+    }
     OK(str_has_ctl(S("a\tb")) && str_has_ctl(S("\x7f")) && !str_has_ctl(S("a b\xc3\xa4")),
        "control characters");
 }

@@ -103,6 +103,28 @@ test_text(void)
     IS(back.settings, 42, "the settings that decided");
 }
 
+/* Nothing that a terminal obeys, in any of its forms. */
+static void
+test_terminal(void)
+{
+    struct judgement j;
+    struct record r;
+
+    begin();
+    verdict_add(&verdict, &(struct finding){.check = "alpha",
+                                            .name = "one",
+                                            .input = STR("\xc2\x9b"
+                                                         "31m \x1b[2J \x9b"
+                                                         "1m"),
+                                            .rule = STR("a\xe2\x80\xae"
+                                                        "b \xc3\xa4")});
+    j = judged("none", 0);
+    record_make(&r, &arena, 1, &j, 1, NULL, 0);
+    record_text(&text, &r, "\n");
+    OK(str_find(buf_view(&text), STR("alpha.one: ??31m ?[2J ?1m, by a???b \xc3\xa4")) > 0,
+       "a stranger's text is only text: %.*s", STR_ARG(buf_view(&text)));
+}
+
 /* Lines of the JSON that count, and all of them. */
 static void
 json_sums(const struct record *r, const struct record_verdict *v, int64_t *acts, int64_t *all)
@@ -234,6 +256,11 @@ test_ceilings(void)
     IS(back.nverdicts, RECORD_VERDICTS_MAX, "verdicts beyond are left out");
     IS(back.nof, RECORD_RCPTS_MAX, "and recipients");
     IS(back.nfindings, RECORD_FINDINGS_MAX, "and findings");
+    OK(r.untold, "and that is said");
+    buf_clear(&text);
+    record_text(&text, &r, "\n");
+    OK(str_ends(buf_view(&text), STR("\nmore recipients and verdicts than have room here")),
+       "also to people");
     for (unsigned i = 0; i < back.nverdicts; i++)
         OK(back.verdicts[i].total == j[i].total && back.verdicts[i].would_total == j[i].would_total,
            "but none of the sum: %lld", (long long)j[i].total);
@@ -288,6 +315,7 @@ main(void)
     buf_init(&text, 1u << 20);
     rig_profiles(profiles);
     test_text();
+    test_terminal();
     test_property();
     test_ceilings();
     test_hostile();
