@@ -101,21 +101,27 @@ mark_own(struct tx *tx)
     }
 }
 
+/* Numbers of the judgements that several recipients may share: one for each profile. */
+struct shared {
+    uint32_t *items, n;
+};
+
 /* One for all who have the same profile and nothing of their own. */
 static int
-judge_one(struct tx *tx, uint32_t number)
+judge_one(struct tx *tx, uint32_t number, struct shared *shared)
 {
     const struct verdict *const verdicts[] = {&tx->session->verdict, &tx->verdict};
     struct judging *j = &tx->judging;
     struct judge_given *given = &j->given[number];
 
-    for (uint32_t i = 0; i < number && !given->own; i++) {
-        if (j->given[i].own || j->given[i].profile != given->profile)
-            continue;
-        given->judgement = j->given[i].judgement;
-        return 0;
+    for (uint32_t i = 0; i < shared->n && !given->own; i++) {
+        given->judgement = shared->items[i];
+        if (j->judgements[given->judgement].profile == given->profile)
+            return 0;
     }
     given->judgement = j->n++;
+    if (!given->own)
+        shared->items[shared->n++] = given->judgement;
     return verdict_judge(&j->judgements[given->judgement], &tx->arena, given->profile, verdicts,
                          ARRAY_LEN(verdicts), number + 1);
 }
@@ -124,14 +130,16 @@ static int
 judge_all(struct tx *tx)
 {
     struct judging *j = &tx->judging;
+    struct shared shared = {0};
     int rc = 0;
 
     j->judgements = ARENA_ARRAY(&tx->arena, struct judgement, j->ngiven + 1);
-    if (!j->judgements)
+    shared.items = ARENA_ARRAY(&tx->arena, uint32_t, j->ngiven + 1);
+    if (!j->judgements || !shared.items)
         return ERR_NOMEM;
     mark_own(tx);
     for (uint32_t i = 0; i < j->ngiven && rc == 0; i++)
-        rc = judge_one(tx, i);
+        rc = judge_one(tx, i, &shared);
     return rc;
 }
 
@@ -395,16 +403,16 @@ judge_bytes(struct tx_variant *v)
     struct tx *tx = v->tx;
     CLEANUP(buf_done) struct buf bytes;
     struct str kept = STR_NONE;
-    struct record record;
-    struct arena arena;
 
     buf_init(&bytes, RECORD_MAX);
     if (!tx->judging.n)
         return kept;
-    arena_init(&arena, JUDGE_RECORD_ROOM);
-    if (judge_record(tx->session, tx, v, false, &arena, &record) == 0 && record.nverdicts)
-        record_encode(&bytes, &record);
-    arena_done(&arena);
+    v->record = ARENA_NEW(&tx->arena, struct record);
+    if (!v->record || judge_record(tx->session, tx, v, false, &tx->arena, v->record) < 0) {
+        v->record = NULL;
+        return kept;
+    }
+    record_encode(&bytes, v->record);
     if (!bytes.failed && bytes.n)
         kept = arena_str(&tx->arena, buf_view(&bytes));
     return kept.p ? kept : STR_NONE;

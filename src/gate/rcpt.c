@@ -64,16 +64,21 @@ rcpt_end(struct rcpt_query *q, enum stage_rcpt state, uint16_t code, const char 
 
 /* ---- targets ---- */
 
+static struct str
+target_address(const void *rows, uint32_t i)
+{
+    return ((const struct rcpt_target *)rows)[i].address;
+}
+
 static bool
 target_add(struct rcpt_query *q, struct str address, const struct setup_domain *domain, bool inside,
            bool forwarded)
 {
     struct rcpt_result *r = &q->result;
+    struct rcpt_rows rows = {.rows = r->targets, .n = r->n, .address = target_address};
 
-    for (unsigned i = 0; i < r->n; i++) {
-        if (str_eq(r->targets[i].address, address))
-            return true;
-    }
+    if (rcpt_set_find(&q->set, &rows, address) >= 0)
+        return true;
     if (r->n == RCPT_TARGETS_MAX)
         return false;
     if (r->n == q->cap) {
@@ -88,7 +93,8 @@ target_add(struct rcpt_query *q, struct str address, const struct setup_domain *
         q->cap = cap;
     }
     address = arena_str(q->arena, address);
-    if (!address.p)
+    rows.rows = r->targets;
+    if (!address.p || !rcpt_set_add(&q->set, q->arena, &rows, r->n, address))
         return false;
     r->targets[r->n++] = (struct rcpt_target){
         .address = address, .domain = domain, .inside = inside, .forwarded = forwarded};
@@ -397,6 +403,7 @@ rcpt_srs(struct rcpt_query *q, const struct rcpt_name *name)
         return rcpt_end(q, STAGE_RCPT_UNKNOWN, 550, "5.1.1",
                         STR("This return address does not hold an address"));
     inside = rcpt_served(q, to.domain, &domain);
+    q->result.srs = true;
     return rcpt_single(q, str_of(room, (size_t)n), domain, inside, true);
 }
 

@@ -8,6 +8,7 @@
 #define GAPURA_GATE_RCPT_H
 
 #include "gate/lookup.h"
+#include "gate/rcpt_set.h"
 #include "gate/setup.h"
 #include "policy/stage.h"
 
@@ -29,6 +30,7 @@ struct rcpt_result {
     struct rcpt_target *targets;
     unsigned n;
     uint32_t owner; /* tenant of the domain that the client named */
+    bool srs;       /* taken, as a sender that we rewrote: its digest is ours */
 };
 struct rcpt_query {
     const struct setup *setup;
@@ -44,6 +46,7 @@ struct rcpt_query {
     struct rcpt_result result;
     /* Own: */
     unsigned cap, work;
+    struct rcpt_set set; /* of the targets' addresses */
     struct lookup_wait wait;
     struct {
         bool known;

@@ -34,54 +34,75 @@ put_session(struct event *e, const struct session *s)
 
 /* The recipients of a verdict, by name. */
 static void
-json_rcpts(struct buf *out, const struct record *r, unsigned number, const struct tx_variant *v)
+put_verdict_rcpts(struct event *e, const struct record *r, unsigned number,
+                  const struct tx_variant *v)
 {
     unsigned shown = 0;
 
-    buf_c(out, ",\"recipients\":[");
+    event_array(e, "recipients");
     for (uint32_t i = 0; i < r->nof && i < v->n && shown < TX_SHOWN_RCPTS; i++) {
         if (r->of[i] != number)
             continue;
-        if (shown++)
-            buf_char(out, ',');
-        buf_json(out, v->rcpts[i].address);
+        event_text(e, "", v->rcpts[i].address);
+        shown++;
     }
-    buf_char(out, ']');
+    event_end(e);
+}
+
+/* Its sums, then its findings one by one: what has no room in a line of events is left out, and the
+ * line says so. */
+static void
+put_verdict(struct event *e, const struct record *r, const struct record_verdict *v,
+            struct buf *room)
+{
+    buf_clear(room);
+    record_json_head(room, v);
+    event_members(e, buf_view(room));
+    event_array(e, "findings");
+    for (unsigned i = 0; i < v->nlines; i++) {
+        buf_clear(room);
+        record_json_line(room, r, &v->lines[i]);
+        event_members(e, buf_view(room));
+    }
+    event_end(e);
 }
 
 /* The verdict of the first recipient, and where there are several all of them. */
 static void
-json_record(struct buf *out, const struct record *r, const struct tx_variant *v)
+put_verdicts(struct event *e, const struct record *r, const struct tx_variant *v)
 {
-    record_json(out, r, &r->verdicts[r->nof && r->of[0] < r->nverdicts ? r->of[0] : 0]);
+    CLEANUP(buf_done) struct buf room;
+
+    buf_init(&room, JUDGE_RECORD_ROOM);
+    put_verdict(e, r, &r->verdicts[r->nof && r->of[0] < r->nverdicts ? r->of[0] : 0], &room);
     if (r->nverdicts < 2)
         return;
-    buf_c(out, ",\"verdicts\":[");
+    event_array(e, "verdicts");
     for (unsigned i = 0; i < r->nverdicts; i++) {
-        buf_c(out, i ? ",{" : "{");
-        record_json(out, r, &r->verdicts[i]);
+        event_object(e, "");
+        put_verdict(e, r, &r->verdicts[i], &room);
         if (v)
-            json_rcpts(out, r, i, v);
-        buf_char(out, '}');
+            put_verdict_rcpts(e, r, i, v);
+        event_end(e);
     }
-    buf_char(out, ']');
+    event_end(e);
+    if (r->untold)
+        event_cut(e);
 }
 
-/* The decision record (policy/record.h). */
+/* The decision record (policy/record.h) of what was found so far; the last fields of an event,
+ * since it may take all the room there is. */
 static void
-put_record(struct event *e, const struct session *s, const struct tx *tx,
-           const struct tx_variant *v, bool rcpt)
+put_record(struct event *e, const struct session *s, const struct tx *tx, bool rcpt)
 {
-    CLEANUP(buf_done) struct buf json;
     struct record record;
     struct arena arena;
 
-    buf_init(&json, JUDGE_RECORD_ROOM);
     arena_init(&arena, JUDGE_RECORD_ROOM);
-    if (judge_record(s, tx, v, rcpt, &arena, &record) == 0 && record.nverdicts)
-        json_record(&json, &record, v);
-    if (!json.failed)
-        event_members(e, buf_view(&json));
+    if (judge_record(s, tx, NULL, rcpt, &arena, &record) < 0)
+        event_cut(e);
+    else if (record.nverdicts)
+        put_verdicts(e, &record, NULL);
     arena_done(&arena);
 }
 
@@ -121,10 +142,10 @@ report_refused(struct session *s, const char *command, int code, const char *enh
         event_text(e, "recipient", rcpt);
     put_response(e, code, enhanced, text, command);
     put_session(e, s);
-    put_record(e, s, tx, NULL, rcpt.n > 0);
     if (tx)
         report_authentication(e, tx);
     event_u64(e, "settings", s->setup->conf->generation);
+    put_record(e, s, tx, rcpt.n > 0);
     event_send(e);
 }
 
@@ -223,10 +244,13 @@ report_reception(const struct tx *tx, const struct tx_variant *v)
         event_text(e, "message_id", tx->message_id);
     put_session(e, s);
     put_tls(e, tx);
-    put_record(e, s, tx, v, false);
     report_authentication(e, tx);
     if (tx->removed)
         event_u64(e, "fields_removed", tx->removed);
     event_u64(e, "settings", s->setup->conf->generation);
+    if (v->record && v->record->nverdicts)
+        put_verdicts(e, v->record, v);
+    else if (!v->record && tx->judging.n) /* there was no room for it, here and in the log */
+        event_cut(e);
     event_send(e);
 }

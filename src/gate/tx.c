@@ -135,6 +135,7 @@ tx_variant(struct tx *tx, uint32_t tenant, uint8_t class, bool rewritten)
     v = &tx->variants[tx->nvariants++];
     v->rcpts = NULL; /* one that was taken back may have left its list */
     v->cap = 0;
+    v->set = (struct rcpt_set){0};
     v->tx = tx;
     v->tenant = tenant;
     v->class = class;
@@ -142,15 +143,21 @@ tx_variant(struct tx *tx, uint32_t tenant, uint8_t class, bool rewritten)
     return v;
 }
 
+static struct str
+rcpt_address(const void *rows, uint32_t i)
+{
+    return ((const struct spool_rcpt *)rows)[i].address;
+}
+
 int
 tx_add_rcpt(struct tx *tx, struct tx_variant *v, const struct spool_rcpt *rcpt)
 {
+    struct rcpt_rows rows = {.rows = v->rcpts, .n = v->n, .address = rcpt_address};
     struct spool_rcpt *r;
+    int at = rcpt_set_find(&v->set, &rows, rcpt->address);
 
-    for (uint32_t i = 0; i < v->n; i++) {
-        if (str_eq(v->rcpts[i].address, rcpt->address))
-            return (int)i;
-    }
+    if (at >= 0)
+        return at;
     if (v->n == v->cap) {
         uint32_t cap = v->cap ? v->cap * 2 : RCPTS_FIRST;
         struct spool_rcpt *more = ARENA_ARRAY(&tx->arena, struct spool_rcpt, cap);
@@ -167,7 +174,9 @@ tx_add_rcpt(struct tx *tx, struct tx_variant *v, const struct spool_rcpt *rcpt)
     r->address = arena_str(&tx->arena, rcpt->address);
     if (rcpt->orcpt.n)
         r->orcpt = arena_str(&tx->arena, rcpt->orcpt);
-    if (!r->address.p || (rcpt->orcpt.n && !r->orcpt.p))
+    rows.rows = v->rcpts;
+    if (!r->address.p || (rcpt->orcpt.n && !r->orcpt.p) ||
+        !rcpt_set_add(&v->set, &tx->arena, &rows, v->n, r->address))
         return ERR_LIMIT;
     return (int)v->n++;
 }

@@ -13,6 +13,7 @@
 #include "gate/body.h"
 #include "gate/judging.h"
 #include "gate/rcpt.h"
+#include "gate/rcpt_set.h"
 #include "gate/returned.h"
 #include "mail/header.h"
 #include "policy/verdict.h"
@@ -35,6 +36,8 @@ struct tx_variant {
     bool added;               /* its record was given to the writer */
     struct spool_rcpt *rcpts; /* in the arena */
     uint32_t n, cap;
+    struct rcpt_set set;   /* of their addresses */
+    struct record *record; /* of its decision, once it is made; NULL: there is none */
     struct spool_chunk *chunks;
     uint32_t nchunks, cap_chunks;
     struct buf payload;
@@ -74,6 +77,7 @@ struct tx {
     unsigned removed;           /* fields of the header that only we may write */
     unsigned noffice, nreports; /* of them: postmaster and abuse; where reports go */
     unsigned nrcpt;             /* recipients the client was told yes for */
+    unsigned nsrs;              /* of them: senders that we rewrote */
     uint64_t inside_max;   /* least size that the inside servers of all recipients take; 0 any */
     struct str first_rcpt; /* as the client wrote it */
     struct str message_id;

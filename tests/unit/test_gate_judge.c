@@ -61,6 +61,21 @@ seen_run(struct check_run *run, enum check_event event)
     return STEP_NEXT;
 }
 
+/* Many findings, each with long texts. */
+static enum step
+flood_run(struct check_run *run, enum check_event event)
+{
+    static const char *const names[] = {"f0", "f1", "f2", "f3"};
+    struct str local = local_of(check_facts(run)->sender);
+    char text[110];
+
+    (void)event;
+    memset(text, 'x', sizeof(text));
+    for (unsigned i = 0; i < 60 && str_find(local, STR("flood")) >= 0; i++)
+        find(run, names[i % 4], str_of(text, sizeof(text)), VERDICT_PASS);
+    return STEP_NEXT;
+}
+
 static const struct check mail_row = {
     .name = "mail", .stage = STAGE_MAIL, .join = STAGE_MAIL, .mode = CHECK_ON, .run = mail_run};
 static const struct check rcpt_row = {
@@ -70,11 +85,16 @@ static const struct check seen_row = {.name = "seen",
                                       .join = STAGE_MAIL,
                                       .mode = CHECK_OBSERVE,
                                       .run = seen_run};
-static const struct check *const rows[] = {&mail_row, &rcpt_row, &seen_row};
+static const struct check flood_row = {
+    .name = "flood", .stage = STAGE_MAIL, .join = STAGE_MAIL, .mode = CHECK_ON, .run = flood_run};
+static const struct check *const rows[] = {&mail_row, &rcpt_row, &seen_row, &flood_row};
 
 #define TENANT(n)                                                                                  \
     "tenant t" n " { number = " n "\n }\n"                                                         \
     "domain t" n ".test { inside = smtp://127.0.0.1:1\n tenant = t" n "\n }\n"
+#define PROFILED(n)                                                                                \
+    "profile q" n " { base = soft\n hold = none\n }\n"                                             \
+    "domain p" n ".test { inside = smtp://127.0.0.1:1\n profile = q" n "\n }\n"
 static const char conf[] =
     "hostname = mx.gate.test\n"
     "listen smtp { address = 127.0.0.1:25 }\n"
@@ -90,8 +110,10 @@ static const char conf[] =
     "profile look { base = hard\n observe = yes\n }\n"
     "profile standard { base = soft\n }\n"
     "smtp { lookup_client = no\n }\n" TENANT("1") TENANT("2") TENANT("3") TENANT("4") TENANT("5")
-        TENANT("6") TENANT("8")
-            TENANT("9") "domain t7.test { inside = smtp://127.0.0.1:1\n tenant = acme\n }\n";
+        TENANT("6") TENANT("8") TENANT(
+            "9") "domain t7.test { inside = smtp://127.0.0.1:1\n tenant = acme\n }\n" PROFILED("0")
+            PROFILED("1") PROFILED("2") PROFILED("3") PROFILED("4") PROFILED("5") PROFILED("6")
+                PROFILED("7") PROFILED("8") PROFILED("9") PROFILED("10") PROFILED("11");
 
 static struct client c;
 
@@ -149,6 +171,31 @@ no_room(void)
     end("250", "the rest is taken");
 }
 
+/* More to tell than a line of events holds: what has room is told, and that there is more. */
+static void
+many_profiles(void)
+{
+    struct str all, line;
+    char rcpt[64];
+
+    begin("flood");
+    for (unsigned i = 0; i < 12; i++) {
+        str_fmt(rcpt, sizeof(rcpt), "a@p%u.test", i);
+        to(rcpt);
+    }
+    end("250", "one message for twelve profiles");
+    all = buf_view(&rig.events);
+    all.n--; /* its end */
+    line = str_from(all, (size_t)(str_rchr(all, '\n') + 1));
+    OK(str_find(line, STR("\"type\":\"Reception\"")) >= 0 &&
+           str_find(line, STR("\"score\":60,\"verdict\":\"pass\"")) >= 0 &&
+           str_find(line, STR("\"check\":\"flood\"")) >= 0 &&
+           str_find(line, STR("\"verdicts\":[{")) >= 0 &&
+           str_find(line, STR("\"settings\":7")) >= 0,
+       "the decision is in the event, %zu bytes", line.n);
+    OK(str_ends(line, STR(",\"truncated\":true}")), "and what is left out is said");
+}
+
 static void
 conversation(void)
 {
@@ -194,6 +241,7 @@ conversation(void)
     large();
     client_expect(&c, "250", "another one, that nothing was found against");
     no_room();
+    many_profiles();
     talk(&c, "QUIT", "221");
 }
 
@@ -204,7 +252,7 @@ check_log(void)
 
     /* 0 plain, 1 tagged, 2 and 3 held and not (tenants apart), 4 mixed, 5 look, 6 seen, 7 held, 8
      * in pieces */
-    if (!OK(rig.nmessages == 18, "%u records in the log", rig.nmessages))
+    if (!OK(rig.nmessages == 19, "%u records in the log", rig.nmessages))
         return;
     TEXT(str_c(m[0].decision), "", "nothing found leaves no record");
     TEXT(str_c(m[1].decision),
