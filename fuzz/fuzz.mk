@@ -10,7 +10,8 @@ FUZZ_OUT := build/fuzz
 # Folders that targets call; a target for another folder adds it here.
 FUZZ_FOLDERS ?= core mail net smtp auth spool store policy
 FUZZ_SRC := $(sort $(foreach f,$(FUZZ_FOLDERS),$(wildcard src/$(f)/*.c)) \
-              $(wildcard src/*/settings.c) $(wildcard src/courier/reply_class*.c) src/roles/fixed.c)
+              $(wildcard src/*/settings.c) $(wildcard src/courier/reply_class*.c) src/gate/returned.c \
+              src/roles/fixed.c)
 FUZZ_FLAGS := -D_GNU_SOURCE -Isrc -Ibuild/gen -Itests/unit -std=gnu17 -O1 -g -fno-omit-frame-pointer \
               -pthread
 FUZZ_SAN := -fsanitize=address,undefined -fno-sanitize-recover=all

@@ -207,6 +207,8 @@ def seeds(suites):
     yield "dkim", list(dkim_messages(suites))
     yield "address", [b"\x07" + address_bytes(r) for r in addresses]
     yield "proxy", [bytes.fromhex(r["hex"]) for r in load(suites / "proxy-envoy/samples.json")]
+    yield "returned", [b"Received: from h (h [192.0.2.1])\r\n\tby mx.gate.test with ESMTP id " + b"0" * 26 +
+                       b"\r\n\t(return pfsg" + b"a" * 16 + b")\r\n\tfor <a@b.test>; now\r\n"]
     yield "smtp_server", ([bytes([c]) + s for c in (0, 24, 47)
                            for s in [BDAT] + files(suites / "smtp-fuzz-profuzzbench")]
                           + [b"\0" + dialogue(bytes.fromhex(r["hex"])) for r in smuggling])

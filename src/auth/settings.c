@@ -8,6 +8,8 @@
 #include "auth/dkim.h"
 #include "mail/address.h"
 
+#define DAY (UINT64_C(86400) * 1000000000)
+
 static const char *const mode_words[] = {"off", "on", NULL};
 static const char *const method_words[] = {"tree", "psl", NULL};
 
@@ -16,7 +18,9 @@ static const struct conf_row verify_rows[] = {
      CONF_ROW(WORD, struct settings_verify, mode, .def = "on", .words = mode_words,
               .doc = "off: the checks sender_domain, spf, dkim, arc, dmarc, own_domain_spoof and "
                      "alignment are left out where no `check` block names them. For a gate behind "
-                     "another one that has done it, or without DNS.")},
+                     "another one that has done it, which is listed in `trusted`, or without DNS. "
+                     "Fields in our name (Authentication-Results, X-Gapura-*, X-Spam-*) are taken "
+                     "out of the mail of all others, on or off.")},
     {.name = "authserv_id",
      CONF_ROW(DOMAIN, struct settings_verify, authserv_id,
               .doc = "Our name in Authentication-Results; the host name without it. Several gates "
@@ -48,6 +52,12 @@ static const struct conf_row verify_rows[] = {
      CONF_ROW(TEXTS, struct settings_verify, reports,
               .doc = "Addresses of ours that reports go to (feedback loops, DMARC, TLS): a report "
                      "to them needs no authentication.")},
+    {.name = "returns",
+     CONF_ROW(DURATION, struct settings_verify, returns, .def = "10d", .max = 30 * DAY,
+              .doc = "How long a report about mail that we sent needs no authentication: its "
+                     "Received field carries a tag that only we can make, and a report that "
+                     "brings it back to the sender of that mail is believed to be one. 0: no tags; "
+                     "reports are judged as all other mail.")},
 };
 
 static void

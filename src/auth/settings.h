@@ -19,6 +19,7 @@ struct settings_verify {    /* block "verify" */
     uint64_t dkim_signatures, dkim_min_bits, dkim_max_bits;
     struct conf_list arc_trusted; /* texts: domains, .domains */
     struct conf_list reports;     /* texts: addresses that reports are sent to */
+    uint64_t returns;             /* ns: how long mail of ours vouches for reports about it */
 };
 extern const struct conf_block auth_verify_block;
 

@@ -23,6 +23,13 @@ is_report(struct str header)
            (type.n == 16 || strchr("; \t\r(", type.p[16]));
 }
 
+/* Could it be a report of somebody else's mail server? None reports under a name of ours. */
+static bool
+may_return(const struct stage_facts *facts)
+{
+    return facts->returns != STAGE_RETURNS_NOT && is_report(facts->header) && !author_ours(facts).n;
+}
+
 /* The name of the finding if this mail needs no proof; *ret_rule says more. */
 static const char *
 alignment_exempt(const struct stage_facts *facts, struct str *ret_rule)
@@ -34,9 +41,22 @@ alignment_exempt(const struct stage_facts *facts, struct str *ret_rule)
         return "office";
     if (facts->rcpts_reports && is_report(facts->header))
         return "report";
-    if (facts->returns_ours && is_report(facts->header) && !author_ours(facts).n)
-        return "return"; /* nobody else's mail server reports under a name of ours */
+    if (facts->returns == STAGE_RETURNS_OURS && may_return(facts))
+        return "return";
     return NULL;
+}
+
+/* Is something not known for a reason of our own, or since DNS does not answer? Where proof is
+ * required SPF and DKIM are always looked at (gate/setup.c): no result is none that counts. */
+static bool
+alignment_unsure(const struct stage_facts *facts, bool observe)
+{
+    const struct auth_evidence *e = facts->auth;
+    bool spf = e->spf_in.domain.n ? e->have_mailfrom : e->have_helo;
+
+    if (author_unsure(e) || (facts->returns == STAGE_RETURNS_UNKNOWN && may_return(facts)))
+        return true;
+    return !observe && e->author.n && (!spf || (e->dkim && !e->have_dkim));
 }
 
 static void
@@ -77,14 +97,14 @@ alignment_judge(struct check_run *run, bool observe)
     char text[1100];
 
     f.name = alignment_exempt(facts, &f.rule);
-    if (!f.name && author_unsure(e)) {
+    if (!f.name && alignment_unsure(facts, observe)) {
         f.name = "unsure";
         f.action = VERDICT_TEMPFAIL;
         f.code = 451;
         f.enhanced = "4.4.3";
         str_fmt(text, sizeof(text),
-                "Whether this is mail of %.100s cannot be looked up in DNS now; try again later",
-                e->author.domain);
+                "Whether this is mail of %.100s cannot be found out now; try again later",
+                e->author.n ? e->author.domain : "its author");
         f.text = str_c(text);
     } else if (!f.name) {
         f.name = "unproved";
@@ -111,7 +131,7 @@ alignment_run(struct check_run *run, enum check_event event)
         return STEP_AFTER;
     if (!checks_evaluate(run, event, one, ARRAY_LEN(one)))
         return STEP_WAIT;
-    if (e->have_dmarc && !auth_evidence_proved(e))
+    if (!auth_evidence_proved(e))
         alignment_judge(run, conf->require == REQUIRE_OBSERVE);
     return STEP_NEXT;
 }

@@ -97,7 +97,7 @@ author_known(const struct stage_facts *facts)
 bool
 author_unsure(const struct auth_evidence *e)
 {
-    return e->author.n && (e->dmarc.unsure ||
+    return e->author.n && (!e->have_dmarc || e->dmarc.unsure ||
                            (e->have_arc && e->common->ntrusted && e->chain.cv == ARC_TEMPERROR));
 }
 

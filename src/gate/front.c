@@ -49,14 +49,15 @@ front_tls(struct tx *tx)
     tx->tls_peer_hash = arena_str(&tx->arena, str_c(tls.peer_hash));
 }
 
-/* Does a foreign field in our name leave this message? Trusted networks may hand on what other
- * gates of ours have written. */
+/* Does a foreign field in our name leave this message? Always, whatever is verified here: who reads
+ * it behind us takes it for ours. Trusted networks may hand on what other gates of ours have
+ * written. */
 static bool
 front_filters(const struct tx *tx)
 {
     const struct session *s = tx->session;
 
-    return s->setup->auth && !s->facts.trusted && (s->facts.user.n || tx->auth.common);
+    return s->setup->auth && !s->facts.trusted;
 }
 
 bool
@@ -66,7 +67,7 @@ front_wants_header(const struct tx *tx)
 
     if (front_filters(tx) || s->facts.user.n)
         return true;
-    if (!s->facts.trusted)
+    if (!s->facts.trusted) /* settings without the block `verify` */
         return s->setup->header_any;
     return s->setup->header_all ||
            (s->setup->header_keys && s->gate->snapshot && keys_any(s->gate->snapshot));
@@ -102,7 +103,7 @@ front_unfold(struct body *b)
 void
 front_feed(struct tx *tx, size_t skip)
 {
-    if (!auth_evidence_wants_body(&tx->auth) && !tx->returned.hostname.n)
+    if (!auth_evidence_wants_body(&tx->auth) && !tx->returned.keys)
         return;
     for (const struct block *k = tx->body.first; k; k = k->next) {
         size_t from = MIN(skip, (size_t)k->n);
@@ -204,7 +205,7 @@ front_write(struct tx *tx)
 {
     struct session *s = tx->session;
     struct stage_facts *facts = &s->facts;
-    char id[SPOOL_ID_TEXT];
+    char id[SPOOL_ID_TEXT], tag[RETURNED_TAG];
     struct received r = {
         .helo = facts->helo,
         .client_name = facts->client_name,
@@ -224,6 +225,10 @@ front_write(struct tx *tx)
     if (facts->tls)
         front_tls(tx);
     r.id = str_c(spool_id_show(&tx->variants[0].id, id));
+    if (tx->may_relay && !tx->sender.null && setup_returns(s->setup) &&
+        returned_tag(&tx->gate->returns, &tx->variants[0].id, tx->sender_key,
+                     tx->received / NS_PER_S, tag))
+        r.tag = str_c(tag);
     r.date = gate_date(tx->gate, tx->received / NS_PER_S);
     r.tls_version = tx->tls_version;
     r.tls_cipher = tx->tls_cipher;

@@ -69,6 +69,7 @@ gate_free(struct gate *g)
     chunk_void_free(g);
     tx_free_all(g);
     block_pool_done(&g->blocks);
+    returned_keys_done(&g->returns);
     lookup_free(g->lookup);
     chan_asks_free(g->keyring_asks);
     limits_done(&g->limits);
@@ -107,6 +108,7 @@ void
 gate_set_snapshot(struct gate *g, const struct snapshot *snapshot)
 {
     g->snapshot = snapshot;
+    returned_keys_set(&g->returns, snapshot);
 }
 
 /* ---- listeners ---- */
@@ -282,7 +284,8 @@ gate_grace_over(void *ctx)
 
     for (s = g->sessions; s; s = next) {
         next = s->next;
-        session_close(s, "4.3.2", "The server is going down, come again later");
+        if (!s->tx || !s->tx->committing) /* that one is answered when the log has told */
+            session_close(s, "4.3.2", "The server is going down, come again later");
     }
 }
 

@@ -7,6 +7,7 @@
 #include "gate/body.h"
 #include "gate/limits.h"
 #include "gate/lookup.h"
+#include "gate/returned.h"
 #include "gate/setup.h"
 #include "spool/admission.h"
 
@@ -26,6 +27,7 @@ struct gate {
     struct gate_links links;
     struct setup *setup;
     const struct snapshot *snapshot;
+    struct returned_keys returns; /* out of it */
     struct gate_listener *listeners;
     struct session *sessions;
     unsigned nsessions;

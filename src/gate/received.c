@@ -65,6 +65,11 @@ received_write(struct buf *out, const struct received *r)
     buf_c(out, received_protocol(r->esmtp, r->utf8, r->tls_version.n > 0, r->auth));
     buf_str(out, STR(" id "));
     buf_str(out, r->id);
+    if (r->tag.n) { /* on a line of its own: short enough for every encoding of a report */
+        buf_str(out, STR("\r\n\t(return "));
+        buf_str(out, r->tag);
+        buf_char(out, ')');
+    }
     /* RFC 5322 field lines are 998 at most, and a longer path says nothing that the log does not.
      */
     if (r->rcpt.n && r->rcpt.n < 900) {

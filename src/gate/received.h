@@ -14,6 +14,7 @@ struct received {
     struct str local;    /* "uid 1000": a user of this machine, in place of the two above */
     struct str hostname; /* ours */
     struct str id;
+    struct str tag;  /* vouches for what comes back (gate/returned.h); empty: none */
     struct str rcpt; /* only when there is exactly one: others must not see each other */
     struct str tls_version, tls_cipher; /* empty: no TLS */
     bool esmtp, utf8, auth;

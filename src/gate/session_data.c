@@ -12,6 +12,42 @@
 #include "store/keys.h"
 #include "store/users.h"
 
+/* What may come is a report that somebody else's server sends back to the one recipient: is it
+ * about mail that he sent through us? */
+static void
+data_expect_report(struct session *s)
+{
+    struct tx *tx = s->tx;
+    struct address to;
+    char key[ADDRESS_MAX + 1];
+    ssize_t n;
+
+    tx->returned.keys = NULL;
+    if (!tx->sender.null || !s->facts.auth || tx->nrcpt != 1 || !setup_returns(s->setup) ||
+        address_parse(tx->first_rcpt, ADDRESS_ALLOW_UTF8, &to) < 0)
+        return;
+    n = address_key(&to, key, sizeof(key));
+    if (n > 0)
+        returned_begin(&tx->returned, &s->gate->returns, s->setup->main->hostname,
+                       str_of(key, (size_t)n), tx->received / NS_PER_S,
+                       setup_returns(s->setup) / NS_PER_S);
+}
+
+/* enum stage_returns */
+static uint8_t
+data_returns(const struct session *s)
+{
+    const struct tx *tx = s->tx;
+
+    if (tx->nsrs && tx->nsrs == tx->nrcpt && tx->sender.null)
+        return STAGE_RETURNS_OURS; /* the digest in the address says so */
+    if (!tx->returned.keys)
+        return STAGE_RETURNS_NOT;
+    if (tx->returned.found)
+        return STAGE_RETURNS_OURS;
+    return tx->returned.keys->n ? STAGE_RETURNS_NOT : STAGE_RETURNS_UNKNOWN;
+}
+
 void
 session_data(void *ctx)
 {
@@ -23,6 +59,7 @@ session_data(void *ctx)
         tx->variants[i].id = (struct spool_id){.node = s->gate->node,
                                                .epoch = s->gate->epoch,
                                                .seq = spool_writer_seq(s->gate->links.writer)};
+    data_expect_report(s);
     s->since = clock_mono();
     session_say(s, 354, NULL, "End data with <CRLF>.<CRLF>");
 }
@@ -195,7 +232,7 @@ session_data_end(void *ctx, const struct header_scan *scan)
     s->facts.header = tx->header;
     s->facts.rcpts_office = tx->noffice == tx->nrcpt;
     s->facts.rcpts_reports = tx->nreports && tx->noffice + tx->nreports == tx->nrcpt;
-    s->facts.returns_ours = tx->returned.hostname.n && tx->returned.found;
+    s->facts.returns = data_returns(s);
     s->facts.tenant = tx->tenant;
     s->facts.keys = NULL;
     s->facts.dkim = conf_get(s->setup->conf, "dkim");

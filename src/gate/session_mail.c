@@ -155,7 +155,7 @@ mail_gather(struct session *s)
     struct str local = str_sub(tx->sender_key, 0, tx->sender_key.n - domain.n - (domain.n > 0));
 
     s->facts.auth = NULL;
-    tx->returned.hostname = STR_NONE;
+    tx->returned.keys = NULL;
     s->facts.serves = setup_serves;
     s->facts.served = s->setup;
     if (!s->setup->auth || !s->setup->verifies || !s->gate->links.dns || s->facts.trusted ||
@@ -164,9 +164,6 @@ mail_gather(struct session *s)
     auth_evidence_open(&tx->auth, s->setup->auth, &tx->arena, &s->facts.client.addr, s->facts.helo,
                        local, domain, clock_wall_s(), clock_mono());
     s->facts.auth = &tx->auth;
-    if (tx->sender.null)
-        tx->returned = (struct returned){
-            .hostname = s->setup->main->hostname, .node = s->gate->node, .epoch = s->gate->epoch};
 }
 
 static void

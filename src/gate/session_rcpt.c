@@ -288,6 +288,7 @@ session_rcpt_staged(struct session *s, const struct finding *f)
         return;
     }
     rcpt_count(s);
+    tx->nsrs += tx->query.result.srs;
     if (tx->nrcpt++ == 0)
         tx->first_rcpt = tx->rcpt.to.text;
     session_say(s, 250, "2.1.5", "Recipient ok");

@@ -498,6 +498,12 @@ setup_certificate_login(const struct setup_listen *l, const struct tls_info *tls
     return STR_NONE;
 }
 
+uint64_t
+setup_returns(const struct setup *su)
+{
+    return su->verify ? su->verify->returns : 0;
+}
+
 bool
 setup_trusts(const struct setup *su, const struct addr *a)
 {

@@ -68,6 +68,8 @@ bool setup_serves(const void *setup, struct str name);
 const struct settings_tenant *setup_tenant(const struct setup *, uint32_t number);
 /* The login that the client's certificate stands for there, or empty. */
 struct str setup_certificate_login(const struct setup_listen *, const struct tls_info *);
+/* ns that a report about mail of ours needs no proof; 0: it does. */
+uint64_t setup_returns(const struct setup *);
 /* May that client send anywhere without a login? */
 bool setup_trusts(const struct setup *, const struct addr *);
 

@@ -52,6 +52,13 @@ enum stage_rcpt {
     STAGE_RCPT_UNKNOWN,    /* our domain, no such recipient */
     STAGE_RCPT_LATER,      /* cannot be said now */
 };
+/* Could a message with the null sender be a report about mail that its recipient sent through us?
+ */
+enum stage_returns {
+    STAGE_RETURNS_NOT,
+    STAGE_RETURNS_OURS,
+    STAGE_RETURNS_UNKNOWN, /* we have no key now that could tell */
+};
 struct auth_evidence;
 /* Facts known so far; views live as long as what they describe. Later stages know more. */
 struct stage_facts {
@@ -84,7 +91,7 @@ struct stage_facts {
     const void *served;
     bool rcpts_office;  /* all recipients are postmaster or abuse */
     bool rcpts_reports; /* all recipients are addresses that reports go to, or office */
-    bool returns_ours;  /* a report about mail that we did send */
+    uint8_t returns;    /* enum stage_returns */
 };
 
 struct check_run;

@@ -10,11 +10,13 @@
 #include "core/clock.h"
 #include "store/keeper_inner.h"
 #include "store/keys.h"
+#include "store/secret.h"
 #include "store/users.h"
 
 #define LOOKUP_THREADS 4u
 #define LOOKUP_WAITING 1000u
 #define LEFT_OUT_GAP   (3600 * NS_PER_S)
+#define RENEWAL        (3600 * NS_PER_S) /* how often our own keys are looked at */
 
 void
 keeper_problem(struct keeper *k, const char *fmt, ...)
@@ -78,6 +80,8 @@ build_view(struct keeper *k, enum keeper_view view, struct why *why)
         return why_set(why, ERR_NOMEM, "out of memory");
     if (view == KEEPER_VIEW_ROLES)
         r = sources_publish(k->sources, k->conf, b);
+    if (r == 0 && view == KEEPER_VIEW_ROLES)
+        r = secret_publish(k->store, STR(SECRET_RETURNS), b);
     if (r == 0 && view != KEEPER_VIEW_COURIER)
         r = users_publish(k->store, k->conf, b, view == KEEPER_VIEW_KEYRING);
     r = r < 0 ? r
@@ -119,6 +123,24 @@ void
 keeper_publish_soon(struct keeper *k)
 {
     loop_defer(k->links.loop, &k->publish);
+}
+
+/* Our own keys are changed when they are old enough. */
+static void
+on_renewal(void *ctx)
+{
+    struct keeper *k = ctx;
+    struct why why = {{0}};
+    int r = secret_renew(k->store, STR(SECRET_RETURNS), clock_wall_s(), &why);
+
+    if (r < 0)
+        keeper_problem(k,
+                       "the key that marks our mail cannot be renewed: %s; the former one stays in "
+                       "use; reports about mail of ours are known by it as long as there is one",
+                       why.text);
+    if (r > 0)
+        keeper_publish_soon(k);
+    loop_timer_set(&k->renewal, RENEWAL);
 }
 
 static void
@@ -216,6 +238,7 @@ keeper_create(struct keeper **ret, const struct keeper_links *links, const struc
     k->links = *links;
     k->conf = conf;
     k->publish = (struct loop_call){.fn = on_publish, .ctx = k};
+    loop_timer_init(&k->renewal, links->loop, on_renewal, k);
     for (int view = 0; view < KEEPER_VIEWS_; view++)
         k->views[view].fd = -1;
     k->sources = sources_create(&(struct sources_links){
@@ -232,6 +255,8 @@ keeper_create(struct keeper **ret, const struct keeper_links *links, const struc
     }
     if (r == 0)
         r = keeper_set_conf(k, conf, why);
+    if (r == 0)
+        on_renewal(k);
     if (r == 0 && (keeper_keys_create(k) < 0 || keeper_domain_create(k) < 0))
         r = why_set(why, ERR_NOMEM, "out of memory for the signing keys");
     if (r < 0) {
@@ -251,6 +276,7 @@ keeper_free(struct keeper *k)
     keeper_domain_free(k);
     keeper_keys_free(k);
     loop_call_cancel(k->links.loop, &k->publish);
+    loop_timer_stop(&k->renewal);
     watch_free(k->watch);
     sources_free(k->sources);
     store_close(k->store);

@@ -25,6 +25,7 @@ struct keeper {
     struct keeper_ask *asks; /* questions that wait for a directory */
     unsigned nasks;
     struct loop_call publish;
+    struct loop_timer renewal; /* of our own keys */
     struct {
         int fd;
         uint64_t generation;

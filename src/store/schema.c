@@ -51,6 +51,14 @@ static const char *const steps[] = {
     "  reason TEXT NOT NULL DEFAULT '',"
     "  PRIMARY KEY (domain, selector)"
     ") STRICT, WITHOUT ROWID;",
+    /* 3: keys that the installation makes for itself (store/secret.h) */
+    "CREATE TABLE secrets ("
+    "  name TEXT NOT NULL,"
+    "  number INTEGER NOT NULL,"
+    "  made INTEGER NOT NULL,"
+    "  secret BLOB NOT NULL,"
+    "  PRIMARY KEY (name, number)"
+    ") STRICT, WITHOUT ROWID;",
 };
 
 static int

@@ -18,8 +18,9 @@ enum snapshot_table {
     SNAPSHOT_ALIAS = 'a',    /* address_key or "@domain" -> addresses, each NUL-terminated */
     SNAPSHOT_USER = 'u',     /* login -> encoded rights (store/users.h); no verifier */
     SNAPSHOT_VERIFIER = 'v', /* login -> SASL verifier text; only in the keyring's snapshot */
-    SNAPSHOT_KEY = 'k',  /* sealed signing keys (store/keys.h); only in the keyring's snapshot */
-    SNAPSHOT_SIGN = 's', /* domain -> the public side of its signing keys (store/keys.h) */
+    SNAPSHOT_KEY = 'k',    /* sealed signing keys (store/keys.h); only in the keyring's snapshot */
+    SNAPSHOT_SECRET = 't', /* name -> our own keys (store/secret.h); only in the gate's snapshot */
+    SNAPSHOT_SIGN = 's',   /* domain -> the public side of its signing keys (store/keys.h) */
 };
 
 struct snapshot_builder;

@@ -30,6 +30,8 @@ static struct {
     unsigned asked;
     bool silent;       /* the resolver never answers */
     uint64_t deadline; /* ns of a stage; 0: two seconds */
+    size_t room;       /* bytes of a message's memory; 0: plenty */
+    bool full;         /* no further answer of DNS can be kept */
     bool own_modes;    /* rows run in the mode that they say, not all on */
     const struct rig_dns *answers;
     size_t nanswers;
@@ -232,10 +234,16 @@ rig_mail(const struct check *const *checks, size_t n, const char *client, const 
     rig.sender = (struct address){.null = true};
     if (from[0])
         IS(address_parse(str_c(from), 0, &rig.sender), 0, "a sender");
-    arena_init(&rig.arena, 8u << 20);
+    arena_init(&rig.arena, rig.room ? rig.room : 8u << 20);
     verdict_init(&rig.verdict, &rig.arena);
     auth_evidence_open(&rig.auth, rig.common, &rig.arena, &rig.facts.client.addr, rig.facts.helo,
                        rig.sender.local, rig.sender.domain, clock_wall_s(), clock_mono());
+    for (unsigned i = 0; rig.full && i < AUTH_KNOWN_MAX; i++) {
+        struct auth_question q = {.type = DNS_TXT};
+
+        q.n = str_fmt(q.name, sizeof(q.name), "x%u.test", i);
+        auth_known_fail(&rig.auth.known, &q);
+    }
     rig.facts.auth = &rig.auth;
     rig.facts.sender = &rig.sender;
     stage_plan_build(&rig.plan, checks, n, rig_mode, NULL,

@@ -9,6 +9,7 @@
 #include "net/sasl.h"
 #include "store/asks.h"
 #include "store/directory.h"
+#include "store/secret.h"
 #include "store/settings.h"
 #include "store/users.h"
 #include "tap.h"
@@ -336,6 +337,19 @@ test_ldap_filter(void)
     buf_done(&b);
 }
 
+/* Keys that the installation makes for itself are the gate's to know, and nobody else's. */
+static void
+test_secret(void)
+{
+    struct secret_set set;
+
+    OK(secret_find(&views[KEEPER_VIEW_ROLES], STR(SECRET_RETURNS), &set) && set.n == 1,
+       "the gate is told");
+    OK(!secret_find(&views[KEEPER_VIEW_KEYRING], STR(SECRET_RETURNS), &set) &&
+           !secret_find(&views[KEEPER_VIEW_COURIER], STR(SECRET_RETURNS), &set),
+       "others are not");
+}
+
 static void
 remove_dir(void)
 {
@@ -380,6 +394,7 @@ main(void)
     test_users();
     test_sqlite();
     test_ldap_filter();
+    test_secret();
     OK(keeper_snapshot(keeper, KEEPER_VIEW_ROLES, &generation) >= 0 && generation,
        "for late roles");
     keeper_lost(keeper, at_keeper);
