@@ -95,7 +95,7 @@ struct dmarc_verdict {
     char source[4];                 /* which tag it came from: "p", "sp", "np" */
     bool testing;                   /* t=y lowered it */
     bool spf_aligned, dkim_aligned; /* also where no policy is published */
-    bool unsure;                    /* neither, and it could have been had DNS answered */
+    bool unsure; /* neither, and it could have been had DNS answered or had there been room */
     struct str domain, organization, policy_domain; /* empty if none */
     struct dmarc_record record;
     struct dmarc_step steps[DMARC_WALK_MAX]; /* of the author's domain */

@@ -450,6 +450,7 @@ run(const struct dmarc_input *in, const struct auth_answers *answers, struct aut
 
         r.v = (struct dmarc_verdict){.ttl = ttl, .why = ""};
         r.author = r.v.domain = arena_str(arena, str_of(d->text, d->n));
+        r.v.unsure = !r.author.p;
         if (!r.author.p)
             ends(&r, DMARC_RESULT_TEMPERROR, DMARC_DEFER, "no room for this evaluation");
         else if (evaluate(&r) == WAIT)

@@ -62,8 +62,7 @@ spoof_run(struct check_run *run, enum check_event event)
         return STEP_AFTER;
     if (!checks_evaluate(run, event, one, ARRAY_LEN(one)))
         return STEP_WAIT;
-    if (e->have_dmarc)
-        spoof_judge(run);
+    spoof_judge(run);
     return STEP_NEXT;
 }
 
