@@ -186,30 +186,29 @@ session_clock(void *ctx)
 {
     struct session *s = ctx;
     uint64_t now = clock_mono(), limit, quiet;
-    bool body = false;
+    bool body = false, ours;
 
     if (s->ending || !s->stream)
         return;
     limit = session_limit(s, &body);
+    /* It is we who keep the client waiting: for the log, for an answer. A handshake is the client's
+     * to finish. A 421 behind the final dot, while the message goes on to the disk, would bring it
+     * a second time. */
+    ours = s->paused || (s->smtp && s->begun && smtp_server_waiting(s->smtp) &&
+                         smtp_server_state(s->smtp) != SMTP_TLS);
     /* A command, a PROXY header or a handshake has its whole time from our last word on, however
      * it is cut: one byte a second is no reason to wait longer. A body has a rate to keep. */
     quiet = body ? MAX(stream_last_in(s->stream), s->since) : s->since;
-    quiet = now > quiet ? now - quiet : 0;
-    if (!body || s->paused)
+    quiet = now > quiet && !ours ? now - quiet : 0;
+    if (!body || ours)
         s->rate_at = 0;
-    /* Not when it is we who keep the client waiting; a handshake is the client's to finish. */
-    if (s->smtp && s->begun && smtp_server_waiting(s->smtp) &&
-        smtp_server_state(s->smtp) != SMTP_TLS)
-        quiet = 0;
-    if (s->paused)
-        quiet = 0;
     if (quiet >= limit) {
         session_close(s, "4.4.2",
                       body ? "Timeout: the message did not come"
                            : "Timeout: closing an idle connection");
         return;
     }
-    if (body && !s->paused && session_too_slow(s, now)) {
+    if (body && !ours && session_too_slow(s, now)) {
         session_close(s, "4.4.2", "The message comes too slowly");
         return;
     }

@@ -51,6 +51,7 @@ struct rig {
     struct loop_waker *waker;
     uint32_t epoch;
     unsigned segments_left; /* how many more the spooler would give */
+    bool asleep;            /* nobody hears that the log has written */
     struct conf *conf;
     struct gate *gate;
     uint16_t ports[4];
@@ -108,7 +109,8 @@ static void
 rig_woken(void *ctx)
 {
     (void)ctx;
-    spool_writer_poll(rig.writer);
+    if (!rig.asleep)
+        spool_writer_poll(rig.writer);
 }
 
 static void

@@ -275,6 +275,80 @@ test_endless(void)
     rig_end();
 }
 
+/* Turns the loop, with a clock that the test holds, until cond, for ten seconds at most. */
+static bool
+turn_until(bool (*cond)(void *ctx), void *ctx)
+{
+    struct timespec start, now;
+
+    clock_gettime(CLOCK_MONOTONIC, &start);
+    do {
+        loop_once(rig.loop, false);
+        clock_gettime(CLOCK_MONOTONIC, &now);
+    } while (!cond(ctx) && now.tv_sec < start.tv_sec + 10);
+    return cond(ctx);
+}
+
+static bool
+is_committing(void *ctx)
+{
+    (void)ctx;
+    return rig.gate->sessions && rig.gate->sessions->tx && rig.gate->sessions->tx->committing;
+}
+
+static bool
+has_reply(void *ctx)
+{
+    const struct client *c = ctx;
+
+    return client_reply_len(c) > 0 || c->closed;
+}
+
+/* The disk takes its time. The client did all that it could: no clock of ours runs against it, and
+ * no end of ours cuts it off, or it would send the message once more. */
+static void
+test_slow_disk(void)
+{
+    static const char slow[] = "hostname = mx.gate.test\n"
+                               "listen smtp { address = 127.0.0.1:25 }\n"
+                               "domain any.test { inside = smtp://127.0.0.1:1\n }\n"
+                               "smtp { min_rate = 1000\n }\n";
+
+    for (unsigned stop = 0; stop < 2; stop++) {
+        struct client c;
+
+        if (!start(slow))
+            return;
+        greet(&c, "127.0.0.1");
+        talk(&c, "MAIL FROM:<a@far.test>", "250");
+        talk(&c, "RCPT TO:<b@any.test>", "250");
+        talk(&c, "DATA", "354");
+        clock_own(clock_mono(), clock_wall());
+        clock_advance(29 * NS_PER_S);
+        loop_once(rig.loop, false); /* the rate is looked at from here on */
+        rig.asleep = true;
+        client_say(&c, "Subject: x\r\n\r\nx\r\n.\r\n");
+        OK(turn_until(is_committing, NULL), "the message is on its way to the disk");
+        if (stop)
+            gate_stop(rig.gate, 30 * NS_PER_S, NULL, NULL);
+        for (unsigned i = 0; i < 5; i++) {
+            clock_advance(31 * NS_PER_S);
+            loop_once(rig.loop, false);
+            loop_once(rig.loop, false);
+        }
+        OK(!has_reply(&c), "%s: no answer but the log's", stop ? "at the end" : "minutes later");
+        rig.asleep = false;
+        rig_woken(NULL);
+        OK(turn_until(has_reply, &c), "then it comes");
+        client_expect(&c, "250 2.0.0", "the log's answer");
+        client_shut(&c);
+        clock_release();
+        rig_stop();
+        IS(rig.nmessages, 1, "one message");
+        rig_end();
+    }
+}
+
 /* A refused client that never says QUIT. */
 static void
 test_denied_stays(void)
@@ -444,6 +518,7 @@ main(void)
     test_bare_lines();
     test_leading_folds();
     test_endless();
+    test_slow_disk();
     test_denied_stays();
     test_descriptors();
     test_deaf();
