@@ -71,7 +71,7 @@ static struct rig rig;
 static const struct conf_block *const rig_blocks[] = {
     &settings_main_block, &settings_domain_block, &settings_tenant_block, &settings_sender_block,
     &settings_auth_block, &gate_listen_block,     &gate_smtp_block,       &gate_srs_block,
-    &gate_check_block,    &policy_profile_block,  &auth_verify_block,
+    &gate_check_block,    &policy_profile_block,  &auth_verify_block,     &settings_dkim_block,
 };
 
 static void
