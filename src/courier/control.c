@@ -272,12 +272,19 @@ static const struct {
     void (*fn)(struct control_call *);
     bool whole;
 } verbs[] = {
-    {"queue.list", control_list, true},       {"queue.show", control_show, true},
-    {"queue.summary", control_summary, true}, {"queue.retry", control_retry, true},
-    {"queue.hold", control_hold, true},       {"queue.release", control_release, true},
-    {"queue.remove", control_remove, true},   {"suspend", control_suspend, false},
-    {"resume", control_resume, true},         {"suspensions", control_suspensions, true},
-    {"explain", control_explain, false},      {"top.courier", control_top, false},
+    {"queue.list", control_list, true},
+    {"queue.show", control_show, true},
+    {"queue.summary", control_summary, true},
+    {"queue.retry", control_retry, true},
+    {"queue.hold", control_hold, true},
+    {"queue.release", control_release, true},
+    {"queue.remove", control_remove, true},
+    {"suspend", control_suspend, false},
+    {"resume", control_resume, true},
+    {"suspensions", control_suspensions, true},
+    {"explain", control_explain, false},
+    {"top.courier", control_top, false},
+    {"replies.unknown", control_replies_unknown, false},
 };
 
 /* --- a call, from turn to turn --- */

@@ -82,6 +82,9 @@ void control_remove(struct control_call *);
 /* control_top.c */
 void control_top(struct control_call *);
 
+/* control_replies.c */
+void control_replies_unknown(struct control_call *);
+
 /* explain.c */
 void control_explain(struct control_call *);
 

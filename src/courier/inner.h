@@ -82,6 +82,8 @@ struct courier {
     struct reasons reasons;
     struct sources sources;
     struct reply_classes *replies;
+    struct reply_shapes *unknown; /* courier/replies_unknown.h; NULL: not counted */
+    uint64_t unknown_max;
     struct sites *sites;
     struct sessions *sessions;
     struct outs *outs;

@@ -13,6 +13,7 @@
 #include "courier/outs.h"
 #include "courier/own.h"
 #include "courier/purge.h"
+#include "courier/replies_unknown.h"
 #include "courier/retry.h"
 #include "courier/row.h"
 
@@ -359,6 +360,10 @@ void
 outcome_rows(struct courier *c, uint32_t message, const uint32_t *rows, uint32_t n,
              const struct attempt *a, const struct result *r)
 {
+    const struct reply_class_result said = {
+        .class = r->class, .code = r->code, .confidence = r->confidence};
+
+    replies_unknown_note(c, a->site ? a->site : a->host, r->text, &said, n);
     for (uint32_t at = 0; at < n; at += SLICE)
         outcome_slice(c, message, rows + at, MIN(n - at, SLICE), a, *r);
 }

@@ -299,6 +299,8 @@ replies_main(int argc, char **argv)
     v = ctl_verb_find(argc, argv, &used);
     if (!v)
         return ctl_main(2, argv); /* lists those that there are */
+    if (!(v->flags & CTL_LOCAL)) /* replies unknown: the courier answers */
+        return ctl_main(argc, argv);
     n = join_words(&tool, v, argc - 1 - used, argv + 1 + used);
     if (args_parse(v, n, tool.joined, &tool.args, &why) < 0)
         return fail(why.text);

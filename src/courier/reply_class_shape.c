@@ -13,12 +13,14 @@
 #include "courier/reply_class_text.h"
 
 #define UNKNOWN_TO 45u /* confidence of weak codes, see reply_class.c */
-#define ID_MIN     6u  /* letters and digits mixed, from so many on, are an id */
+#define OFTEN      10u
+#define ID_MIN     6u /* letters and digits mixed, from so many on, are an id */
 
 struct slot {
-    char *shape, *example;
+    char *shape, *example, *site;
     uint16_t code;
-    uint64_t count, error, last;
+    uint64_t count, error, first, last;
+    uint64_t often; /* the count that is worth the next word */
 };
 struct reply_shapes {
     struct map by_shape;
@@ -132,68 +134,105 @@ reply_shapes_free(struct reply_shapes *t)
     for (uint32_t i = 0; t->slots && i < t->n; i++) {
         free(t->slots[i].shape);
         free(t->slots[i].example);
+        free(t->slots[i].site);
     }
     free(t->slots);
     map_done(&t->by_shape);
     free(t);
 }
 
-/* Seen again: its newest example. */
-static int
-slot_seen(struct slot *s, struct str text, uint16_t code, uint64_t now)
+static struct reply_shape
+slot_view(const struct slot *s)
 {
-    char *example = str_dup(str_sub(text, 0, REPLY_SHAPE_MAX));
+    return (struct reply_shape){.shape = s->shape,
+                                .example = s->example,
+                                .site = s->site,
+                                .code = s->code,
+                                .count = s->count,
+                                .error = s->error,
+                                .first = s->first,
+                                .last = s->last};
+}
 
-    s->count++;
-    s->last = now;
-    s->code = code;
-    if (!example)
+static int
+keep(char **at, struct str text, size_t max)
+{
+    char *copy = str_dup(str_sub(text, 0, max));
+
+    if (!copy)
         return ERR_NOMEM;
-    free(s->example);
-    s->example = example;
+    free(*at);
+    *at = copy;
     return 0;
 }
 
+/* The rarest; of those the one that was not seen for the longest time. */
 static struct slot *
 slot_rarest(struct reply_shapes *t)
 {
     struct slot *least = &t->slots[0];
 
     for (uint32_t i = 1; i < t->n; i++) {
-        if (t->slots[i].count < least->count)
+        const struct slot *s = &t->slots[i];
+        if (s->count < least->count || (s->count == least->count && s->last < least->last))
             least = &t->slots[i];
     }
     return least;
 }
 
+/* A place for a new shape: a free one, or that of the rarest with its count. */
+static struct slot *
+slot_take(struct reply_shapes *t)
+{
+    struct slot *s;
+
+    if (t->n < t->max) {
+        s = &t->slots[t->n++];
+        *s = (struct slot){0};
+        return s;
+    }
+    s = slot_rarest(t);
+    s->error = s->count;
+    s->first = s->often = 0;
+    if (s->shape)
+        (void)map_del(&t->by_shape, str_c(s->shape));
+    free(s->shape);
+    s->shape = NULL;
+    return s;
+}
+
 int
-reply_shapes_add(struct reply_shapes *t, struct str text, uint16_t code, uint64_t now)
+reply_shapes_add(struct reply_shapes *t, struct str text, uint16_t code, struct str site,
+                 uint64_t times, uint64_t now, struct reply_shape *ret)
 {
     char shape[REPLY_SHAPE_MAX + 8];
     size_t n = str_fmt(shape, sizeof shape, "%u ", code);
     struct slot *s;
-    char *copy;
+    bool often;
 
     n += reply_shape_of(text, shape + n, sizeof shape - n);
     s = map_get(&t->by_shape, str_of(shape, n));
-    if (s)
-        return slot_seen(s, text, code, now);
-    copy = str_dup(str_of(shape, n));
-    if (!copy)
-        return ERR_NOMEM;
-    if (t->n < t->max) {
-        s = &t->slots[t->n++];
-        *s = (struct slot){0};
-    } else {
-        s = slot_rarest(t);
-        s->error = s->count;
-        (void)map_del(&t->by_shape, str_c(s->shape));
-        free(s->shape);
+    if (!s) {
+        s = slot_take(t);
+        s->shape = str_dup(str_of(shape, n));
+        if (!s->shape || map_put(&t->by_shape, str_c(s->shape), s) < 0)
+            return ERR_NOMEM; /* it stays without a name and is the next to go */
+        s->first = now;
+        s->often = OFTEN;
     }
-    s->shape = copy;
-    if (map_put(&t->by_shape, str_of(copy, n), s) < 0)
-        return ERR_NOMEM; /* it stays without a name and is the next to go */
-    return slot_seen(s, text, code, now);
+    s->count += times;
+    s->last = now;
+    s->code = code;
+    if (keep(&s->example, text, REPLY_SHAPE_MAX) < 0 || keep(&s->site, site, REPLY_SITE_MAX) < 0)
+        return ERR_NOMEM;
+    often = s->count - s->error >= s->often;
+    while (s->count - s->error >= s->often)
+        s->often *= 10;
+    if (ret) {
+        *ret = slot_view(s);
+        ret->often = often;
+    }
+    return 0;
 }
 
 uint32_t
@@ -223,12 +262,7 @@ reply_shapes_list(const struct reply_shapes *t, struct reply_shape *ret, uint32_
     memcpy(order, t->slots, t->n * sizeof *order);
     qsort(order, t->n, sizeof *order, more_frequent);
     for (uint32_t i = 0; i < n; i++)
-        ret[i] = (struct reply_shape){.shape = order[i].shape,
-                                      .example = order[i].example,
-                                      .code = order[i].code,
-                                      .count = order[i].count,
-                                      .error = order[i].error,
-                                      .last = order[i].last};
+        ret[i] = slot_view(&order[i]);
     free(order);
     return n;
 }

@@ -16,7 +16,8 @@
 #include "courier/outs.h"
 #include "courier/purge.h"
 #include "courier/recover.h"
-#include "courier/reply_class.h"
+#include "courier/replies_unknown.h"
+#include "courier/reply_class_shape.h"
 #include "courier/scope.h"
 #include "courier/session.h"
 #include "courier/session_plan.h"
@@ -169,6 +170,9 @@ conf_take(struct courier *c, const struct conf *conf, struct why *why)
     err = replies_take(c, why);
     if (err < 0)
         return err;
+    err = replies_unknown_take(c);
+    if (err < 0)
+        return why_set(why, err, "no memory to count unknown replies");
     return sessions_tls(c, why);
 }
 
@@ -288,6 +292,7 @@ courier_free(struct courier *c)
     for (size_t i = 0; i < ARRAY_LEN(c->windows); i++)
         free(c->windows[i].p);
     reply_classes_free(c->replies);
+    reply_shapes_free(c->unknown);
     spool_files_free(c->files);
     snapshot_unmap(&c->keys);
     free(c);

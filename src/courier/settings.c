@@ -241,6 +241,12 @@ static const struct conf_row delivery_rows[] = {
                      "docs/formats/replies.md; `gapura replies list` shows those in use). A file "
                      "that begins with the line `default` adds to those that are compiled in. "
                      "Empty: those alone.")},
+    {.name = "unknown_replies",
+     CONF_ROW(U64, struct settings_delivery, unknown_replies, .def = "500", .max = 10000,
+              .doc =
+                  "Replies that no pattern knows are counted by shape (`gapura replies unknown`), "
+                  "so many shapes at most: when it is full, the rarest gives way. 0: not "
+                  "counted. Another number begins anew, as a restart does.")},
     {.name = "smtp_pipelining",
      CONF_ROW(BOOL, struct settings_delivery, smtp_pipelining, .def = "yes",
               .doc = "Send command groups at once where the server offers PIPELINING.")},

@@ -49,6 +49,7 @@ struct settings_delivery { /* block "delivery" */
     uint64_t dsn_max_original; /* bytes of the original in a DSN; more: headers only */
     struct str tls_ca;         /* PATH; empty: system */
     struct str replies;        /* PATH of patterns; empty: those compiled in */
+    uint64_t unknown_replies;  /* shapes that are counted; 0 none */
     bool smtp_pipelining, smtp_chunking;
     uint64_t mx_port;         /* of hosts that DNS names */
     struct conf_list only_to; /* prefixes; empty: anywhere */

@@ -158,6 +158,14 @@ static const struct ctl_option replies_classify_options[] = {
     {"json", CTL_FLAG, NULL, "JSON, for programs"}};
 static const struct ctl_option replies_list_options[] = {
     PATTERNS, {"json", CTL_FLAG, NULL, "JSON, for programs"}};
+static const struct ctl_option replies_unknown_options[] = {
+    {"site", CTL_TEXT, "SITE", "replies that this site gave last"},
+    {"limit", CTL_NUMBER, "N", "at most so many lines (default 1000)"}};
+static const struct ctl_column replies_unknown_columns[] = {
+    {"count", "COUNT", CTL_COL_NUMBER, 0},    {"of_others", "OTHERS", CTL_COL_NUMBER, 0},
+    {"site", "SITE", CTL_COL_TEXT, 40},       {"first", "FIRST", CTL_COL_TIME, 0},
+    {"last", "LAST", CTL_COL_TIME, 0},        {"shape", "SHAPE", CTL_COL_TEXT, 80},
+    {"example", "EXAMPLE", CTL_COL_TEXT, 120}};
 static const struct ctl_option auth_spf_options[] = {SENDER, LOOKUPS};
 static const struct ctl_option auth_sign_options[] = {
     {"domain", CTL_TEXT, "DOMAIN", "who signs (d=)"},
@@ -264,6 +272,16 @@ const struct ctl_verb ctl_verbs[] = {
      OPTIONS(replies_list_options),
      .help = "List the patterns of replies, or those with a word or of a class.",
      .example = "replies list SpamBlock"},
+    {.words = "replies unknown",
+     .wire = "replies.unknown",
+     .role = CTL_COURIER,
+     .flags = CTL_LISTS,
+     OPTIONS(replies_unknown_options),
+     COLUMNS(replies_unknown_columns),
+     .help = "List the replies that no pattern knows, by shape, the most frequent first.",
+     .more = "Counted since the courier's start. COUNT may hold OTHERS of shapes that gave way to "
+             "it. Put words of a shape into a file that `delivery.replies` names.",
+     .example = "replies unknown --site mx.example.org"},
     {.words = "status",
      .wire = "status",
      .role = CTL_SUPERVISOR,

@@ -5,7 +5,7 @@ import subprocess
 import pytest
 
 from common import guard, trusted
-from gapura import PROGRAM
+from gapura import PROGRAM, until
 from smtp import message
 
 
@@ -90,3 +90,28 @@ def test_settings_events_and_reload(gapura, net, sink, place):
     g.ctl("reload")
     event = bounce("three")
     assert event["bounce_classification"] == "SpamBlock" and "suppress" not in event
+
+
+def test_unknown_replies_are_counted_by_shape(gapura, net, sink):
+    """What no pattern knows: a line a shape, with an example, and an event when it is met often."""
+    sink(3, answers={"rcpt": "550 5.0.0 the quokka sleeps"})
+    g = gapura(guard(net), delivery="unknown_replies = 2\n")
+
+    def listed(*words):
+        return g.ctl("replies", "unknown", *words)[1]
+
+    assert listed() == []
+    with trusted(g) as c:
+        for i in range(12):
+            assert c.mail("alice@example.com", f"u{i}@outside.test", message()).code == 250
+    event = g.wait_event("UnknownReply")
+    assert event["count"] == 10 and event["code"] == 550 and "quokka" in event["shape"]
+    assert "@" not in event["shape"] and event["bounce_classification"]
+    # The reports of these go to the same server.
+    until(lambda: len(g.events("Bounce")) >= 12 and listed()[0]["count"] == len(g.events("Bounce")))
+    row, = listed()
+    assert row["code"] == 550 and row["site"] == event["site"] and row["first"] <= row["last"]
+    assert "quokka" in row["example"]
+    assert listed("--site", "elsewhere.test") == []
+    out = g.ctl("replies", "unknown", as_json=False)[1]
+    assert "SHAPE" in out and "quokka" in out
