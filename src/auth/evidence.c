@@ -79,11 +79,18 @@ auth_common_create(struct auth_common **ret, const struct settings_verify *conf,
     return 0;
 }
 
+int
+auth_common_lists(struct auth_common *c, const struct conf *conf, struct why *why)
+{
+    return dns_lists_create(&c->lists, conf, why);
+}
+
 void
 auth_common_free(struct auth_common *c)
 {
     if (!c)
         return;
+    dns_lists_free(c->lists);
     while (c->nspare)
         dkim_message_free(c->spare[--c->nspare]);
     free(c->spare);
@@ -169,6 +176,30 @@ auth_evidence_sender(struct auth_evidence *e, uint64_t mono UNUSED, struct auth_
                         &e->sender_host) == AUTH_NEED)
         return AUTH_NEED;
     e->have_sender = true;
+    return AUTH_DONE;
+}
+
+enum auth_state
+auth_evidence_lists(struct auth_evidence *e, uint64_t mono, struct auth_needs *needs)
+{
+    struct auth_answers table = auth_known_table(&e->known);
+    struct dns_lists_input in = {.client = &e->spf_in.ip,
+                                 .sender = e->spf_in.domain,
+                                 .helo = e->spf_in.helo,
+                                 .now = mono,
+                                 .elapsed_ns = mono - e->begun,
+                                 .hindered = e->hindered};
+
+    needs_clear(needs);
+    if (e->have_lists || !e->common->lists)
+        return AUTH_DONE;
+    if (!e->lists)
+        e->lists = ARENA_NEW(e->arena, struct dns_lists_report);
+    if (!e->lists)
+        return AUTH_DONE;
+    if (dns_lists_run(e->common->lists, &in, &table, needs, e->arena, e->lists) == AUTH_NEED)
+        return AUTH_NEED;
+    e->have_lists = true;
     return AUTH_DONE;
 }
 

@@ -16,6 +16,7 @@
 #include "auth/arc.h"
 #include "auth/authres.h"
 #include "auth/dkim_verify.h"
+#include "auth/dns_list.h"
 #include "auth/domain.h"
 #include "auth/known.h"
 #include "auth/rows.h"
@@ -32,6 +33,7 @@ struct auth_common {
     const struct str *trusted; /* sealers: A-labels, lower case */
     size_t ntrusted;
     struct dkim_keys *keys;
+    struct dns_lists *lists;     /* NULL: none */
     struct dkim_message **spare; /* used again: making one costs more than a small message */
     unsigned nspare;
     struct arena arena;
@@ -39,6 +41,8 @@ struct auth_common {
 /* psl: the list's text if the settings name one. Copies what it keeps. */
 int auth_common_create(struct auth_common **ret, const struct settings_verify *,
                        struct str hostname, struct str psl, struct why *);
+/* The DNS lists of the settings. */
+int auth_common_lists(struct auth_common *, const struct conf *, struct why *);
 void auth_common_free(struct auth_common *);
 
 struct auth_evidence {
@@ -53,6 +57,9 @@ struct auth_evidence {
     enum auth_domain sender; /* the sender's domain, if have_sender */
     struct str sender_host;  /* the name that decided */
     bool have_sender;
+    struct dns_lists_report *lists; /* what DNS lists say; NULL: none was asked */
+    bool have_lists;
+    bool hindered;     /* the client has too many questions open: silence proves nothing */
     struct str header; /* as it came */
     bool fed;          /* header and author are set */
     bool foreign;      /* it may hold fields that only we may write */
@@ -78,6 +85,7 @@ void auth_evidence_close(struct auth_evidence *); /* gives back what is pooled; 
 typedef enum auth_state auth_evidence_fn(struct auth_evidence *, uint64_t mono,
                                          struct auth_needs *);
 auth_evidence_fn auth_evidence_sender, auth_evidence_helo, auth_evidence_mailfrom;
+auth_evidence_fn auth_evidence_lists;
 /* The header block as it came, which must stay where it is; then the bytes behind the blank line
  * in pieces. 0 or ERR_NOMEM. */
 int auth_evidence_header(struct auth_evidence *, struct str header);

@@ -86,6 +86,7 @@ reverse_run(struct check_run *run, enum check_event event)
     case CHECK_DNS:
         return run->answer->type == DNS_PTR ? reverse_named(run, run->answer)
                                             : reverse_back(run, run->answer);
+    case CHECK_WAKE:
     case CHECK_AFTER:
     case CHECK_TIMER:
         break;

@@ -14,6 +14,6 @@ extern const size_t checks_count;
 
 extern const struct check check_client, check_reverse, check_helo, check_recipient;
 extern const struct check check_sender_domain, check_spf, check_dkim, check_arc, check_dmarc;
-extern const struct check check_own_domain_spoof, check_alignment, check_sender_key;
+extern const struct check check_own_domain_spoof, check_alignment, check_sender_key, check_dns_list;
 
 #endif

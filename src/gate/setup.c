@@ -350,6 +350,7 @@ static int
 setup_verify(struct setup *su, const struct gate_links *links, struct why *why)
 {
     const struct settings_verify *verify = su->verify;
+    int rc;
 
     for (unsigned i = 0; i < su->plan.n; i++) {
         su->verifies |= is_verify_row(su->plan.rows[i]->name);
@@ -363,8 +364,14 @@ setup_verify(struct setup *su, const struct gate_links *links, struct why *why)
         return 0;
     if (links->nchecks && setup_require(su, why) < 0)
         return ERR_STATE;
-    return auth_common_create(&su->auth, verify, su->main->hostname, setup_file(links, verify->psl),
-                              why);
+    rc = auth_common_create(&su->auth, verify, su->main->hostname, setup_file(links, verify->psl),
+                            why);
+    if (rc == 0)
+        rc = auth_common_lists(su->auth, su->conf, why);
+    if (rc == 0 && su->auth->lists)
+        for (unsigned i = 0; i < su->plan.n; i++)
+            su->verifies |= str_eq(str_c(su->plan.rows[i]->name), STR("dns_list"));
+    return rc;
 }
 
 static int

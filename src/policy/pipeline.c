@@ -6,6 +6,7 @@
  */
 #include <stdlib.h>
 
+#include "core/clock.h"
 #include "policy/pipeline.h"
 
 enum run_state { RUN_IDLE, RUN_WAITS, RUN_AFTER, RUN_OVER };
@@ -120,6 +121,7 @@ run_reset(struct check_run *run)
     if (run->check->memory)
         memset(run->memory, 0, run->check->memory);
     run->state = RUN_IDLE;
+    run->wake = 0;
     run->decisive = NULL;
     run->answer = NULL;
     run->verdict = NULL;
@@ -213,13 +215,10 @@ pipeline_finish(struct pipeline *p)
     p->done(p->ctx, pipeline_decisive(p, stage));
 }
 
+/* The deadline: whoever still waits is called for the last time. */
 static void
-pipeline_expired(void *ctx)
+pipeline_over(struct pipeline *p)
 {
-    struct pipeline *p = ctx;
-
-    if (p->stage == STAGE_MAX_)
-        return;
     for (unsigned i = 0; i < p->plan->first[p->stage + 1]; i++) {
         struct check_run *run = &p->runs[i];
 
@@ -239,6 +238,59 @@ pipeline_expired(void *ctx)
     pipeline_finish(p);
 }
 
+/* To the deadline, or to the first row that wants to be called before. */
+static void
+pipeline_arm(struct pipeline *p)
+{
+    uint64_t now = clock_mono(), next = p->ends;
+
+    for (unsigned i = 0; i < p->plan->first[p->stage + 1]; i++) {
+        const struct check_run *run = &p->runs[i];
+
+        if (run->state == RUN_WAITS && run->check->join <= p->stage && run->wake)
+            next = MIN(next, run->wake);
+    }
+    loop_timer_set(&p->timer, MAX(next, now + NS_PER_MS) - now);
+}
+
+/* Something happened to a row: is the stage over? */
+static void
+pipeline_look(struct pipeline *p)
+{
+    if (pipeline_waits(p, p->stage)) {
+        pipeline_arm(p);
+        return;
+    }
+    pipeline_after(p, p->stage);
+    if (pipeline_waits(p, p->stage))
+        pipeline_arm(p);
+    else
+        pipeline_finish(p);
+}
+
+static void
+pipeline_expired(void *ctx)
+{
+    struct pipeline *p = ctx;
+    uint64_t now = clock_mono();
+
+    if (p->stage == STAGE_MAX_)
+        return;
+    if (now >= p->ends) {
+        pipeline_over(p);
+        return;
+    }
+    for (unsigned i = 0; i < p->plan->first[p->stage + 1]; i++) {
+        struct check_run *run = &p->runs[i];
+
+        if (run->state != RUN_WAITS || run->check->join > p->stage || !run->wake || now < run->wake)
+            continue;
+        run->wake = 0;
+        run_call(run, CHECK_WAKE);
+    }
+    pipeline_look(p);
+}
+
 static void
 pipeline_answered(void *ctx, const struct dns_answer *answer)
 {
@@ -250,11 +302,8 @@ pipeline_answered(void *ctx, const struct dns_answer *answer)
     run->answer = answer;
     run_call(run, CHECK_DNS);
     run->answer = NULL;
-    if (p->stage == STAGE_MAX_ || p->inside || pipeline_waits(p, p->stage))
-        return;
-    pipeline_after(p, p->stage);
-    if (!pipeline_waits(p, p->stage))
-        pipeline_finish(p);
+    if (p->stage != STAGE_MAX_ && !p->inside)
+        pipeline_look(p);
 }
 
 int
@@ -363,7 +412,8 @@ pipeline_run(struct pipeline *p, enum stage stage, struct verdict *v,
     if (!pipeline_waits(p, stage))
         return true;
     p->stage = (uint8_t)stage;
-    loop_timer_set(&p->timer, p->plan->deadline);
+    p->ends = clock_mono() + p->plan->deadline;
+    pipeline_arm(p);
     return false;
 }
 
@@ -424,6 +474,20 @@ check_cached(const struct check_run *run, struct str name, enum dns_type type)
     struct dns_client *dns = run->pipeline->dns;
 
     return dns ? dns_client_cached(dns, name, type) : NULL;
+}
+
+void
+check_wake(struct check_run *run, uint64_t ns)
+{
+    run->wake = clock_mono() + ns;
+}
+
+bool
+check_hindered(const struct check_run *run)
+{
+    const struct dns_quota *quota = run->pipeline->quota;
+
+    return quota && dns_quota_refused(quota);
 }
 
 void

@@ -36,6 +36,7 @@ struct pipeline {
     struct loop_timer timer;
     void (*done)(void *ctx, const struct finding *decisive);
     void *ctx;
+    uint64_t ends; /* mono ns: the deadline of the stage that waits */
     uint8_t stage; /* the one that waits; STAGE_MAX_ if none */
     bool inside;   /* rows are being started: no completion from within */
 };

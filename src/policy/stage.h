@@ -40,6 +40,7 @@ enum step {
 enum check_event {
     CHECK_START,
     CHECK_DNS,   /* run->answer */
+    CHECK_WAKE,  /* the time that the row set by check_wake() is over */
     CHECK_AFTER, /* one row at a time, in the order of the plan */
     CHECK_TIMER, /* the deadline: the last call of this run */
 };
@@ -121,6 +122,7 @@ struct check_run { /* one row in one session */
     struct verdict *verdict;         /* where findings go */
     const struct finding *decisive;
     struct check_ask *asks; /* open questions */
+    uint64_t wake;          /* mono ns; 0: no time is set */
     uint8_t nasks;
     uint8_t state, mode;
 };
@@ -128,10 +130,15 @@ struct check_run { /* one row in one session */
  * finding an observed one, and a row may call it so itself. */
 void check_find(struct check_run *, const struct finding *f);
 const struct stage_facts *check_facts(const struct check_run *);
-/* 0, ERR_LIMIT (too many at once, of this row or of the client) or ERR_UNSUPPORTED (no resolver): then no answer comes. */
+/* 0, ERR_LIMIT (too many at once, of this row or of the client) or ERR_UNSUPPORTED (no resolver):
+ * then no answer comes. */
 int check_ask(struct check_run *, struct str name, enum dns_type type);
 /* The answer if it is known already (NULL: it must be asked); the caller's until it asks. */
 const struct dns_answer *check_cached(const struct check_run *, struct str name, enum dns_type);
+/* With STEP_WAIT: while a stage waits for this row, CHECK_WAKE comes after so many ns. */
+void check_wake(struct check_run *, uint64_t ns);
+/* Was a question of this client's refused, because it has too many open? */
+bool check_hindered(const struct check_run *);
 void check_client_name(struct check_run *, struct str name); /* copied */
 
 #endif

@@ -5,6 +5,7 @@
  */
 #include "roles/settings.h"
 
+#include "auth/dns_list.h"
 #include "auth/settings.h"
 #include "core/lang.h"
 #include "courier/settings.h"
@@ -177,6 +178,7 @@ const struct conf_block *const roles_blocks[] = {
     &dns_block,
     &control_block,
     &auth_verify_block,
+    &auth_dns_list_block,
     &settings_dkim_block,
 };
 const size_t roles_nblocks = ARRAY_LEN(roles_blocks);

@@ -128,7 +128,8 @@ rig_open(const char *settings)
 {
     static const struct chan_ops ours = {.message = rig_told, .closed = rig_nothing};
     static const struct chan_ops resolver = {.message = rig_asked, .closed = rig_nothing};
-    static const struct conf_block *const blocks[] = {&settings_main_block, &auth_verify_block};
+    static const struct conf_block *const blocks[] = {&settings_main_block, &auth_verify_block,
+                                                      &auth_dns_list_block};
     static struct conf_texts texts;
     struct conf_errors errs = {0};
     int fds[2];
@@ -210,7 +211,8 @@ rig_zone(const char *text)
     rig.zone = zone_create(1u << 20);
     OK(rig.zone && zone_read(rig.zone, str_c(text), &why) == 0, "a zone %s", why.text);
     OK(auth_common_create(&rig.common, conf_get(rig.conf, "verify"), STR("mx.gate.test"), STR_NONE,
-                          &why) == 0,
+                          &why) == 0 &&
+           auth_common_lists(rig.common, rig.conf, &why) == 0,
        "what verification shares %s", why.text);
 }
 

@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "auth/dns_list.h"
 #include "auth/settings.h"
 #include "checks/table.h"
 #include "core/clock.h"
@@ -72,6 +73,7 @@ static const struct conf_block *const rig_blocks[] = {
     &settings_main_block, &settings_domain_block, &settings_tenant_block, &settings_sender_block,
     &settings_auth_block, &gate_listen_block,     &gate_smtp_block,       &gate_srs_block,
     &gate_check_block,    &policy_profile_block,  &auth_verify_block,     &settings_dkim_block,
+    &auth_dns_list_block,
 };
 
 static void
