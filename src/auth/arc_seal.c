@@ -12,6 +12,7 @@
 #include "auth/dkim_tag.h"
 
 #define PAYLOAD_MAX 16384u
+#define EACH_MAX    10u /* of one name, as dkim_sign.c has it */
 #define ARENA_MAX   (sizeof(struct authres) + 65536u)
 
 int
@@ -155,7 +156,10 @@ seal_message(struct dkim_message *m, const struct arc_seal_params *p, unsigned i
     buf_init(&names, 4096);
     if (!headers.n) {
         dkim_sign_headers(m, &choice, &names);
-        buf_c(&names, ":DKIM-Signature");
+        /* Those that are there, and no more: who handles it next may well add his own. */
+        for (unsigned n = MIN(dkim_headers_count(&m->headers, STR("dkim-signature")), EACH_MAX); n;
+             n--)
+            buf_c(&names, ":DKIM-Signature");
         headers = buf_view(&names);
     }
     if (!bh.n || names.failed)

@@ -171,7 +171,9 @@ tell_outcome(struct explain *x, const struct spool_outcome *o)
         buf_fmt(&x->text, " %u.%u.%u", o->enhanced[0], o->enhanced[1], o->enhanced[2]);
     if (o->text.n)
         buf_fmt(&x->text, "%s%.*s", o->code ? " " : ": ", STR_ARG(o->text));
-    if (o->signed_by.n)
+    if (str_starts(o->signed_by, STR("arc=")))
+        buf_fmt(&x->text, "; sealed (ARC) by %.*s", STR_ARG(str_from(o->signed_by, 4)));
+    else if (o->signed_by.n)
         buf_fmt(&x->text, "; signed by %.*s", STR_ARG(o->signed_by));
     if (o->due && !spool_result_settles(o->result) && o->result != SPOOL_HELD &&
         o->result != SPOOL_RELEASED) {

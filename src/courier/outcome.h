@@ -30,6 +30,7 @@ struct attempt {                 /* facts of a try, for record, event and report
     bool by_operator;  /* somebody's own word, which a removal of many does not undo */
     bool no_domain;    /* DNS trouble: the shorter expiry */
     bool next_has_dsn; /* the next hop took over the duty to report */
+    bool forwarded;    /* unsigned_why is about a seal */
     bool traced;       /* the sender is told that the message went on (RFC 2852) */
     bool final;        /* the next hop is the mailbox itself (LMTP, Maildir) */
 };

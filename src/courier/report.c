@@ -86,14 +86,16 @@ report_signatures(struct event *e, const struct attempt *a)
 {
     struct str rest = str_c(a->signed_by), key;
 
-    if (rest.n) {
+    if (str_starts(rest, STR("arc="))) {
+        event_text(e, "arc", str_from(rest, 4));
+    } else if (rest.n) {
         event_array(e, "dkim");
         while ((key = str_word(&rest)).n)
             event_text(e, "", key);
         event_end(e);
     }
     if (a->unsigned_why)
-        event_c(e, "dkim_none", a->unsigned_why);
+        event_c(e, a->forwarded ? "arc_none" : "dkim_none", a->unsigned_why);
 }
 
 static void

@@ -74,6 +74,7 @@ struct session {
     struct str peeked;        /* first piece of the body, read already */
     char signed_by[1024];     /* names of the keys, with spaces between */
     const char *unsigned_why; /* it should have been signed */
+    bool forwarded;           /* it would be sealed (ARC), not signed */
     uint8_t sign_wait;        /* enum sign_wait, and for how long (ns) */
     uint64_t sign_gap;
     struct session *next, *prev;           /* of the site */

@@ -65,6 +65,7 @@ job_attempt(const struct session *s, struct attempt *ret, const char *command)
         .route_expire = s->site->expire,
         .signed_by = s->signed_by,
         .unsigned_why = s->unsigned_why,
+        .forwarded = s->forwarded,
         .intent = true,
         .tried = true,
         .final = s->lmtp,

@@ -54,6 +54,7 @@ sign_entry_free(struct sign_entry *e)
     if (e->ask)
         chan_ask_cancel(g->asks, e->ask);
     sign_reader_free(e);
+    sign_seal_free(e);
     work_free(e);
     buf_done(&e->front);
     free(e->asked);
@@ -70,6 +71,8 @@ sign_entry_settle(struct sign_entry *e, const char *why)
 
     e->asked = str_dup(str_c(e->work->asked));
     e->signed_by = str_dup(str_c(e->work->signed_by));
+    sign_reader_free(e); /* a seal needs it to the end */
+    sign_seal_free(e);
     work_free(e);
     e->why = why;
     e->state = SIGN_SETTLED;
@@ -83,8 +86,8 @@ sign_entry_settle(struct sign_entry *e, const char *why)
 }
 
 /* The settled entry's word for a session. */
-static enum sign_answer
-entry_give(const struct sign_entry *e, struct session *s)
+enum sign_answer
+sign_entry_give(const struct sign_entry *e, struct session *s)
 {
     buf_clear(&s->front);
     s->unsigned_why = e->why;
@@ -92,7 +95,7 @@ entry_give(const struct sign_entry *e, struct session *s)
     if (e->why)
         return SIGN_NOT;
     buf_str(&s->front, buf_view(&e->front));
-    return s->front.failed ? SIGN_CANNOT : SIGN_READY;
+    return s->front.failed ? sign_hold(s, SIGN_WAIT_KEYRING, NS_PER_S) : SIGN_READY;
 }
 
 const char *
@@ -113,12 +116,12 @@ sign_wait_text(uint8_t wait)
     return wait < ARRAY_LEN(texts) ? texts[wait] : "";
 }
 
-static enum sign_answer
-hold(struct session *s, enum sign_wait wait, uint64_t gap)
+enum sign_answer
+sign_hold(struct session *s, enum sign_wait wait, uint64_t gap)
 {
     s->sign_wait = (uint8_t)wait;
     s->sign_gap = gap;
-    s->unsigned_why = UNSIGNED;
+    s->unsigned_why = s->forwarded ? "the key that seals cannot sign now" : UNSIGNED;
     return SIGN_CANNOT;
 }
 
@@ -130,7 +133,7 @@ unread(struct session *s, int err)
     bool passes = err == ERR_NOMEM || err == ERR_STALE; /* moved by compaction */
 
     if (err != ERR_CORRUPT && (passes || m->unsigned_yet != SIGN_WAIT_READ))
-        return hold(s, SIGN_WAIT_READ, READ_GAP);
+        return sign_hold(s, SIGN_WAIT_READ, READ_GAP);
     s->body_err = err;
     return SIGN_UNREADABLE;
 }
@@ -139,11 +142,11 @@ static enum sign_answer
 said_to(struct sign_entry *e, struct session *s, enum sign_answer answer)
 {
     if (e->state == SIGN_SETTLED)
-        return entry_give(e, s);
+        return sign_entry_give(e, s);
     if (answer == SIGN_UNREADABLE)
         return unread(s, e->err);
-    (void)hold(s, e->wait ? e->wait : SIGN_WAIT_KEYRING,
-               e->gap ? e->gap : sign_gap(e->c->signing->failing));
+    (void)sign_hold(s, e->wait ? e->wait : SIGN_WAIT_KEYRING,
+                    e->gap ? e->gap : sign_gap(e->c->signing->failing));
     return answer;
 }
 
@@ -194,6 +197,20 @@ sign_cannot(struct sign_entry *e)
     return waits ? SIGN_CANNOT : SIGN_NOT;
 }
 
+/* It is read from the log, in slices, when it is its turn. */
+void
+sign_entry_queue(struct sign_entry *e, uint32_t message)
+{
+    struct signing *g = e->c->signing;
+
+    e->message = message;
+    e->state = SIGN_QUEUED;
+    e->newer = NULL;
+    *g->queue_end = e;
+    g->queue_end = &e->newer;
+    loop_defer_next(e->c->loop, &g->turn);
+}
+
 /* --- for sessions --- */
 
 /* Ours to sign: what was submitted here, and our own reports. */
@@ -204,8 +221,8 @@ is_ours(const struct spool_envelope *env)
            (env->class == SPOOL_CLASS_SYSTEM && !(env->flags & SPOOL_MAIL_INBOUND));
 }
 
-static enum sign_answer
-wait_for(struct sign_entry *e, struct session *s)
+enum sign_answer
+sign_wait_for(struct sign_entry *e, struct session *s)
 {
     s->sign = e;
     s->sign_next = e->waiters;
@@ -213,8 +230,8 @@ wait_for(struct sign_entry *e, struct session *s)
     return SIGN_WAITS;
 }
 
-static struct sign_entry *
-entry_create(struct courier *c, const struct sign_name *name, const struct sign_work *work)
+struct sign_entry *
+sign_entry_create(struct courier *c, const struct sign_name *name, const struct sign_work *work)
 {
     struct sign_entry *e = calloc(1, sizeof *e);
 
@@ -240,31 +257,24 @@ entry_create(struct courier *c, const struct sign_name *name, const struct sign_
 static enum sign_answer
 entry_start(struct sign_entry *e, struct session *s)
 {
-    struct courier *c = e->c;
-    struct signing *g = c->signing;
     enum sign_answer answer;
     int err;
 
     if (s->body.env || !s->peeked.n || s->peeked.n != s->letter.env.size) { /* in parts */
-        e->message = s->message;
-        e->state = SIGN_QUEUED;
-        e->newer = NULL;
-        *g->queue_end = e;
-        g->queue_end = &e->newer;
-        loop_defer_next(c->loop, &g->turn);
-        return wait_for(e, s);
+        sign_entry_queue(e, s->message);
+        return sign_wait_for(e, s);
     }
     err = sign_hash_piece(e, s->peeked);
     if (err == 0)
-        return wait_for(e, s);
+        return sign_wait_for(e, s);
     if (err == ERR_CLOSED) {
         answer = sign_cannot(e);
-        (void)hold(s, e->wait, e->gap);
+        (void)sign_hold(s, e->wait, e->gap);
         sign_entry_free(e);
         return answer;
     }
     sign_entry_settle(e, "its header cannot be signed");
-    return entry_give(e, s);
+    return sign_entry_give(e, s);
 }
 
 /* Since our start the keeper has told no index: nobody knows what must be signed. */
@@ -286,7 +296,7 @@ no_index(struct session *s)
                     "own Alarm and `gapura status`; with `dkim { required = no }` and `gapura "
                     "reload` it goes as it is");
     }
-    return hold(s, SIGN_WAIT_INDEX, sign_gap(c->mono0));
+    return sign_hold(s, SIGN_WAIT_INDEX, sign_gap(c->mono0));
 }
 
 /* The author's domain; the whole header is read for it, and the message opened again if that was
@@ -328,6 +338,9 @@ sign_want(struct session *s)
     buf_clear(&s->front);
     s->signed_by[0] = '\0';
     s->unsigned_why = NULL;
+    s->forwarded = false;
+    if (c->links.keyring && sign_seals(c, env))
+        return sign_seal_want(s, &name);
     if (!c->links.keyring || !is_ours(env) || !sign_settings(c)->sign)
         return SIGN_NOT;
     if (!c->keys.base)
@@ -336,23 +349,23 @@ sign_want(struct session *s)
         return SIGN_NOT;
     e = map_get(&g->entries, str_of(&name, sizeof name));
     if (e && e->state != SIGN_SETTLED)
-        return wait_for(e, s);
+        return sign_wait_for(e, s);
     err = author(s, room, &from);
     if (err < 0)
         return unread(s, err);
     gap = sign_choose(c, &fresh, from, env->class == SPOOL_CLASS_SYSTEM ? 0 : env->tenant);
     if (e && e->asked && !strcmp(e->asked, fresh.asked) && clock_mono() < e->until)
-        return entry_give(e, s);
+        return sign_entry_give(e, s);
     if (e)
         sign_entry_free(e);
     if (gap)
-        return hold(s, SIGN_WAIT_KEY, gap);
+        return sign_hold(s, SIGN_WAIT_KEY, gap);
     if (!fresh.nkeys) {
         s->unsigned_why = fresh.asked[0] ? UNSIGNED : NULL;
         return SIGN_NOT;
     }
-    e = entry_create(c, &name, &fresh);
-    return e ? entry_start(e, s) : hold(s, SIGN_WAIT_KEYRING, NS_PER_S); /* no memory */
+    e = sign_entry_create(c, &name, &fresh);
+    return e ? entry_start(e, s) : sign_hold(s, SIGN_WAIT_KEYRING, NS_PER_S); /* no memory */
 }
 
 void

@@ -83,22 +83,51 @@ read_verdicts(struct sign_entry *e, struct wire *body, unsigned n, struct verdic
     }
 }
 
+/* One of the two signatures of a seal. */
+static void
+on_seal(struct sign_entry *e, uint8_t said, struct str signature)
+{
+    struct sign_key key = e->work->keys[0];
+
+    if (said != SIGN_DONE) {
+        e->wait = SIGN_WAIT_KEY;
+        e->gap = NS_PER_S;
+        sign_entry_tell(e, sign_key_fails(e->c, 0, &key, said) ? SIGN_CANNOT : SIGN_NOT);
+        return;
+    }
+    sign_key_works(e->c, 0, &key);
+    if (sign_seal_made(e, signature) < 0)
+        sign_entry_tell(e, sign_cannot(e));
+    else if (e->state == SIGN_SETTLED)
+        sign_entry_tell(e, SIGN_NOT);
+}
+
 static void
 on_signed(void *ctx, int status, struct wire *body, int fd)
 {
     struct sign_entry *e = ctx;
     unsigned n = wire_u16(body);
     struct verdicts v = {0};
+    struct str signature = STR_NONE;
+    uint8_t said = SIGN_BUSY;
 
     fd_close(&fd);
     e->ask = 0;
-    if (status == 0 && n == e->work->ndrafts)
+    if (status == 0 && n == 1 && e->seal) {
+        said = wire_u8(body);
+        signature = wire_str(body);
+        v.busy = said == SIGN_BUSY;
+    } else if (status == 0 && n == e->work->ndrafts)
         read_verdicts(e, body, n, &v);
     if (status < 0 || n != e->work->ndrafts || !wire_end(body) || v.busy) {
         sign_entry_tell(e, sign_cannot(e));
         return;
     }
     e->c->signing->failing = 0;
+    if (e->seal) {
+        on_seal(e, said, signature);
+        return;
+    }
     if (v.waits) {
         e->wait = SIGN_WAIT_KEY;
         e->gap = NS_PER_S; /* sign_choose() then says how long */
@@ -110,9 +139,8 @@ on_signed(void *ctx, int status, struct wire *body, int fd)
     sign_entry_tell(e, SIGN_NOT); /* what has settled has its own word */
 }
 
-/* 0, or ERR_CLOSED: nobody can be asked now. */
-static int
-keyring_ask(struct sign_entry *e)
+int
+sign_keyring_ask(struct sign_entry *e)
 {
     struct courier *c = e->c;
     struct buf b;
@@ -168,7 +196,7 @@ hashed(struct sign_entry *e, struct dkim_message *m)
     err = drafts_make(e, m);
     if (err < 0)
         return sign_error(err);
-    return keyring_ask(e);
+    return sign_keyring_ask(e);
 }
 
 static int
@@ -215,10 +243,19 @@ sign_reader_free(struct sign_entry *e)
     e->c->signing->nreaders--;
 }
 
+struct str
+sign_reader_head(const struct sign_reader *r)
+{
+    size_t n = head_size(buf_view(&r->head));
+
+    return n ? str_sub(buf_view(&r->head), 0, n) : buf_view(&r->head);
+}
+
 /* 1: go on, 0: the end was reached, negative. */
 static int
-reader_piece(struct sign_reader *r)
+reader_piece(struct sign_entry *e)
 {
+    struct sign_reader *r = e->reader;
     struct str piece;
     size_t n;
     int err = letter_body_pull(&r->body, &piece);
@@ -236,7 +273,9 @@ reader_piece(struct sign_reader *r)
     if (!n && piece.n)
         return 1;
     r->in_body = true; /* the header's bytes stay where they are from now on */
-    err = head_begin(r->message, n ? str_sub(buf_view(&r->head), 0, n) : buf_view(&r->head));
+    err = head_begin(r->message, sign_reader_head(r));
+    if (err == 0 && e->seal)
+        err = sign_seal_head(e, r->message);
     if (err == 0 && n)
         dkim_message_body(r->message, r->head.p + n, r->head.n - n);
     return err < 0 ? sign_error(err) : piece.n > 0;
@@ -250,14 +289,19 @@ reader_turn(void *ctx)
     int err = 1;
 
     for (unsigned i = 0; i < SLICE_PIECES && err == 1; i++)
-        err = reader_piece(r);
+        err = reader_piece(e);
     if (err == 1) {
         loop_defer_next(e->c->loop, &r->turn);
         return;
     }
     if (err == 0)
-        err = hashed(e, r->message);
-    sign_reader_free(e);
+        err = e->seal ? sign_seal_hashed(e) : hashed(e, r->message);
+    if (e->state == SIGN_SETTLED) {
+        sign_entry_tell(e, SIGN_NOT);
+        return;
+    }
+    if (err < 0 || !e->seal)
+        sign_reader_free(e);
     switch (err) {
     case 0:
         sign_queue_run(e->c);

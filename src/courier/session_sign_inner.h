@@ -15,7 +15,8 @@
 struct sign_key {
     char domain[256], selector[KEYS_SELECTOR_MAX + 1];
     uint8_t alg;
-    bool must; /* the message does not go without it */
+    bool must;  /* the message does not go without it */
+    bool seals; /* it is asked for an ARC set */
 };
 
 enum sign_state { SIGN_QUEUED, SIGN_READING, SIGN_ASKED, SIGN_SETTLED };
@@ -55,6 +56,7 @@ struct sign_entry {
     uint8_t wait;            /* of what has not: enum sign_wait, and for how long */
     uint64_t gap;
     int err;                          /* it cannot be read */
+    struct sign_seal *seal;           /* NULL: signatures, no seal */
     const char *why;                  /* it cannot be signed */
     struct sign_entry *older, *newer; /* of the settled ones; else newer: the queue's next */
 };
@@ -68,7 +70,7 @@ struct signing {
     struct dkim_message *message; /* for those in one piece */
     struct loop_call turn;        /* the queue's */
     uint64_t complained, failing; /* mono ns; failing: since when the keyring is away, or 0 */
-    uint64_t no_index_told;
+    uint64_t no_index_told, no_seal_told;
     struct map troubles; /* keys that cannot sign: session_sign_keys.c */
     uint64_t alarms_since;
     unsigned alarms;
@@ -84,6 +86,22 @@ void sign_entry_settle(struct sign_entry *, const char *why);
 void sign_entry_tell(struct sign_entry *, enum sign_answer);
 /* The keyring does not answer: what must be signed waits, other mail only for a while. */
 enum sign_answer sign_cannot(struct sign_entry *);
+struct sign_entry *sign_entry_create(struct courier *, const struct sign_name *,
+                                     const struct sign_work *);
+void sign_entry_queue(struct sign_entry *, uint32_t message);
+enum sign_answer sign_entry_give(const struct sign_entry *, struct session *);
+enum sign_answer sign_wait_for(struct sign_entry *, struct session *);
+enum sign_answer sign_hold(struct session *, enum sign_wait, uint64_t gap);
+/* session_sign_seal.c: another kind of what is put in front; a successor of ARC would be the next.
+ */
+bool sign_seals(const struct courier *, const struct spool_envelope *);
+enum sign_answer sign_seal_want(struct session *, const struct sign_name *);
+int sign_seal_head(struct sign_entry *, struct dkim_message *); /* before the body */
+/* The message is hashed; a signature came. 0: it has settled, or the keyring was asked
+ * (SIGN_ASKED); ERR_CLOSED. */
+int sign_seal_hashed(struct sign_entry *);
+int sign_seal_made(struct sign_entry *, struct str signature);
+void sign_seal_free(struct sign_entry *);
 /* session_sign_keys.c: which keys, and what is known of those that cannot sign now. */
 #define SIGN_TROUBLES_MAX 4096u
 #define SIGN_GRACE        (10 * NS_PER_S) /* what may mend itself is waited for, whatever is required */
@@ -92,12 +110,16 @@ uint64_t sign_gap(uint64_t failing);
 uint64_t sign_choose(struct courier *, struct sign_work *, struct str from, uint32_t tenant);
 /* The keyring's word (enum sign_status, not DONE or BUSY): true if the message waits. */
 bool sign_key_fails(struct courier *, uint32_t tenant, const struct sign_key *, uint8_t status);
+/* It failed a moment ago: gap is for how long mail waits, or 0: it goes without. */
+bool sign_key_rests(struct courier *, const struct sign_key *, uint64_t *ret_gap);
 void sign_key_works(struct courier *, uint32_t tenant, const struct sign_key *);
 void sign_troubles_done(struct signing *);
 /* session_sign_hash.c */
 /* The whole message is in one piece. 0: the keyring was asked; ERR_CLOSED: nobody can be asked now;
  * else it cannot be signed. */
 int sign_hash_piece(struct sign_entry *, struct str text);
+int sign_keyring_ask(struct sign_entry *); /* 0, ERR_CLOSED: nobody can be asked now */
+struct str sign_reader_head(const struct sign_reader *); /* the header block */
 void sign_reader_free(struct sign_entry *);
 void sign_queue_run(void *courier); /* large messages that wait to be read */
 

@@ -107,6 +107,21 @@ sign_choose(struct courier *c, struct sign_work *w, struct str from, uint32_t te
     return gap;
 }
 
+bool
+sign_key_rests(struct courier *c, const struct sign_key *k, uint64_t *ret_gap)
+{
+    struct sign_trouble *t = trouble_find(c, 0, k);
+    uint64_t now = clock_mono();
+
+    if (!t || now >= t->next) {
+        if (t)
+            t->next = now + NS_PER_S;
+        return false;
+    }
+    *ret_gap = is_held(t, k, now) ? t->next - now : 0;
+    return true;
+}
+
 /* --- what fails --- */
 
 static void
@@ -170,7 +185,12 @@ tell(struct courier *c, struct sign_trouble *t, const struct sign_key *k, uint64
         (t->told && now - t->told < TOLD_GAP) || !may_alarm(c->signing, now))
         return;
     t->told = now;
-    if (k->must)
+    if (k->seals)
+        event_alarm("forwarded mail goes without the seal of %s: its key %s._domainkey.%s cannot "
+                    "sign: %s. Mail goes on all the same, and the key is tried each half minute; "
+                    "%s",
+                    k->domain, k->selector, k->domain, cause, cure);
+    else if (k->must)
         event_alarm("mail waits for the signature of %s: its key %s._domainkey.%s cannot sign: "
                     "%s. Nothing goes unsigned and the key is tried each half minute; %s",
                     k->domain, k->selector, k->domain, cause, cure);

@@ -180,5 +180,6 @@ const struct conf_block *const roles_blocks[] = {
     &auth_verify_block,
     &auth_dns_list_block,
     &settings_dkim_block,
+    &settings_arc_block,
 };
 const size_t roles_nblocks = ARRAY_LEN(roles_blocks);

@@ -111,6 +111,11 @@ struct settings_dkim {           /* block "dkim": signing of what we send (store
     uint64_t cached;             /* messages whose signatures the courier remembers */
     uint64_t workers;            /* threads that sign */
 };
+struct settings_arc { /* block "arc": seals on what is forwarded (store/settings_arc.c) */
+    bool seal;
+    struct str domain, selector;
+};
+extern const struct conf_block settings_arc_block;
 extern const struct conf_block settings_main_block, settings_domain_block, settings_tenant_block,
     settings_sender_block, settings_auth_block, settings_dkim_block;
 

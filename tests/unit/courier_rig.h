@@ -418,7 +418,7 @@ rig_conf(struct rig *r, const char *text)
     static const struct conf_block *const blocks[] = {
         &settings_main_block,    &settings_domain_block, &settings_tenant_block,
         &courier_source_block,   &courier_pool_block,    &courier_route_block,
-        &courier_delivery_block, &settings_dkim_block};
+        &courier_delivery_block, &settings_dkim_block,   &settings_arc_block};
     struct conf_texts *texts = calloc(1, sizeof *texts);
     struct conf_errors errs = {0};
     struct conf *conf = NULL;

@@ -233,6 +233,96 @@ test_long_header(void)
     finish();
 }
 
+/* --- seals on what is forwarded: a courtesy that holds nothing up for long --- */
+
+#define SEALS     "arc {\n seal = yes\n domain = platform.example\n}\n"
+#define RESULTS   "Authentication-Results: mx.test.example; spf=pass smtp.mailfrom=far.test\r\n"
+#define FORWARDED RESULTS "Received: from far.test; Mon, 21 Sep 2026 14:13:20 +0000\r\n" BODY
+
+static void
+forward(const char *body)
+{
+    struct spool_envelope env = {
+        .class = SPOOL_CLASS_TRANSACTIONAL, .flags = SPOOL_MAIL_INBOUND, .tenant = 1};
+
+    rig_post(&rig, "x@far.test", "b@one.example", &env, body);
+}
+
+static void
+seals_begin(void)
+{
+    start(ROUTE SOON "}\n" SEALS);
+    ring.any_domain = ring.any_tenant = true;
+    keys_set(true);
+}
+
+static void
+test_seal(void)
+{
+    seals_begin();
+    rig.mail = "451 4.3.0 later\r\n";
+    forward(FORWARDED);
+    RIG_FOR(&rig, rig.transients == 1);
+    IS(ring.asked, 2, "for the message and for the seal");
+    OK(strstr(rig.last_event, "\"arc\":\"p1._domainkey.platform.example\""), "told: %s",
+       rig.last_event);
+    rig.mail = "250 2.1.0 ok\r\n";
+    pass_slowly(61);
+    RIG_FOR(&rig, rig.deliveries == 1);
+    IS(ring.asked, 2, "remembered");
+    OK(strncmp(rig.last_body, "ARC-Seal: a=rsa-sha256;", 23) == 0, "sealed: %.200s", rig.last_body);
+    OK(strstr(rig.last_body, "ARC-Authentication-Results: i=1;\r\n\tmx.test.example;\r\n\tspf=pass"),
+       "with our results: %.900s", rig.last_body);
+    forward("Received: from us\r\n" FORWARDED); /* somebody else's results, under our name */
+    RIG_FOR(&rig, rig.deliveries == 2);
+    OK(strncmp(rig.last_body, "Received:", 9) == 0, "nothing is sealed");
+    OK(strstr(rig.last_event, "\"arc_none\":\"the guard has left no"), "told: %s", rig.last_event);
+    forward(RESULTS "ARC-Seal: i=1; cv=none\r\nReceived: from us\r\n" BODY);
+    RIG_FOR(&rig, rig.deliveries == 3);
+    OK(strstr(rig.last_event, "\"arc_none\":\"its chain was not validated"), "told: %s",
+       rig.last_event);
+    IS(ring.asked, 2, "nobody was asked");
+    finish();
+}
+
+static void
+test_seal_cannot(void)
+{
+    seals_begin();
+    ring.says = SIGN_BROKEN;
+    forward(FORWARDED);
+    RIG_FOR(&rig, rig.deliveries == 1);
+    OK(strstr(rig.last_event, "\"arc_none\":\"the key that seals cannot sign"), "at once: %s",
+       rig.last_event);
+    IS(rig.alarms, 1, "and told");
+    OK(strstr(alarm_text, "without the seal of platform.example"), "%s", alarm_text);
+    finish();
+    seals_begin();
+    chan_free(ring.end);
+    RIG_FOR(&rig, !chan_open(ring.ours));
+    forward(FORWARDED);
+    RIG_FOR(&rig, in_state(ROW_WAITING) == 1);
+    IS(rig.messages, 0, "a keyring that is started again is waited for");
+    pass_slowly(12);
+    RIG_FOR(&rig, rig.deliveries == 1);
+    OK(strncmp(rig.last_body, "Authentication-Results:", 23) == 0, "then it goes");
+    ring_open();
+    ring.silent = true; /* and is killed between the two */
+    ring.says = SIGN_DONE;
+    forward(FORWARDED);
+    RIG_FOR(&rig, ring.asked == 1);
+    ring_answer(ring.ids[0], 1, SIGN_DONE);
+    RIG_FOR(&rig, ring.asked == 2);
+    chan_free(ring.end);
+    RIG_FOR(&rig, !chan_open(ring.ours));
+    ring_open();
+    ring.silent = false;
+    pass_slowly(3);
+    RIG_FOR(&rig, rig.deliveries == 2);
+    OK(strncmp(rig.last_body, "ARC-Seal:", 9) == 0, "sealed by the next one: %.60s", rig.last_body);
+    finish();
+}
+
 int
 main(int argc, char **argv)
 {
@@ -244,7 +334,9 @@ main(int argc, char **argv)
                                             {"all-required", test_all_required},
                                             {"refused-for-good", test_refused_for_good},
                                             {"delay", test_delay},
-                                            {"long-header", test_long_header}};
+                                            {"long-header", test_long_header},
+                                            {"seal", test_seal},
+                                            {"seal-cannot", test_seal_cannot}};
 
     return rig_main(argc, argv, tests, ARRAY_LEN(tests));
 }
