@@ -68,24 +68,25 @@ verify_check(const struct conf_section *s, struct conf_errors *errs)
     struct address a;
 
     if (v->dmarc_method == DMARC_METHOD_PSL && !v->psl.n)
-        conf_fail(errs, s->file, s->line,
-                  "verify has `dmarc_method = psl` and no list: add `psl = "
-                  "/usr/share/publicsuffix/public_suffix_list.dat` (package publicsuffix)");
+        conf_fail_row(errs, s, "psl",
+                      "verify has `dmarc_method = psl` and no list: add `psl = "
+                      "/usr/share/publicsuffix/public_suffix_list.dat` (package publicsuffix)");
     if (v->dkim_min_bits > v->dkim_max_bits)
-        conf_fail(errs, s->file, s->line, "verify has dkim_min_bits over dkim_max_bits");
+        conf_fail_row(errs, s, "dkim_min_bits", "verify has dkim_min_bits over dkim_max_bits");
     for (size_t i = 0; i < v->arc_trusted.n; i++) {
         struct str name = trusted[i];
 
         if (name.n && name.p[0] == '.')
             name = str_from(name, 1);
         if (!address_domain_ok(name))
-            conf_fail(errs, s->file, s->line,
-                      "arc_trusted: `%.*s` is neither a domain nor a .domain", STR_ARG(trusted[i]));
+            conf_fail_row(errs, s, "arc_trusted",
+                          "arc_trusted: `%.*s` is neither a domain nor a .domain",
+                          STR_ARG(trusted[i]));
     }
     for (size_t i = 0; i < v->reports.n; i++) {
         if (address_parse(reports[i], ADDRESS_ALLOW_UTF8, &a) < 0)
-            conf_fail(errs, s->file, s->line, "reports: `%.*s` is not an address",
-                      STR_ARG(reports[i]));
+            conf_fail_row(errs, s, "reports", "reports: `%.*s` is not an address",
+                          STR_ARG(reports[i]));
     }
 }
 

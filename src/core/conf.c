@@ -9,17 +9,11 @@
 #include "core/crc32c.h"
 #include "core/err.h"
 
-struct place {
-    struct str file;
-    unsigned line; /* 0: not given */
-};
-
 /* A section while it is being parsed. */
 struct draft {
     struct draft *next;
     struct conf_section *section;
-    struct place *rows; /* where each row was given */
-    bool bad;           /* its rows have errors already: checks would only add noise */
+    bool bad; /* something in it is wrong */
 };
 
 struct parse {
@@ -104,18 +98,18 @@ draft_new(struct parse *p, const struct conf_block *block, struct str label)
     struct draft *draft = ARENA_NEW(&p->scratch, struct draft);
     struct conf_section *section = ARENA_NEW(arena, struct conf_section);
 
-    if (draft)
-        draft->rows = ARENA_ARRAY(&p->scratch, struct place, block->nrows);
     if (section) {
         section->block = block;
         section->label = arena_str(arena, label);
         section->data = arena_alloc(arena, block->size);
         section->file = p->at.file;
         section->line = p->at.line;
-        if (block->keeps_lines)
-            section->lines = ARENA_ARRAY(arena, unsigned, block->nrows);
+        section->lines = ARENA_ARRAY(arena, unsigned, block->nrows);
+        if (!block->labelled)
+            section->files = ARENA_ARRAY(arena, struct str, block->nrows);
     }
-    if (!draft || !draft->rows || !section || !section->label.p || !section->data) {
+    if (!draft || !section || !section->label.p || !section->data || !section->lines ||
+        (!block->labelled && !section->files)) {
         conf_scope_fail(&p->at, "out of memory");
         return NULL;
     }
@@ -170,12 +164,14 @@ parse_row(struct parse *p, struct str name, struct str value)
 {
     const struct conf_block *block;
     const struct conf_row *row;
-    struct place *place;
+    struct conf_section *section;
+    struct conf_place first;
     size_t index;
 
     if (p->skipping || !p->open)
         return;
-    block = p->open->section->block;
+    section = p->open->section;
+    block = section->block;
     row = row_find(block, name);
     if (!row) {
         unknown_row(p, block, name);
@@ -183,19 +179,19 @@ parse_row(struct parse *p, struct str name, struct str value)
         return;
     }
     index = (size_t)(row - block->rows);
-    place = &p->open->rows[index];
-    if (place->line && row->type != CONF_LINES) {
+    if (section->lines[index] && row->type != CONF_LINES) {
+        first = conf_row_place(section, row->name);
         conf_scope_fail(&p->at, "`%s` is given a second time; the first is at %.*s:%u", row->name,
-                        CONF_SHOWN(place->file), place->line);
+                        CONF_SHOWN(first.file), first.line);
         p->open->bad = true;
         return;
     }
-    *place = (struct place){.file = p->at.file, .line = p->at.line};
     if (index < 64)
-        p->open->section->set |= UINT64_C(1) << index;
-    if (p->open->section->lines)
-        p->open->section->lines[index] = p->at.line;
-    if (conf_value_set(&p->at, row, value, p->open->section->data) < 0)
+        section->set |= UINT64_C(1) << index;
+    section->lines[index] = p->at.line;
+    if (section->files)
+        section->files[index] = p->at.file;
+    if (conf_value_set(&p->at, row, value, section->data) < 0)
         p->open->bad = true;
 }
 
@@ -232,8 +228,10 @@ unknown_block(struct parse *p, struct str name)
     char hint[96];
 
     if (other)
-        conf_scope_fail(&p->at, "`%.*s` is a row, not a block; write `%.*s = value`",
-                        CONF_SHOWN(name), CONF_SHOWN(name));
+        conf_scope_fail(&p->at, "`%.*s` is a row%s%s%s, not a block; write `%.*s = value`%s",
+                        CONF_SHOWN(name), other->name[0] ? " of block `" : "", other->name,
+                        other->name[0] ? "`" : "", CONF_SHOWN(name),
+                        conf_hint(conf_nearest(name, block_name, p->blocks, p->nblocks), hint));
     else
         conf_scope_fail(&p->at, "unknown block `%.*s`%s", CONF_SHOWN(name),
                         conf_hint(conf_nearest(name, block_name, p->blocks, p->nblocks), hint));
@@ -413,7 +411,7 @@ finish_draft(struct parse *p, struct draft *draft)
     for (size_t i = 0; i < block->nrows; i++) {
         const struct conf_row *row = &block->rows[i];
 
-        if (!(row->flags & CONF_REQUIRED) || draft->rows[i].line)
+        if (!(row->flags & CONF_REQUIRED) || section->lines[i])
             continue;
         draft->bad = true;
         if (!block->name[0])
@@ -426,7 +424,7 @@ finish_draft(struct parse *p, struct draft *draft)
                       row->name);
     }
     draft->section->flawed = draft->bad;
-    if (!draft->bad && block->check)
+    if (block->check)
         block->check(section, p->errs);
 }
 

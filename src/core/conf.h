@@ -110,8 +110,7 @@ struct conf_block {
     const struct conf_row *rows;
     size_t nrows;
     const char *doc;
-    bool keeps_lines; /* of its rows, for readers that tell where a value came from */
-    /* Optional: checks what rows alone cannot, reports with conf_fail. */
+    /* Optional: checks what rows alone cannot, reports with conf_fail_row. */
     void (*check)(const struct conf_section *, struct conf_errors *);
 };
 
@@ -123,7 +122,8 @@ struct conf_section {
     unsigned line;
     bool flawed;               /* a draft's: something in it was wrong */
     uint64_t set;              /* bit i: rows[i] was given in the file (first 64 rows) */
-    unsigned *lines;           /* of each row, 0: not given; NULL unless the block keeps them */
+    unsigned *lines;           /* of each row, 0: not given */
+    struct str *files;         /* of each row; NULL in a labelled block: all stands in `file` */
     struct conf_section *next; /* in order of appearance */
 };
 
@@ -134,6 +134,10 @@ struct conf {
     uint32_t digest;     /* CRC-32C of all text, for `explain` */
 };
 
+struct conf_place {
+    struct str file;
+    unsigned line;
+};
 struct conf_error {
     struct str file;
     unsigned line;
@@ -182,6 +186,12 @@ const void *conf_get(const struct conf *c, const char *block);
 
 void conf_fail(struct conf_errors *errs, struct str file, unsigned line, const char *fmt, ...)
     PRINTF_LIKE(4, 5);
+/* Where the row was given, else where its block begins. */
+struct conf_place conf_row_place(const struct conf_section *s, const char *row);
+/* An error at that place. Says nothing if that line has an error already, or if something else is
+ * wrong in the block and the row does not stand there: it may be what was misspelled. */
+void conf_fail_row(struct conf_errors *errs, const struct conf_section *s, const char *row,
+                   const char *fmt, ...) PRINTF_LIKE(4, 5);
 void conf_errors_done(struct conf_errors *errs);
 
 /* The candidate that a slip of the fingers turns into `text`, or an empty view. */

@@ -56,6 +56,46 @@ conf_fail(struct conf_errors *errs, struct str file, unsigned line, const char *
     va_end(ap);
 }
 
+/* Its place in the table; nrows: not given. */
+static size_t
+row_given(const struct conf_section *s, const char *row)
+{
+    size_t i = 0;
+
+    while (i < s->block->nrows &&
+           !(row && s->lines && s->lines[i] && !strcmp(s->block->rows[i].name, row)))
+        i++;
+    return i;
+}
+
+struct conf_place
+conf_row_place(const struct conf_section *s, const char *row)
+{
+    size_t i = row_given(s, row);
+
+    if (i == s->block->nrows)
+        return (struct conf_place){s->file, s->line};
+    return (struct conf_place){s->files ? s->files[i] : s->file, s->lines[i]};
+}
+
+void
+conf_fail_row(struct conf_errors *errs, const struct conf_section *s, const char *row,
+              const char *fmt, ...)
+{
+    struct conf_place at = conf_row_place(s, row);
+    bool there = row_given(s, row) < s->block->nrows;
+    va_list ap;
+
+    if (row && !there && s->flawed)
+        return;
+    for (size_t i = 0; there && s->flawed && i < errs->n; i++)
+        if (errs->items[i].line == at.line && str_eq(errs->items[i].file, at.file))
+            return;
+    va_start(ap, fmt);
+    conf_fail_list(errs, at.file, at.line, fmt, ap);
+    va_end(ap);
+}
+
 int
 conf_scope_fail(const struct conf_scope *scope, const char *fmt, ...)
 {

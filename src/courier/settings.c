@@ -46,10 +46,11 @@ check_pool(const struct conf_section *s, struct conf_errors *errs)
         uint64_t weight = 1;
         if (name.n == 0 ||
             (rest.n > 0 && (str_u64(rest, &weight) < 0 || weight == 0 || weight > 1000)))
-            conf_fail(errs, s->file, s->line,
-                      "block `pool %.*s`: `%.*s` is not a source; write NAME or NAME*WEIGHT with "
-                      "a weight of 1 to 1000",
-                      STR_ARG(s->label), STR_ARG(items[i]));
+            conf_fail_row(
+                errs, s, "sources",
+                "block `pool %.*s`: `%.*s` is not a source; write NAME or NAME*WEIGHT with "
+                "a weight of 1 to 1000",
+                STR_ARG(s->label), STR_ARG(items[i]));
     }
 }
 
@@ -82,19 +83,20 @@ check_route(const struct conf_section *s, struct conf_errors *errs)
         bool word = str_eq(via[i], STR("mx")) || str_eq(via[i], STR("hold")) ||
                     str_eq(via[i], STR("discard"));
         if (word && r->via.n > 1)
-            conf_fail(errs, s->file, s->line,
-                      "block `route %.*s`: `%.*s` stands alone; other hosts cannot be named "
-                      "beside it",
-                      STR_ARG(s->label), STR_ARG(via[i]));
+            conf_fail_row(errs, s, "via",
+                          "block `route %.*s`: `%.*s` stands alone; other hosts cannot be named "
+                          "beside it",
+                          STR_ARG(s->label), STR_ARG(via[i]));
         else if (!word && inside_parse(via[i], &h) < 0)
-            conf_fail(errs, s->file, s->line,
-                      "block `route %.*s`: `%.*s` is not a host; write smtp://HOST:PORT, "
-                      "lmtp://HOST:PORT, lmtp:PATH, maildir:PATH, mx, hold or discard",
-                      STR_ARG(s->label), STR_ARG(via[i]));
+            conf_fail_row(errs, s, "via",
+                          "block `route %.*s`: `%.*s` is not a host; write smtp://HOST:PORT, "
+                          "lmtp://HOST:PORT, lmtp:PATH, maildir:PATH, mx, hold or discard",
+                          STR_ARG(s->label), STR_ARG(via[i]));
     }
     if (r->user.n && !r->password_file.n)
-        conf_fail(errs, s->file, s->line,
-                  "block `route %.*s`: `user` needs `password_file` beside it", STR_ARG(s->label));
+        conf_fail_row(errs, s, "password_file",
+                      "block `route %.*s`: `user` needs `password_file` beside it",
+                      STR_ARG(s->label));
 }
 
 static const char *const tls_words[] = {"may", "never", "require", "verify", NULL};
@@ -161,11 +163,11 @@ check_delivery(const struct conf_section *s, struct conf_errors *errs)
     const uint64_t *gaps = d->retry.items;
 
     if (d->retry.n == 0)
-        conf_fail(errs, s->file, s->line,
-                  "block `delivery`: `retry` needs at least one gap, for example 5m, 15m, 30m");
+        conf_fail_row(errs, s, "retry",
+                      "block `delivery`: `retry` needs at least one gap, for example 5m, 15m, 30m");
     for (size_t i = 0; i < d->retry.n; i++) {
         if (gaps[i] == 0)
-            conf_fail(errs, s->file, s->line, "block `delivery`: a gap of `retry` is zero");
+            conf_fail_row(errs, s, "retry", "block `delivery`: a gap of `retry` is zero");
     }
 }
 

@@ -86,24 +86,25 @@ listen_check_place(const struct conf_section *s, const struct settings_listen *l
     bool local = l->kind == LISTEN_LOCAL;
 
     if (local && (l->address.n || l->proxy.n || l->certificate.n))
-        conf_fail(errs, s->file, s->line,
-                  "listen %.*s is of kind local: it has a socket, and no address, proxy or "
-                  "certificate",
-                  STR_ARG(s->label));
+        conf_fail_row(errs, s, "kind",
+                      "listen %.*s is of kind local: it has a socket, and no address, proxy or "
+                      "certificate",
+                      STR_ARG(s->label));
     if (local && !l->socket.n)
-        conf_fail(errs, s->file, s->line,
-                  "listen %.*s is of kind local and has no socket: add `socket = "
-                  "/run/gapura/submit`",
-                  STR_ARG(s->label));
+        conf_fail_row(errs, s, "socket",
+                      "listen %.*s is of kind local and has no socket: add `socket = "
+                      "/run/gapura/submit`",
+                      STR_ARG(s->label));
     if (!local && l->socket.n)
-        conf_fail(errs, s->file, s->line,
-                  "listen %.*s has a socket, but is not of kind local: add `kind = local`",
-                  STR_ARG(s->label));
+        conf_fail_row(errs, s, "socket",
+                      "listen %.*s has a socket, but is not of kind local: add `kind = local`",
+                      STR_ARG(s->label));
     if (l->socket.n >= LISTEN_SOCKET_MAX || str_chr(l->socket, ';') >= 0 ||
         str_chr(l->socket, '|') >= 0)
-        conf_fail(errs, s->file, s->line,
-                  "listen %.*s: a socket's path has at most %u bytes, and none of them is ; or |",
-                  STR_ARG(s->label), LISTEN_SOCKET_MAX - 1);
+        conf_fail_row(
+            errs, s, "socket",
+            "listen %.*s: a socket's path has at most %u bytes, and none of them is ; or |",
+            STR_ARG(s->label), LISTEN_SOCKET_MAX - 1);
 }
 static void
 listen_check(const struct conf_section *s, struct conf_errors *errs)
@@ -113,34 +114,35 @@ listen_check(const struct conf_section *s, struct conf_errors *errs)
 
     listen_check_place(s, l, errs);
     if (tls && !l->certificate.n)
-        conf_fail(errs, s->file, s->line,
-                  "listen %.*s needs TLS but names no certificate: give certificate = "
-                  "CERTFILE KEYFILE",
-                  STR_ARG(s->label));
+        conf_fail_row(errs, s, "certificate",
+                      "listen %.*s needs TLS but names no certificate: give certificate = "
+                      "CERTFILE KEYFILE",
+                      STR_ARG(s->label));
     if (l->certificate_login.n &&
         (!l->client_ca.n || (l->kind != LISTEN_SUBMISSION && l->kind != LISTEN_SUBMISSIONS)))
-        conf_fail(errs, s->file, s->line,
-                  "listen %.*s has certificate_login, which works where people log in (kind = "
-                  "submission) and clients are asked for certificates (client_ca = FILE)",
-                  STR_ARG(s->label));
+        conf_fail_row(errs, s, "certificate_login",
+                      "listen %.*s has certificate_login, which works where people log in (kind = "
+                      "submission) and clients are asked for certificates (client_ca = FILE)",
+                      STR_ARG(s->label));
     for (size_t i = 0; i < l->certificate_login.n; i++) {
         struct str login = ((const struct str *)l->certificate_login.items)[i];
 
         if (!str_word(&login).n || !str_trim(login).n)
-            conf_fail(errs, s->file, s->line,
-                      "certificate_login \"%.*s\" is not a pair: write NAME LOGIN or sha256:HEX "
-                      "LOGIN",
-                      STR_ARG(((const struct str *)l->certificate_login.items)[i]));
+            conf_fail_row(
+                errs, s, "certificate_login",
+                "certificate_login \"%.*s\" is not a pair: write NAME LOGIN or sha256:HEX "
+                "LOGIN",
+                STR_ARG(((const struct str *)l->certificate_login.items)[i]));
     }
     for (size_t i = 0; i < l->certificate.n; i++) {
         struct str rest = ((const struct str *)l->certificate.items)[i];
         struct str cert = str_word(&rest), key = str_word(&rest);
 
         if (!cert.n || !key.n || str_trim(rest).n)
-            conf_fail(errs, s->file, s->line,
-                      "certificate \"%.*s\" is not a pair of files: write CERTFILE KEYFILE, "
-                      "separated by a space",
-                      STR_ARG(((const struct str *)l->certificate.items)[i]));
+            conf_fail_row(errs, s, "certificate",
+                          "certificate \"%.*s\" is not a pair of files: write CERTFILE KEYFILE, "
+                          "separated by a space",
+                          STR_ARG(((const struct str *)l->certificate.items)[i]));
     }
 }
 const struct conf_block gate_listen_block = {
@@ -373,8 +375,8 @@ srs_check(const struct conf_section *s, struct conf_errors *errs)
     const struct settings_srs *srs = s->data;
 
     if (srs->domain.n && !srs->secret.n)
-        conf_fail(errs, s->file, s->line,
-                  "srs has a domain but no secret: name a file with at least 16 random bytes");
+        conf_fail_row(errs, s, "secret",
+                      "srs has a domain but no secret: name a file with at least 16 random bytes");
 }
 const struct conf_block gate_srs_block = {
     .name = "srs",

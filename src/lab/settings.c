@@ -60,11 +60,12 @@ check_reply(const struct conf_section *s, struct conf_errors *errs, const char *
     struct lab_reply r;
 
     if (lab_reply_parse(text, good, &r) < 0)
-        conf_fail(errs, s->file, s->line,
-                  "provider %.*s: `%s` must be a code of %s, an enhanced code if wanted, and at "
-                  "most 400 bytes of text, for example: %s",
-                  STR_ARG(s->label), row, good ? "2yz" : "4yz or 5yz",
-                  good ? "250 2.0.0 Thank you" : "450 4.2.0 Come again later");
+        conf_fail_row(
+            errs, s, row,
+            "provider %.*s: `%s` must be a code of %s, an enhanced code if wanted, and at "
+            "most 400 bytes of text, for example: %s",
+            STR_ARG(s->label), row, good ? "2yz" : "4yz or 5yz",
+            good ? "250 2.0.0 Thank you" : "450 4.2.0 Come again later");
 }
 
 static void
@@ -84,16 +85,16 @@ check_provider(const struct conf_section *s, struct conf_errors *errs)
     check_reply(s, errs, "accept_reply", p->accept_reply, true);
     for (size_t i = 0; i < p->opinion.n; i++) {
         if (lab_opinion_parse(o[i], &at, &points) < 0)
-            conf_fail(errs, s->file, s->line,
-                      "provider %.*s: `opinion` %.*s is not NAME POINTS with one of unsigned, "
-                      "clear, foreign, guessing, hasty, shouting, words, nameless",
-                      STR_ARG(s->label), STR_ARG(o[i]));
+            conf_fail_row(errs, s, "opinion",
+                          "provider %.*s: `opinion` %.*s is not NAME POINTS with one of unsigned, "
+                          "clear, foreign, guessing, hasty, shouting, words, nameless",
+                          STR_ARG(s->label), STR_ARG(o[i]));
     }
     if (!addr_is_loopback(&p->address.addr))
-        conf_fail(errs, s->file, s->line,
-                  "provider %.*s: its address must be a loopback one: the lab stays on this "
-                  "machine",
-                  STR_ARG(s->label));
+        conf_fail_row(errs, s, "address",
+                      "provider %.*s: its address must be a loopback one: the lab stays on this "
+                      "machine",
+                      STR_ARG(s->label));
 }
 
 static const char *const tls_words[] = {"yes", "no", "broken", NULL};
@@ -201,14 +202,14 @@ check_mail(const struct conf_section *s, struct conf_errors *errs)
     const struct settings_mail *m = s->data;
 
     if (m->to.n == 0)
-        conf_fail(errs, s->file, s->line, "mail %.*s: `to` needs at least one address",
-                  STR_ARG(s->label));
+        conf_fail_row(errs, s, "to", "mail %.*s: `to` needs at least one address",
+                      STR_ARG(s->label));
     if (m->rate.count && m->rate.period_ns / m->rate.count < UINT64_C(10000000))
-        conf_fail(errs, s->file, s->line,
-                  "mail %.*s: `rate` is over 100/s; use `make bench` for that", STR_ARG(s->label));
+        conf_fail_row(errs, s, "rate", "mail %.*s: `rate` is over 100/s; use `make bench` for that",
+                      STR_ARG(s->label));
     if (!addr_is_loopback(&m->client))
-        conf_fail(errs, s->file, s->line, "mail %.*s: `client` must be a loopback address",
-                  STR_ARG(s->label));
+        conf_fail_row(errs, s, "client", "mail %.*s: `client` must be a loopback address",
+                      STR_ARG(s->label));
 }
 
 static const char *const wing_words[] = {"out", "in", NULL};

@@ -101,13 +101,13 @@ provider_check(const struct conf_section *s, struct conf_errors *errs)
     const struct wind_provider_conf *p = s->data;
 
     if (p->outages.n % 2)
-        conf_fail(errs, s->file, s->line,
-                  "outages come in pairs: when it begins, how long it lasts (`2h, 30m`)");
+        conf_fail_row(errs, s, "outages",
+                      "outages come in pairs: when it begins, how long it lasts (`2h, 30m`)");
     if (p->dips.n % 2)
-        conf_fail(errs, s->file, s->line,
-                  "dips come in pairs: when it begins, how long it lasts (`1h, 2h`)");
+        conf_fail_row(errs, s, "dips",
+                      "dips come in pairs: when it begins, how long it lasts (`1h, 2h`)");
     if (!p->rate.count)
-        conf_fail(errs, s->file, s->line, "a provider without a limit is no scenario: give `rate`");
+        conf_fail_row(errs, s, "rate", "a provider without a limit is no scenario: give `rate`");
 }
 
 static const struct conf_block provider_block = {

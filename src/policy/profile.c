@@ -58,7 +58,6 @@ const struct conf_block policy_profile_block = {
     .doc = "What findings weigh and what follows from their sum; a domain, a tenant or the main "
            "block names the one that judges its mail (docs/policy.md). Shipped: standard, strict, "
            "lenient.",
-    .keeps_lines = true,
 };
 _Static_assert(ARRAY_LEN(profile_rows) == PROFILE_ROWS_, "profile_inner.h numbers the rows");
 

@@ -251,13 +251,11 @@ read_thresholds(struct profile *p, const struct conf_section *s)
         if (!(s->set >> rows[i].row & 1))
             continue;
         p->thresholds[rows[i].action] = rows[i].value;
-        p->thresholds_at[rows[i].action] =
-            (struct profile_place){s->file, s->lines ? s->lines[rows[i].row] : s->line};
+        p->thresholds_at[rows[i].action] = (struct profile_place){s->file, s->lines[rows[i].row]};
     }
     if (s->set >> PROFILE_ROW_OBSERVE & 1) {
         p->observe = conf->observe;
-        p->observe_at =
-            (struct profile_place){s->file, s->lines ? s->lines[PROFILE_ROW_OBSERVE] : s->line};
+        p->observe_at = (struct profile_place){s->file, s->lines[PROFILE_ROW_OBSERVE]};
     }
 }
 
@@ -326,6 +324,12 @@ source_find(struct reader *r, struct str name, bool shipped)
 
 static void read_source(struct reader *r, struct source *s, unsigned depth);
 
+static const char *
+source_name(const void *ctx, size_t i)
+{
+    return ((const struct reader *)ctx)->sources[i].section->label.p;
+}
+
 /* The profile that a row `base` names, read; NULL: told. */
 static const struct profile *
 base_of(struct reader *r, const struct source *s, const struct conf_line *line, unsigned depth)
@@ -333,13 +337,17 @@ base_of(struct reader *r, const struct source *s, const struct conf_line *line, 
     bool own = str_eq(line->text, s->section->label);
     struct source *base = own || s->shipped ? NULL : source_find(r, line->text, false);
 
+    char hint[96];
+
     if (!base && !(own && s->shipped))
         base = source_find(r, line->text, true);
     if (!base) {
         conf_fail(r->errs, line->file, line->line,
-                  own ? "profile \"%.*s\" builds on itself; name another one"
-                      : "there is no profile \"%.*s\"; add its block or name another one",
-                  SHOWN(line->text));
+                  own ? "profile \"%.*s\" builds on itself; name another one%s"
+                      : "there is no profile \"%.*s\"; add its block or name another one%s",
+                  SHOWN(line->text),
+                  own ? ""
+                      : conf_hint(conf_nearest(line->text, source_name, r, r->nsources), hint));
         return NULL;
     }
     if (base->state == SOURCE_READING || depth == PROFILE_BASES_MAX) {

@@ -11,6 +11,7 @@
 
 #include "auth/settings.h"
 #include "checks/table.h"
+#include "core/map.h"
 #include "courier/reply_class.h"
 #include "courier/settings.h"
 #include "gate/settings.h"
@@ -28,15 +29,45 @@ struct checker {
     struct conf_errors *errs;
 };
 
+#define TENANTS_MAX 1000000u
+#define NEAR_NAMES  1000u /* so many labels are compared with a name that is none */
+
+struct labels {
+    const char *names[NEAR_NAMES]; /* parsed text: NUL follows each */
+    size_t n;
+};
+
+static const char *
+label_name(const void *ctx, size_t i)
+{
+    return ((const struct labels *)ctx)->names[i];
+}
+
+/* "; did you mean ...?" for a name that should be that of a block. */
+static const char *
+near_label(const struct checker *c, const char *block, struct str name, char dst[96])
+{
+    static struct labels all;
+
+    all.n = 0;
+    for (const struct conf_section *s = conf_first(c->conf, block); s; s = conf_next(s)) {
+        if (all.n < NEAR_NAMES)
+            all.names[all.n++] = s->label.p;
+    }
+    return conf_hint(conf_nearest(name, label_name, &all, all.n), dst);
+}
+
 static void
 must_exist(struct checker *c, const struct conf_section *at, const char *row, const char *block,
            struct str name)
 {
+    char hint[96];
+
     if (!name.n || conf_find(c->conf, block, name))
         return;
-    conf_fail(c->errs, at->file, at->line,
-              "%s \"%.*s\": %s names %s \"%.*s\", which no file defines", at->block->name,
-              STR_ARG(at->label), row, block, STR_ARG(name));
+    conf_fail_row(c->errs, at, row, "%s \"%.*s\": %s names %s \"%.*s\", which no file defines%s",
+                  at->block->name, STR_ARG(at->label), row, block, STR_ARG(name),
+                  near_label(c, block, name, hint));
 }
 
 static int
@@ -66,12 +97,13 @@ read_whole(struct arena *a, const char *path, struct str *ret)
     return 0;
 }
 
-/* Paths inside lists are relative to the file that names them, as single ones are. */
+/* Paths inside lists are relative to the file that names them; in a row of its own a path was made
+ * so by the parser. */
 static struct str
-beside(struct checker *c, const struct conf_section *at, struct str path)
+beside(struct checker *c, const struct conf_section *at, const char *row, struct str path)
 {
     ssize_t slash = str_rchr(at->file, '/');
-    if (!path.n || path.p[0] == '/' || slash < 0)
+    if (!path.n || path.p[0] == '/' || slash < 0 || strcmp(row, "certificate") != 0)
         return arena_str(&c->files->arena, path);
     return arena_fmt(&c->files->arena, "%.*s/%.*s", (int)slash, at->file.p, STR_ARG(path));
 }
@@ -79,30 +111,32 @@ beside(struct checker *c, const struct conf_section *at, struct str path)
 /* The bytes of a file that settings name. Roles find them by the name as it stands there, so one
  * name must not mean two files. */
 static struct str
-load(struct checker *c, const struct conf_section *at, struct str path, uint8_t audience)
+load(struct checker *c, const struct conf_section *at, const char *row, struct str path,
+     uint8_t audience)
 {
     if (!path.n)
         return STR_NONE;
-    struct str full = beside(c, at, path), text = STR_NONE;
+    struct str full = beside(c, at, row, path), text = STR_NONE;
     for (size_t i = 0; i < c->files->n; i++) {
         if (!str_eq(c->files->items[i].path, path))
             continue;
         if (!str_eq(c->files->full[i], full))
-            conf_fail(c->errs, at->file, at->line,
-                      "\"%.*s\" is %.*s here and %.*s elsewhere: write it as an absolute path",
-                      STR_ARG(path), STR_ARG(full), STR_ARG(c->files->full[i]));
+            conf_fail_row(c->errs, at, row,
+                          "\"%.*s\" is %.*s here and %.*s elsewhere: write it as an absolute path",
+                          STR_ARG(path), STR_ARG(full), STR_ARG(c->files->full[i]));
         c->files->items[i].audience |= audience;
         return c->files->items[i].text;
     }
     int rc = full.p ? read_whole(&c->files->arena, full.p, &text) : ERR_NOMEM;
     if (rc) {
-        conf_fail(c->errs, at->file, at->line, "cannot read %.*s: %s", STR_ARG(full), err_text(rc));
+        conf_fail_row(c->errs, at, row, "`%s`: cannot read %.*s: %s", row, STR_ARG(full),
+                      err_text(rc));
         return STR_NONE;
     }
     if (c->files->n == ARRAY_LEN(c->files->items) || full.n >= CHECK_PATH_MAX) {
-        conf_fail(c->errs, at->file, at->line,
-                  "%.*s: a path has at most %u bytes, and at most %zu files may be named",
-                  STR_ARG(full), CHECK_PATH_MAX - 1, ARRAY_LEN(c->files->items));
+        conf_fail_row(c->errs, at, row,
+                      "%.*s: a path has at most %u bytes, and at most %zu files may be named",
+                      STR_ARG(full), CHECK_PATH_MAX - 1, ARRAY_LEN(c->files->items));
         return STR_NONE;
     }
     c->files->full[c->files->n] = full;
@@ -117,8 +151,8 @@ must_read(struct checker *c, const struct conf_section *at, const char *row, str
     char name[4096];
     if (!path.n || !str_copy(path, name, sizeof name) || !access(name, R_OK))
         return;
-    conf_fail(c->errs, at->file, at->line, "domain \"%.*s\": cannot read the %s %s: %s",
-              STR_ARG(at->label), row, name, err_text(-errno));
+    conf_fail_row(c->errs, at, row, "domain \"%.*s\": cannot read the %s %s: %s",
+                  STR_ARG(at->label), row, name, err_text(-errno));
 }
 
 static void
@@ -131,38 +165,46 @@ check_certificates(struct checker *c, const struct conf_section *s, const struct
         struct str cert = str_word(&rest), key = str_word(&rest);
         if (!key.n)
             key = cert; /* one file with both */
-        struct str cert_text = load(c, s, cert, BUNDLE_FOR_GATE);
-        struct str key_text = load(c, s, key, BUNDLE_FOR_GATE);
+        struct str cert_text = load(c, s, "certificate", cert, BUNDLE_FOR_GATE);
+        struct str key_text = load(c, s, "certificate", key, BUNDLE_FOR_GATE);
         if (n < ARRAY_LEN(pairs) && cert_text.n && key_text.n)
             pairs[n++] = (struct tls_key_pair){cert_text, key_text};
     }
-    struct str ca = load(c, s, l->client_ca, BUNDLE_FOR_GATE);
-    if (!n) {
-        if (s->flawed)
-            return; /* its certificates may be what is wrong */
-        if (l->implicit_tls || l->require_tls || l->kind == LISTEN_SUBMISSIONS)
-            conf_fail(c->errs, s->file, s->line,
-                      "listen \"%.*s\" wants TLS but has no certificate: add `certificate = "
-                      "CERTFILE KEYFILE`",
-                      STR_ARG(s->label));
-        return;
-    }
+    struct str ca = load(c, s, "client_ca", l->client_ca, BUNDLE_FOR_GATE);
+    if (!n)
+        return; /* that one is missing was told by the block's own check */
     struct why why = {{0}};
     struct tls_context *ctx = NULL;
     struct tls_server_conf conf = {.pairs = pairs, .npairs = n, .client_ca = ca};
     if (tls_server_context(&ctx, &conf, &why))
-        conf_fail(c->errs, s->file, s->line, "listen \"%.*s\": %s", STR_ARG(s->label), why.text);
+        conf_fail_row(c->errs, s, "certificate", "listen \"%.*s\": %s", STR_ARG(s->label),
+                      why.text);
     tls_context_unref(ctx);
 }
 
-/* Given, if perhaps with a value that was refused already. */
-static bool
-given(const struct conf_section *s, const char *row)
+/* Two listeners at one address: the second could not be opened at the start. */
+static void
+check_addresses(struct checker *c, const struct conf_section *s)
 {
-    for (size_t i = 0; i < s->block->nrows && i < 64; i++)
-        if (!strcmp(s->block->rows[i].name, row))
-            return s->set >> i & 1;
-    return false;
+    const struct settings_listen *l = s->data;
+    const struct endpoint *mine = l->address.items, *theirs;
+    char shown[56];
+
+    for (const struct conf_section *o = conf_first(c->conf, "listen"); o != s; o = conf_next(o)) {
+        const struct settings_listen *other = o->data;
+
+        theirs = other->address.items;
+        for (size_t i = 0; i < l->address.n; i++)
+            for (size_t k = 0; k < other->address.n; k++) {
+                if (mine[i].port != theirs[k].port ||
+                    memcmp(&mine[i].addr, &theirs[k].addr, sizeof(mine[i].addr)) != 0)
+                    continue;
+                conf_fail_row(c->errs, s, "address",
+                              "listen \"%.*s\" and listen \"%.*s\" both want %s; one of them needs "
+                              "another address or port",
+                              STR_ARG(o->label), STR_ARG(s->label), endpoint_show(&mine[i], shown));
+            }
+    }
 }
 
 static void
@@ -177,14 +219,15 @@ check_listens(struct checker *c)
                       "listen \"%.*s\": the name is too long, or kept for the metrics page",
                       STR_ARG(s->label));
         if (n >= PLAN_LISTENS)
-            conf_fail(c->errs, s->file, s->line, "more than %u addresses to listen at",
-                      PLAN_LISTENS - 1);
+            conf_fail_row(c->errs, s, "address", "more than %u addresses to listen at",
+                          PLAN_LISTENS - 1);
         if (l->kind == LISTEN_LOCAL)
             n++;
-        else if (!l->address.n && !given(s, "address"))
-            conf_fail(c->errs, s->file, s->line,
-                      "listen \"%.*s\" has no address: add `address = 0.0.0.0:25, [::]:25`",
-                      STR_ARG(s->label));
+        else if (!l->address.n && conf_row_place(s, "address").line == s->line)
+            conf_fail_row(c->errs, s, "address",
+                          "listen \"%.*s\" has no address: add `address = 0.0.0.0:25, [::]:25`",
+                          STR_ARG(s->label));
+        check_addresses(c, s);
         check_certificates(c, s, l);
     }
 }
@@ -214,7 +257,8 @@ check_pools(struct checker *c)
 static void
 check_replies(struct checker *c, const struct conf_section *s, struct str path)
 {
-    struct str text = load(c, s, path, BUNDLE_FOR_COURIER), rest;
+    struct str text = load(c, s, "replies", path, BUNDLE_FOR_COURIER), rest;
+    struct conf_place at = conf_row_place(s, "replies"); /* of many: each is told */
     struct reply_classes *set = NULL;
     struct buf errors CLEANUP(buf_done);
 
@@ -226,7 +270,7 @@ check_replies(struct checker *c, const struct conf_section *s, struct str path)
     rest = buf_view(&errors);
     while (rest.n > 0) {
         struct str line = str_cut(rest, '\n', &rest);
-        conf_fail(c->errs, s->file, s->line, "replies = %.*s: %.*s", STR_ARG(path), STR_ARG(line));
+        conf_fail(c->errs, at.file, at.line, "replies = %.*s: %.*s", STR_ARG(path), STR_ARG(line));
     }
 }
 
@@ -236,18 +280,20 @@ check_routes(struct checker *c)
     for (const struct conf_section *s = conf_first(c->conf, "route"); s; s = conf_next(s)) {
         const struct settings_route *r = s->data;
         must_exist(c, s, "pool", "pool", r->pool);
-        load(c, s, r->password_file, BUNDLE_FOR_COURIER);
+        load(c, s, "password_file", r->password_file, BUNDLE_FOR_COURIER);
     }
     const struct conf_section *s = conf_first(c->conf, "delivery");
-    load(c, s, ((const struct settings_delivery *)s->data)->tls_ca, BUNDLE_FOR_COURIER);
+    load(c, s, "tls_ca", ((const struct settings_delivery *)s->data)->tls_ca, BUNDLE_FOR_COURIER);
     check_replies(c, s, ((const struct settings_delivery *)s->data)->replies);
     s = conf_first(c->conf, "srs");
-    load(c, s, ((const struct settings_srs *)s->data)->secret, BUNDLE_FOR_GATE);
+    load(c, s, "secret", ((const struct settings_srs *)s->data)->secret, BUNDLE_FOR_GATE);
     s = conf_first(c->conf, "verify");
-    load(c, s, ((const struct settings_verify *)s->data)->psl, BUNDLE_FOR_GATE);
+    load(c, s, "psl", ((const struct settings_verify *)s->data)->psl, BUNDLE_FOR_GATE);
     s = conf_first(c->conf, "dns");
-    load(c, s, ((const struct settings_dns *)s->data)->local_data, BUNDLE_FOR_RESOLVER);
-    load(c, s, ((const struct settings_dns *)s->data)->trust_anchor, BUNDLE_FOR_RESOLVER);
+    load(c, s, "local_data", ((const struct settings_dns *)s->data)->local_data,
+         BUNDLE_FOR_RESOLVER);
+    load(c, s, "trust_anchor", ((const struct settings_dns *)s->data)->trust_anchor,
+         BUNDLE_FOR_RESOLVER);
 }
 
 /* Files that a directory wants: the keeper's sandbox may not reach them. */
@@ -256,7 +302,7 @@ check_domains(struct checker *c)
 {
     for (const struct conf_section *s = conf_first(c->conf, "domain"); s; s = conf_next(s)) {
         const struct settings_domain *d = s->data;
-        load(c, s, d->ldap_password, BUNDLE_FOR_KEEPER);
+        load(c, s, "ldap_password", d->ldap_password, BUNDLE_FOR_KEEPER);
         must_read(c, s, "recipient_table", d->recipient_table);
         must_read(c, s, "aliases", d->aliases);
     }
@@ -266,13 +312,19 @@ static void
 profile_exists(struct checker *c, const struct profile_set *set, const struct conf_section *s,
                struct str name)
 {
+    static struct labels all;
+    char hint[96];
+
     if (!name.n || profile_find(set, name))
         return;
-    conf_fail(c->errs, s->file, s->line,
-              "%s%s%.*s: `profile` names \"%.*s\", which is neither shipped (standard, strict, "
-              "lenient) nor a block here",
-              s->block->name[0] ? s->block->name : "main block", s->label.n ? " " : "",
-              STR_ARG(s->label), STR_ARG(name));
+    for (all.n = 0; all.n < MIN(set->n, NEAR_NAMES); all.n++)
+        all.names[all.n] = set->items[all.n]->name.p;
+    conf_fail_row(c->errs, s, "profile",
+                  "%s%s%.*s: `profile` names \"%.*s\", which is neither shipped (standard, strict, "
+                  "lenient) nor a block here%s",
+                  s->block->name[0] ? s->block->name : "main block", s->label.n ? " " : "",
+                  STR_ARG(s->label), STR_ARG(name),
+                  conf_hint(conf_nearest(name, label_name, &all, all.n), hint));
 }
 
 static void
@@ -297,9 +349,83 @@ check_main_block(struct checker *c)
     const struct settings_main *m = conf_get(c->conf, "");
     const struct conf_section *s = conf_first(c->conf, "");
     if (str_eq(m->user, STR("root")))
-        conf_fail(c->errs, s->file, s->line,
-                  "user root: roles that talk to strangers need a user without rights; name "
-                  "another, or leave the setting out");
+        conf_fail_row(c->errs, s, "user",
+                      "user root: roles that talk to strangers need a user without rights; name "
+                      "another, or leave the setting out");
+}
+
+static const char *
+check_name(const void *ctx UNUSED, size_t i)
+{
+    return checks_table[i]->name;
+}
+
+/* Blocks `check NAME`: NAME is a row of the table of checks. */
+static void
+check_check_names(struct checker *c)
+{
+    for (const struct conf_section *s = conf_first(c->conf, "check"); s; s = conf_next(s)) {
+        char hint[96];
+        size_t i = 0;
+
+        while (i < checks_count && !str_eq(s->label, str_c(checks_table[i]->name)))
+            i++;
+        if (i == checks_count)
+            conf_fail(c->errs, s->file, s->line, "there is no check \"%.*s\"%s", STR_ARG(s->label),
+                      conf_hint(conf_nearest(s->label, check_name, NULL, checks_count), hint));
+    }
+}
+
+static int
+mode_of(const struct checker *c, const char *name)
+{
+    const struct conf_section *s = conf_find(c->conf, "check", str_c(name));
+    const struct settings_verify *v = conf_get(c->conf, "verify");
+
+    if (s)
+        return ((const struct settings_check *)s->data)->mode;
+    return v->mode == VERIFY_OFF ? CHECK_OFF : CHECK_ON;
+}
+
+/* What is not looked at proves nobody. */
+static void
+check_require(struct checker *c)
+{
+    static const char *const needed[] = {"spf", "dkim", "alignment"};
+    const struct settings_main *m = conf_get(c->conf, "");
+
+    for (size_t i = 0; i < ARRAY_LEN(needed) && m->require == REQUIRE_AUTHENTICATED; i++) {
+        if (mode_of(c, needed[i]) != CHECK_OFF)
+            continue;
+        conf_fail_row(c->errs, conf_first(c->conf, ""), "require",
+                      "require = authenticated needs the check %s, which is off: put it on, or say "
+                      "require = observe",
+                      needed[i]);
+        return;
+    }
+}
+
+/* A tenant's number is who it is in the log. */
+static void
+check_tenants(struct checker *c)
+{
+    struct map seen CLEANUP(map_done) = {0};
+
+    map_init(&seen, TENANTS_MAX, false);
+    for (const struct conf_section *s = conf_first(c->conf, "tenant"); s; s = conf_next(s)) {
+        const struct settings_tenant *t = s->data;
+        struct str key = arena_fmt(&c->files->arena, "%llu", (unsigned long long)t->number);
+        const struct conf_section *other = map_get(&seen, key);
+
+        if (conf_row_place(s, "number").line == s->line)
+            continue;
+        if (other)
+            conf_fail_row(c->errs, s, "number",
+                          "two tenants have number %.*s, %.*s and %.*s: numbers are unique",
+                          STR_ARG(key), STR_ARG(other->label), STR_ARG(s->label));
+        else if (map_put(&seen, key, (void *)(uintptr_t)s) < 0)
+            return; /* the gate's own check ends with the same */
+    }
 }
 
 static struct str
@@ -332,6 +458,9 @@ check_conf(const struct conf *conf, struct check_files *files, struct conf_error
     struct checker c = {conf, files, errs};
     arena_init(&files->arena, 64u << 20);
     check_main_block(&c);
+    check_check_names(&c);
+    check_require(&c);
+    check_tenants(&c);
     check_listens(&c);
     check_pools(&c);
     check_domains(&c);

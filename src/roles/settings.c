@@ -63,13 +63,17 @@ spool_check(const struct conf_section *s, struct conf_errors *errs)
     uint64_t least = (sp->reserve + sp->ready) * sp->segment;
     char want[32], have[32];
 
+    if (sp->ring & (sp->ring - 1))
+        conf_fail_row(errs, s, "ring",
+                      "spool.ring is a power of two: write for example 16 MB, 32 MB or 64 MB");
     if (sp->quota && sp->quota < least)
-        conf_fail(errs, s->file, s->line,
-                  "spool.quota %s is less than the segments kept ready and in reserve take: with "
-                  "reserve %llu, ready %llu and segment %s it must be %s or more, or 0",
-                  str_show_size(sp->quota, have), (unsigned long long)sp->reserve,
-                  (unsigned long long)sp->ready, str_show_size(sp->segment, (char[32]){0}),
-                  str_show_size(least, want));
+        conf_fail_row(
+            errs, s, "quota",
+            "spool.quota %s is less than the segments kept ready and in reserve take: with "
+            "reserve %llu, ready %llu and segment %s it must be %s or more, or 0",
+            str_show_size(sp->quota, have), (unsigned long long)sp->reserve,
+            (unsigned long long)sp->ready, str_show_size(sp->segment, (char[32]){0}),
+            str_show_size(least, want));
 }
 
 static const struct conf_block spool_block = {

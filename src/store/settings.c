@@ -14,10 +14,11 @@
 #define SHOWN(s) (int)MIN((s).n, (size_t)80), (s).p ? (s).p : ""
 
 static void
-fail_at(const struct conf_section *s, struct conf_errors *errs, const char *text, struct str what)
+fail_at(const struct conf_section *s, struct conf_errors *errs, const char *row, const char *text,
+        struct str what)
 {
-    conf_fail(errs, s->file, s->line, "block `%s %.*s`: `%.*s` %s", s->block->name, SHOWN(s->label),
-              SHOWN(what), text);
+    conf_fail_row(errs, s, row, "block `%s %.*s`: `%.*s` %s", s->block->name, SHOWN(s->label),
+                  SHOWN(what), text);
 }
 
 static const char *const wings_words[] = {"both", "inbound", "outbound", NULL};
@@ -102,19 +103,25 @@ check_main(const struct conf_section *s, struct conf_errors *errs)
 {
     const struct settings_main *m = s->data;
 
+    if (str_chr(m->hostname, '_') >= 0)
+        conf_fail_row(errs, s, "hostname",
+                      "`hostname`: `%.*s` has a _, which no host name may have: other servers "
+                      "refuse it in EHLO",
+                      SHOWN(m->hostname));
     if (m->postmaster.n && !is_address(m->postmaster))
-        conf_fail(errs, s->file, s->line,
-                  "`postmaster`: `%.*s` is not an address; write for example admin@example.com",
-                  SHOWN(m->postmaster));
+        conf_fail_row(errs, s, "postmaster",
+                      "`postmaster`: `%.*s` is not an address; write for example admin@example.com",
+                      SHOWN(m->postmaster));
     for (size_t i = 0; i < m->known.n; i++) {
         struct str entry = ((const struct str *)m->known.items)[i];
         struct settings_known known;
 
         if (settings_known_parse(entry, &known) < 0)
-            conf_fail(errs, s->file, s->line,
-                      "`known`: `%.*s` is neither an address, a domain, a .domain nor a network, "
-                      "alone or with its network behind it: legacy.example 192.0.2.0/24",
-                      SHOWN(entry));
+            conf_fail_row(
+                errs, s, "known",
+                "`known`: `%.*s` is neither an address, a domain, a .domain nor a network, "
+                "alone or with its network behind it: legacy.example 192.0.2.0/24",
+                SHOWN(entry));
     }
 }
 
@@ -213,27 +220,29 @@ check_domain_source(const struct conf_section *s, struct conf_errors *errs)
         if (needs[i].mode != d->recipients)
             continue;
         if (needs[i].table && !d->recipient_table.n)
-            fail_at(s, errs, "needs `recipient_table = PATH`",
+            fail_at(s, errs, "recipient_table", "needs `recipient_table = PATH`",
                     str_c(recipients_words[d->recipients]));
         if (needs[i].query && !d->recipient_query.n)
-            fail_at(s, errs, "needs `recipient_query = ...`",
+            fail_at(s, errs, "recipient_query", "needs `recipient_query = ...`",
                     str_c(recipients_words[d->recipients]));
         if (needs[i].ldap && !d->ldap_url.n)
-            fail_at(s, errs, "needs `ldap_url = ldap://host/base`",
+            fail_at(s, errs, "ldap_url", "needs `ldap_url = ldap://host/base`",
                     str_c(recipients_words[d->recipients]));
     }
     if (d->recipients == RECIPIENTS_LDAP && d->recipient_query.n &&
         str_find(d->recipient_query, STR("%s")) < 0 && str_find(d->recipient_query, STR("%u")) < 0)
-        fail_at(s, errs, "is a filter without %s or %u: every address would be known",
-                d->recipient_query);
+        fail_at(s, errs, "recipient_query",
+                "is a filter without %s or %u: every address would be known", d->recipient_query);
     if (d->ldap_url.n && !str_istarts(d->ldap_url, STR("ldap://")) &&
         !str_istarts(d->ldap_url, STR("ldaps://")) && !str_istarts(d->ldap_url, STR("ldapi://")))
-        fail_at(s, errs, "is not an LDAP URL; write for example ldap://127.0.0.1/dc=example,dc=com",
+        fail_at(s, errs, "ldap_url",
+                "is not an LDAP URL; write for example ldap://127.0.0.1/dc=example,dc=com",
                 d->ldap_url);
     if (d->ldap_bind.n && !d->ldap_password.n)
-        fail_at(s, errs, "needs `ldap_password = PATH` beside it", STR("ldap_bind"));
+        fail_at(s, errs, "ldap_password", "needs `ldap_password = PATH` beside it",
+                STR("ldap_bind"));
     if (d->recipients == RECIPIENTS_CALLOUT && !d->inside.n)
-        fail_at(s, errs, "needs `inside` to ask", STR("callout"));
+        fail_at(s, errs, "inside", "needs `inside` to ask", STR("callout"));
 }
 
 static void
@@ -247,26 +256,26 @@ check_domain(const struct conf_section *s, struct conf_errors *errs)
         address_domain_ok(s->label) ? address_domain_ascii(s->label, name, sizeof(name)) : -1;
 
     if (n < 0)
-        fail_at(s, errs, "is not a domain name", s->label);
+        fail_at(s, errs, NULL, "is not a domain name", s->label);
     else if (!str_eq(str_of(name, (size_t)n), s->label))
-        conf_fail(errs, s->file, s->line, "block `domain %.*s`: write the name as %.*s",
-                  SHOWN(s->label), (int)n, name);
+        conf_fail_row(errs, s, NULL, "block `domain %.*s`: write the name as %.*s", SHOWN(s->label),
+                      (int)n, name);
     for (size_t i = 0; i < d->inside.n; i++)
         if (inside_parse(inside[i], &host) < 0)
-            fail_at(s, errs,
+            fail_at(s, errs, "inside",
                     "is not an inside server; write smtp://host:25, lmtp://host:24, "
                     "lmtp:/path or maildir:/path",
                     inside[i]);
     if (d->role == DOMAIN_PRIMARY && !d->inside.n)
-        fail_at(s, errs, "is missing: write `inside = smtp://host:25`, or `role = backup`",
-                STR("inside"));
+        fail_at(s, errs, "inside",
+                "is missing: write `inside = smtp://host:25`, or `role = backup`", STR("inside"));
     check_domain_source(s, errs);
     if (d->catch_all.n && !is_address(d->catch_all))
-        fail_at(s, errs, "(catch_all) is not an address", d->catch_all);
+        fail_at(s, errs, "catch_all", "(catch_all) is not an address", d->catch_all);
     for (size_t i = 0; i < d->delimiter.n; i++)
         if (d->delimiter.p[i] <= ' ' || d->delimiter.p[i] == '@' || d->delimiter.p[i] == '"' ||
             (unsigned char)d->delimiter.p[i] > 126)
-            fail_at(s, errs, "(delimiter) may hold printable ASCII but @ and \" only",
+            fail_at(s, errs, "delimiter", "(delimiter) may hold printable ASCII but @ and \" only",
                     d->delimiter);
 }
 
@@ -340,13 +349,14 @@ settings_sender_entry(struct str text)
 }
 
 static void
-check_entries(const struct conf_section *s, struct conf_errors *errs, const struct conf_list *list)
+check_entries(const struct conf_section *s, struct conf_errors *errs, const char *row,
+              const struct conf_list *list)
 {
     const struct str *items = list->items;
 
     for (size_t i = 0; i < list->n; i++)
         if (!settings_sender_entry(items[i]))
-            fail_at(s, errs, "is neither an address, a domain, a .domain nor *", items[i]);
+            fail_at(s, errs, row, "is neither an address, a domain, a .domain nor *", items[i]);
 }
 
 static void
@@ -354,8 +364,8 @@ check_sender(const struct conf_section *s, struct conf_errors *errs)
 {
     const struct settings_sender *sender = s->data;
 
-    check_entries(s, errs, &sender->envelope);
-    check_entries(s, errs, &sender->from);
+    check_entries(s, errs, "envelope", &sender->envelope);
+    check_entries(s, errs, "from", &sender->from);
 }
 
 const struct conf_block settings_sender_block = {
@@ -419,13 +429,14 @@ check_auth(const struct conf_section *s, struct conf_errors *errs)
     const uint64_t bearer = SETTINGS_MECH_OAUTHBEARER | SETTINGS_MECH_XOAUTH2;
 
     if (a->passwords == PASSWORDS_DOVECOT && a->mechanisms == SETTINGS_MECH_SCRAM)
-        conf_fail(errs, s->file, s->line,
-                  "block `auth`: Dovecot is asked with plain passwords or tokens; add PLAIN to "
-                  "`mechanisms`");
+        conf_fail_row(errs, s, "mechanisms",
+                      "block `auth`: Dovecot is asked with plain passwords or tokens; add PLAIN to "
+                      "`mechanisms`");
     if (a->passwords != PASSWORDS_DOVECOT && (a->mechanisms & bearer))
-        conf_fail(errs, s->file, s->line,
-                  "block `auth`: nobody here can check the tokens of OAUTHBEARER and XOAUTH2; set "
-                  "passwords = dovecot or leave them out");
+        conf_fail_row(
+            errs, s, "mechanisms",
+            "block `auth`: nobody here can check the tokens of OAUTHBEARER and XOAUTH2; set "
+            "passwords = dovecot or leave them out");
 }
 
 const struct conf_block settings_auth_block = {

@@ -109,16 +109,18 @@ check_dkim(const struct conf_section *s, struct conf_errors *errs)
                       "lower case, international ones as xn--",
                       STR_ARG(above[i]));
     if (!prefix_ok(d->selector))
-        conf_fail(errs, s->file, s->line,
-                  "block `dkim`: `selector` has 1 to 32 of a-z, 0-9, - and _, and begins with none "
-                  "of the last two");
+        conf_fail_row(
+            errs, s, "selector",
+            "block `dkim`: `selector` has 1 to 32 of a-z, 0-9, - and _, and begins with none "
+            "of the last two");
     for (size_t i = 0; i < d->headers.n; i++)
         for (size_t k = 0; k <= headers[i].n; k++)
             if (headers[i].n == 0 || headers[i].n > 64 ||
                 (k < headers[i].n && (headers[i].p[k] <= ' ' || headers[i].p[k] > '~' ||
                                       headers[i].p[k] == ':' || headers[i].p[k] == ';'))) {
-                conf_fail(errs, s->file, s->line,
-                          "block `dkim`: `headers` holds names of header fields, as Feedback-ID");
+                conf_fail_row(
+                    errs, s, "headers",
+                    "block `dkim`: `headers` holds names of header fields, as Feedback-ID");
                 break;
             }
 }
