@@ -1,8 +1,7 @@
 /*
  * authtool/main.c - finds the verb behind `gapura auth`, checks its words, runs it.
  *
- * Called by roles/main.c. What is no verb of ours goes to the command line of ctl/, which lists
- * them.
+ * Called by roles/main.c. What is no verb of ours is told by ctl/words.c.
  */
 #include "authtool/authtool.h"
 
@@ -11,9 +10,8 @@
 #include "authtool/inner.h"
 #include "core/buf.h"
 #include "core/clock.h"
-#include "core/lang.h"
-#include "ctl/ctl.h"
 #include "ctl/print.h"
+#include "ctl/words.h"
 
 const char *
 tool_option(const struct args *a, const char *name)
@@ -118,31 +116,13 @@ int
 authtool_main(int argc, char **argv)
 {
     const struct ctl_verb *v;
-    struct why why = {{0}};
     struct args a;
-    int used = 0, status;
+    int status;
 
-    lang_set_from_environment();
-    v = ctl_verb_find(argc, argv, &used);
-    if (!v && argc > 2) {
-        fputs("gapura: there is no verb `auth ", stderr);
-        print_safe(stderr, argv[2]);
-        fputs("`; there are:\n", stderr);
-    }
+    v = words_take(argc, argv, &a, &status);
     if (!v)
-        return ctl_main(2, argv); /* lists those that there are */
-    if (args_parse(v, argc - 1 - used, argv + 1 + used, &a, &why) < 0)
-        return tool_fail(&why, TOOL_USAGE);
-    if (a.help) {
-        ctl_verb_help(v, stdout);
-        status = TOOL_GOOD;
-    } else if (a.conf || a.run_dir) {
-        why_set(&why, ERR_SYNTAX, "`gapura %s` asks no role and reads no settings: %s has no place",
-                v->words, a.conf ? "-c" : "--run-dir");
-        status = tool_fail(&why, TOOL_USAGE);
-    } else {
-        status = run(v, &a);
-    }
+        return status;
+    status = run(v, &a);
     args_done(&a);
     return status;
 }

@@ -108,8 +108,9 @@ filter_read(const json_t *args, struct control_filter *f, const char **ret_text)
     if (json_is_integer(limit) && json_integer_value(limit) > 0)
         f->limit = (uint64_t)json_integer_value(limit);
     if (f->id.n && spool_id_parse(f->id, &f->message) < 0) {
-        *ret_text = "that is not the id of a message: 26 letters and digits, as in `gapura queue "
-                    "list`";
+        *ret_text =
+            "that is neither an address nor an id, 26 letters and digits as in `gapura queue "
+            "list` and `gapura suspensions`";
         return ERR_SYNTAX;
     }
     for (size_t i = 0; f->state.n; i++) {

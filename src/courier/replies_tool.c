@@ -11,12 +11,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
-#include "core/lang.h"
 #include "courier/reply_class_inner.h"
-#include "ctl/args.h"
 #include "ctl/ctl.h"
 #include "ctl/print.h"
+#include "ctl/words.h"
 
 #define FILE_MAX   (4u << 20)
 #define LINE_MAX_  4096u
@@ -87,19 +87,19 @@ open_set(struct tool *t)
 
 /* TEXT... may be one word or many: the verb's argument is one. */
 static int
-join_words(struct tool *t, const struct ctl_verb *v, int argc, char **argv)
+join_words(struct tool *t, const struct ctl_verb *v, int argc, char **argv, char **joined)
 {
     size_t n = 0;
     int kept = 0;
 
-    for (int i = 0; i < argc && kept < WORDS_KEPT - 2; i++) {
+    for (int i = 0; i < argc && kept < WORDS_KEPT / 2 - 2; i++) {
         const struct ctl_option *o;
         size_t len = strlen(argv[i]);
-        if (len > 2 && argv[i][0] == '-' && argv[i][1] == '-') {
-            o = ctl_option_find(v, argv[i] + 2);
-            t->joined[kept++] = argv[i];
+        if (len > 1 && argv[i][0] == '-') {
+            o = len > 2 ? ctl_option_find(v, str_c(argv[i] + 2)) : NULL;
+            joined[kept++] = argv[i];
             if (o && o->type != CTL_FLAG && i + 1 < argc)
-                t->joined[kept++] = argv[++i];
+                joined[kept++] = argv[++i];
             continue;
         }
         if (n + len + 2 > sizeof t->text)
@@ -111,7 +111,7 @@ join_words(struct tool *t, const struct ctl_verb *v, int argc, char **argv)
         t->text[n] = '\0';
     }
     if (n > 0)
-        t->joined[kept++] = t->text;
+        joined[kept++] = t->text;
     return kept;
 }
 
@@ -198,6 +198,15 @@ phase_of(const char *name, uint8_t *ret)
     return ERR_SYNTAX;
 }
 
+static bool
+provider_known(const struct reply_classes *set, struct str name)
+{
+    for (uint32_t i = 1; i < set->nproviders; i++)
+        if (str_ieq(set->providers[i].name, name))
+            return true;
+    return false;
+}
+
 static int
 one_reply(const struct tool *t, struct str text)
 {
@@ -205,6 +214,10 @@ one_reply(const struct tool *t, struct str text)
         .text = text, .provider = str_c(option(t, "provider")), .host = str_c(option(t, "host"))};
     struct reply_class_result r;
 
+    if (in.provider.n && !provider_known(t->set, in.provider))
+        return fail(
+            "--provider: the patterns name no such provider; `gapura replies list` shows all, as "
+            "in `google: ...`");
     if (phase_of(option(t, "phase"), &in.phase) < 0)
         return fail("--phase is one of connect, mail, rcpt, data, dot and unknown");
     reply_classify(t->set, &in, &r);
@@ -224,6 +237,8 @@ each_line(struct tool *t)
     ssize_t n;
     int status = 0;
 
+    if (isatty(STDIN_FILENO))
+        fputs("gapura: type or paste replies, one a line; Ctrl-D ends this\n", stderr);
     while (status == 0 && (n = getline(&line, &cap, stdin)) >= 0) {
         while (n > 0 && (line[n - 1] == '\n' || line[n - 1] == '\r'))
             n--;
@@ -275,15 +290,21 @@ static int
 list(const struct tool *t)
 {
     const char *word = option(t, "word");
+    size_t shown = 0;
 
     for (uint32_t i = 1; i < t->set->nrules; i++) {
         const struct reply_rule *r = &t->set->rules[i];
         if (r->class == REPLY_CLASS_COUNT)
             continue;
         if (!word || str_ieq(str_c(word), str_c(reply_class_name(r->class))) ||
-            str_find(r->name, str_c(word)) >= 0)
+            str_find(r->name, str_c(word)) >= 0) {
             list_row(t, r);
+            shown++;
+        }
     }
+    if (!shown)
+        fputs("gapura: no pattern and no class is like that; without a word all are listed\n",
+              stderr);
     return 0;
 }
 
@@ -292,30 +313,23 @@ replies_main(int argc, char **argv)
 {
     static struct tool tool;
     const struct ctl_verb *v;
-    struct why why = {{0}};
     int used = 0, status, n;
 
-    lang_set_from_environment();
-    v = ctl_verb_find(argc, argv, &used);
-    if (!v)
-        return ctl_main(2, argv); /* lists those that there are */
-    if (!(v->flags & CTL_LOCAL)) /* replies unknown: the courier answers */
+    v = words_find(argc, argv, &used);
+    if (v && !(v->flags & CTL_LOCAL)) /* replies unknown: the courier answers */
         return ctl_main(argc, argv);
-    n = join_words(&tool, v, argc - 1 - used, argv + 1 + used);
-    if (args_parse(v, n, tool.joined, &tool.args, &why) < 0)
-        return fail(why.text);
-    if (tool.args.help) {
-        ctl_verb_help(v, stdout);
-        status = 0;
-    } else if (tool.args.conf || tool.args.run_dir) {
-        status =
-            fail("`gapura replies` asks no role and reads no settings; --patterns FILE names a "
-                 "file as `delivery.replies` does");
-    } else {
-        status = open_set(&tool);
-        if (status == 0)
-            status = !strcmp(v->words, "replies list") ? list(&tool) : classify(&tool);
+    n = 1 + used;
+    if (v && n < WORDS_KEPT / 2) { /* the verb's words, then ours */
+        memcpy(tool.joined, argv, (size_t)n * sizeof(*argv));
+        argc = n + join_words(&tool, v, argc - n, argv + n, tool.joined + n);
+        argv = tool.joined;
     }
+    v = words_take(argc, argv, &tool.args, &status);
+    if (!v)
+        return status;
+    status = open_set(&tool);
+    if (status == 0)
+        status = !strcmp(v->words, "replies list") ? list(&tool) : classify(&tool);
     reply_classes_free(tool.set);
     args_done(&tool.args);
     return status;

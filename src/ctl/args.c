@@ -11,6 +11,7 @@
 
 #include "core/addr.h"
 #include "core/clock.h"
+#include "core/conf.h"
 
 #define PASSWORD_MAX 1024u
 #define FILE_MAX     16384u
@@ -24,10 +25,13 @@ option_name(const void *ctx, size_t i)
 static int
 unknown_option(const struct ctl_verb *v, const char *name, struct why *why)
 {
-    const char *near = ctl_nearest(name, option_name, v, v->noptions);
+    struct str near = conf_nearest(str_c(name), option_name, v, v->noptions);
 
-    return why_set(why, ERR_SYNTAX, "`gapura %s` has no option --%s%s%s%s", v->words, name,
-                   near ? "; did you mean --" : "", near ? near : "", near ? "?" : "");
+    if (near.n)
+        return why_set(why, ERR_SYNTAX, "`gapura %s` has no option --%s; did you mean --%.*s?",
+                       v->words, name, STR_ARG(near));
+    return why_set(why, ERR_SYNTAX, "`gapura %s` has no option --%s; see gapura %s --help",
+                   v->words, name, v->words);
 }
 
 static int
@@ -42,9 +46,11 @@ set_option(struct args *a, const struct ctl_option *o, const char *value, struct
         return why_set(why, ERR_SYNTAX, "--%s: an empty value, or one that is not UTF-8", o->name);
     switch (o->type) {
     case CTL_NUMBER:
+    case CTL_COUNT:
         r = str_u64(text, &n);
-        if (r < 0 || n > INT64_MAX)
-            return why_set(why, ERR_SYNTAX, "--%s: `%.60s` is not a number", o->name, value);
+        if (r < 0 || n > INT64_MAX || (o->type == CTL_COUNT && n == 0))
+            return why_set(why, ERR_SYNTAX, "--%s: `%.60s` is not a number%s", o->name, value,
+                           o->type == CTL_COUNT ? " from 1 on" : "");
         r = json_object_set_new(a->json, o->name, json_integer((json_int_t)n));
         break;
     case CTL_DURATION:
@@ -93,31 +99,53 @@ take_common(struct args *a, const struct ctl_option *o, const char *value)
     return 0;
 }
 
+/* The option that a word names, "--name", "--name=value" or "-o". NULL with why. */
+static const struct ctl_option *
+find_option(const struct ctl_verb *v, const char *typed, struct why *why)
+{
+    char name[64];
+    struct str rest, word = str_cut(str_from(str_c(typed), 2), '=', &rest);
+    const struct ctl_option *o;
+
+    if (typed[1] != '-') {
+        o = ctl_option_find(v, str_c(typed + 1));
+        if (o && !o->name[1])
+            return o;
+        why_set(why, ERR_SYNTAX, "unknown option %.20s; see gapura %s --help", typed, v->words);
+        return NULL;
+    }
+    if (!str_copy(word, name, sizeof(name)) || !name[0]) {
+        why_set(why, ERR_SYNTAX, "an option too long to be one of ours");
+        return NULL;
+    }
+    o = ctl_option_find(v, word);
+    if (!o)
+        unknown_option(v, name, why);
+    return o;
+}
+
 /* Returns words taken (1 or 2), or an error. */
 static int
 take_option(const struct ctl_verb *v, char **argv, struct args *a, struct why *why)
 {
-    char name[64];
-    struct str rest, word = str_cut(str_from(str_c(argv[0]), 2), '=', &rest);
-    bool joined = strchr(argv[0], '=');
-    const struct ctl_option *o;
+    const struct ctl_option *o = find_option(v, argv[0], why);
+    bool joined = argv[0][1] == '-' && strchr(argv[0], '=');
     const char *value = joined ? strchr(argv[0], '=') + 1 : argv[1];
     int r;
 
-    if (!str_copy(word, name, sizeof(name)))
-        return why_set(why, ERR_SYNTAX, "an option too long to be one of ours");
-    o = ctl_option_find(v, name);
     if (!o)
-        return unknown_option(v, name, why);
+        return ERR_SYNTAX;
     if (o->type == CTL_FLAG) {
         if (joined)
-            return why_set(why, ERR_SYNTAX, "--%s takes no value", name);
+            return why_set(why, ERR_SYNTAX, "--%s takes no value", o->name);
         if (!take_common(a, o, NULL))
             json_object_set_new(a->json, o->name, json_true());
         return 1;
     }
-    if (!value)
-        return why_set(why, ERR_SYNTAX, "--%s needs a value: --%s %s", name, name, o->value);
+    if (!value || (!joined && value[0] == '-' && value[1]))
+        return why_set(why, ERR_SYNTAX, "%s needs a value: %s %s%s%s%s", argv[0], argv[0], o->value,
+                       value ? "; one that begins with - is written --" : "", value ? o->name : "",
+                       value ? "=VALUE" : "");
     if (take_common(a, o, value))
         return joined ? 1 : 2;
     r = set_option(a, o, value, why);
@@ -165,7 +193,7 @@ take_argument(const struct ctl_verb *v, const char *word, struct args *a, struct
 {
     char key[32];
 
-    if (!next_key(v, a, key))
+    if (!v->argument || !next_key(v, a, key))
         return why_set(why, ERR_SYNTAX, "`gapura %s`: what is `%.60s` for? See gapura %s --help",
                        v->words, word, v->words);
     if (!strcmp(key, "id") && strchr(word, '@'))
@@ -218,18 +246,20 @@ args_parse(const struct ctl_verb *v, int argc, char **argv, struct args *ret, st
                 r = why_set(why, ERR_SYNTAX, "-c needs a file");
             else
                 a.conf = argv[++i];
-        } else if (argv[i][0] == '-' && argv[i][1] == '-' && argv[i][2]) {
+        } else if (argv[i][0] == '-' && argv[i][1]) {
             int used = take_option(v, argv + i, &a, why);
 
             r = MIN(used, 0);
             i += used == 2;
-        } else if (argv[i][0] == '-' && argv[i][1]) {
-            r = why_set(why, ERR_SYNTAX, "unknown option %.20s; see gapura %s --help", argv[i],
-                        v->words);
         } else {
             r = take_argument(v, argv[i], &a, why);
         }
     }
+    if (r == 0 && !a.help && v->flags & CTL_LOCAL &&
+        (a.run_dir || (a.conf && v->flags & CTL_OFFLINE)))
+        r = why_set(why, ERR_SYNTAX, "`gapura %s` asks no role%s: %s has no place", v->words,
+                    v->flags & CTL_OFFLINE ? " and reads no settings" : "",
+                    a.conf && !a.run_dir ? "-c" : "--run-dir");
     if (r == 0 && !a.help)
         r = check(v, &a, why);
     if (r < 0) {

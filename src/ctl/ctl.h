@@ -36,13 +36,6 @@ void ctl_call_on_gone(struct ctl_call *, void (*fn)(void *ctx), void *ctx);
 /* Client side: the program's command line (everything but `run` and roles). argv[0] is "gapura".
  * Returns the exit status: 0 done, 1 refused or not found, 2 usage, 3 cannot reach the role. */
 int ctl_main(int argc, char **argv);
-/* Is it the first word of one of our verbs (or help, --help, --version)? */
-bool ctl_owns(const char *word);
-/* All verbs, those of roles/main.c as well; for `gapura help` and after a wrong word. */
-void ctl_usage(FILE *to);
-void ctl_help(const char *verb); /* of one that roles/main.c runs itself */
-/* Says what is wrong with that first word and names the nearest verb; returns 2. */
-int ctl_unknown(const char *word);
 /* How -c FILE is understood: finds the control sockets' directory in the settings. Set by
  * roles/main.c, which knows all rows. 0 or negative with why. */
 void ctl_set_run_dir_reader(int (*read)(const char *conf_file, char *dst, size_t cap,

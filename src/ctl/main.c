@@ -9,11 +9,11 @@
 
 #include "core/lang.h"
 #include "core/str.h"
-#include "ctl/args.h"
 #include "ctl/client.h"
 #include "ctl/ctl.h"
 #include "ctl/print.h"
 #include "ctl/top.h"
+#include "ctl/words.h"
 
 #define ANSWER_WAIT_S 60u
 
@@ -23,103 +23,6 @@ void
 ctl_set_run_dir_reader(int (*read)(const char *conf_file, char *dst, size_t cap, struct why *why))
 {
     read_run_dir = read;
-}
-
-bool
-ctl_owns(const char *word)
-{
-    static const char *const others[] = {"help", "--help", "-h", "--version", "version"};
-
-    for (size_t i = 0; i < ARRAY_LEN(others); i++)
-        if (!strcmp(word, others[i]))
-            return true;
-    for (size_t i = 0; i < ctl_nverbs; i++) {
-        struct str rest = str_c(ctl_verbs[i].words);
-
-        if (!(ctl_verbs[i].flags & CTL_LOCAL) && str_eq(str_word(&rest), str_c(word)))
-            return true;
-    }
-    return false;
-}
-
-void
-ctl_usage(FILE *to)
-{
-    fputs(lang_text("usage: gapura VERB [words and options]\n\n"), to);
-    for (size_t i = 0; i < ctl_nverbs; i++) {
-        const struct ctl_verb *v = &ctl_verbs[i];
-        char left[64];
-
-        str_fmt(left, sizeof(left), "%s%s%s", v->words, v->shown ? " " : "",
-                v->shown ? v->shown : "");
-        if (strlen(left) > 26)
-            fprintf(to, "  %s\n  %26s %s\n", left, "", lang_text(v->help));
-        else
-            fprintf(to, "  %-26s %s\n", left, lang_text(v->help));
-    }
-    fputs(lang_text("\n`gapura VERB --help` shows options and an example; gapura(1) and\n"
-                    "gapura.conf(5) tell the rest.\n"),
-          to);
-}
-
-/* The verbs that begin with those words: "gapura queue" shows those of queue. */
-static bool
-list_group(struct str words, FILE *to)
-{
-    bool any = false;
-
-    for (size_t i = 0; i < ctl_nverbs; i++) {
-        struct str verb = str_c(ctl_verbs[i].words);
-
-        if (!str_starts(verb, words) || verb.n == words.n || verb.p[words.n] != ' ')
-            continue;
-        any = true;
-        fprintf(to, "  gapura %-21s %s\n", ctl_verbs[i].words, lang_text(ctl_verbs[i].help));
-    }
-    return any;
-}
-
-/* The words up to the first option. */
-static struct str
-typed_words(int n, char **words, char *dst, size_t cap)
-{
-    size_t at = 0;
-
-    dst[0] = '\0';
-    for (int i = 0; i < n && words[i][0] != '-'; i++)
-        at += str_fmt(dst + at, cap - at, "%s%s", at ? " " : "", words[i]);
-    return str_of(dst, at);
-}
-
-static int
-unknown(int argc, char **argv)
-{
-    const char *near = ctl_verb_nearest(argc, argv);
-    bool second = argc > 2 && argv[2][0] != '-' && ctl_owns(argv[1]), help = false;
-    char room[128];
-    struct str typed = typed_words(argc - 1, argv + 1, room, sizeof(room));
-
-    for (int i = 1; i < argc; i++)
-        help = help || !strcmp(argv[i], "--help") || !strcmp(argv[i], "-h");
-    if (typed.n && list_group(typed, help ? stdout : stderr))
-        return help ? 0 : 2;
-    fprintf(stderr, "gapura: there is no verb `");
-    print_safe(stderr, argv[1]);
-    if (second) {
-        fputc(' ', stderr);
-        print_safe(stderr, argv[2]);
-    }
-    fprintf(stderr, "`%s%s%s; `gapura help` lists all\n", near ? "; did you mean `gapura " : "",
-            near ? near : "", near ? "`?" : "");
-    return 2;
-}
-
-int
-ctl_unknown(const char *word)
-{
-    char *argv[] = {(char[]){"gapura"}, (char *)(uintptr_t)word, NULL};
-
-    return unknown(2, argv);
 }
 
 /* 0 or an exit status. */
@@ -222,6 +125,18 @@ on_still(void *ctx, struct why *why)
     return false;
 }
 
+/* What was done, where a verb that changes something has no line of its own to tell. */
+static void
+print_json_text(const char *said)
+{
+    json_t *line = json_pack("{ss%}", "text", said, strlen(said));
+    char *text = line ? json_dumps(line, JSON_COMPACT) : NULL;
+
+    puts(text ? text : "{}");
+    free(text);
+    json_decref(line);
+}
+
 static int
 call(const struct ctl_verb *v, const char *run_dir, const struct args *a)
 {
@@ -235,6 +150,8 @@ call(const struct ctl_verb *v, const char *run_dir, const struct args *a)
 
     if (out.table)
         print_table_init(&out.rows, stdout, v);
+    if (v->flags & CTL_STREAMS && isatty(STDERR_FILENO))
+        fprintf(stderr, "waiting for sessions; Ctrl-C ends this\n");
     r = client_call(run_dir, v->role, v->wire, a->json, v->flags & CTL_STREAMS ? 0 : ANSWER_WAIT_S,
                     &reply, &why);
     if (out.table)
@@ -244,7 +161,9 @@ call(const struct ctl_verb *v, const char *run_dir, const struct args *a)
         fprintf(stderr, "gapura: %s\n", why.text);
         return 3;
     }
-    if (reply.text[0] && (reply.end || !a->as_json)) {
+    if (a->as_json && !reply.end && !out.n && reply.text[0] && !(v->flags & CTL_LISTS)) {
+        print_json_text(reply.text);
+    } else if (reply.text[0] && (reply.end || !a->as_json)) {
         FILE *to = reply.end || out.n ? stderr : stdout;
 
         if (reply.end)
@@ -257,77 +176,72 @@ call(const struct ctl_verb *v, const char *run_dir, const struct args *a)
 }
 
 static int
-run_verb(const struct ctl_verb *v, int argc, char **argv)
+run_verb(const struct ctl_verb *v, struct args *a)
 {
     char run_dir[PATH_MAX];
-    struct args a;
     struct why why = {{0}};
-    int status;
+    int status = find_run_dir(a, run_dir);
 
-    if (args_parse(v, argc, argv, &a, &why) < 0) {
-        fprintf(stderr, "gapura: %s\n", why.text);
-        return 2;
-    }
-    if (a.help) {
-        ctl_verb_help(v, stdout);
-        args_done(&a);
-        return 0;
-    }
-    status = find_run_dir(&a, run_dir);
-    if (status == 0 && v->flags & CTL_PASSWORD && args_password(&a, &why) < 0) {
+    if (status == 0 && v->flags & CTL_PASSWORD && args_password(a, &why) < 0) {
         fprintf(stderr, "gapura: %s\n", why.text);
         status = 2;
     }
     if (status == 0)
-        status = strcmp(v->wire, "top.courier") ? call(v, run_dir, &a) : top_main(v, run_dir, &a);
-    args_done(&a);
+        status = strcmp(v->wire, "top.courier") ? call(v, run_dir, a) : top_main(v, run_dir, a);
     return status;
 }
 
-void
-ctl_help(const char *verb)
+/* `gapura help VERB`: as `gapura VERB --help`. */
+static int
+help_main(int argc, char **argv)
 {
-    char *argv[] = {(char[]){"gapura"}, (char *)(uintptr_t)verb, NULL};
-    int used = 0;
-    const struct ctl_verb *v = ctl_verb_find(2, argv, &used);
+    const struct ctl_verb *v;
+    char *words[16] = {argv[0]};
+    int used, n = 1;
 
-    lang_set_from_environment();
-    if (v)
-        ctl_verb_help(v, stdout);
+    for (int i = 2; i < argc && argv[i][0] != '-' && n < (int)ARRAY_LEN(words) - 2; i++)
+        words[n++] = argv[i];
+    if (n == 1) {
+        words_usage(stdout);
+        return 0;
+    }
+    v = words_find(n, words, &used);
+    if (v && used == n - 1) {
+        words_help(v, stdout);
+        return 0;
+    }
+    words[n++] = (char[]){"--help"}; /* on a group it is no mistake */
+    return words_unknown(n, words);
 }
 
 int
 ctl_main(int argc, char **argv)
 {
     const struct ctl_verb *v;
-    char room[128];
-    int used = 0;
+    struct args a;
+    int status;
 
     lang_set_from_environment();
     ctl_wipe_json();
     if (argc < 2) {
-        ctl_usage(stderr);
+        words_usage(stderr);
         return 2;
     }
-    if (!strcmp(argv[1], "--version") || (!strcmp(argv[1], "version") && argc == 2)) {
+    if (!strcmp(argv[1], "help") || !strcmp(argv[1], "--help") || !strcmp(argv[1], "-h"))
+        return help_main(argc, argv);
+    if (!strcmp(argv[1], "--version") && argc == 2) {
         printf("gapura %s\n", CTL_VERSION);
         return 0;
     }
-    if (!strcmp(argv[1], "help") || !strcmp(argv[1], "--help") || !strcmp(argv[1], "-h")) {
-        v = argc > 2 ? ctl_verb_find(argc - 1, argv + 1, &used) : NULL;
-        if (v)
-            ctl_verb_help(v, stdout);
-        else if (argc == 2 ||
-                 !list_group(typed_words(argc - 2, argv + 2, room, sizeof(room)), stdout))
-            ctl_usage(stdout);
-        return 0;
-    }
-    v = ctl_verb_find(argc, argv, &used);
+    v = words_take(argc, argv, &a, &status);
     if (!v)
-        return unknown(argc, argv);
-    if (v->flags & CTL_LOCAL) { /* roles/main.c runs it; only its help is ours */
-        ctl_verb_help(v, stdout);
-        return 0;
+        return status;
+    if (!strcmp(v->words, "version")) {
+        printf("gapura %s\n", CTL_VERSION);
+        status = 0;
+    } else {
+        status = run_verb(v, &a);
     }
-    return run_verb(v, argc - 1 - used, argv + 1 + used);
+    args_done(&a);
+    return status;
 }

@@ -1,12 +1,9 @@
 /*
- * ctl/verbs.c - the one table of verbs, and finding one in it.
+ * ctl/verbs.c - the one table of verbs.
  *
  * Read by the command line, by its help, and by the test that compares it with the manual page.
  */
 #include "ctl/verbs.h"
-
-#include "core/lang.h"
-#include "core/str.h"
 
 const char *const ctl_role_names[] = {"supervisor", "keeper", "courier", "gate"};
 
@@ -34,13 +31,17 @@ const char *const ctl_role_names[] = {"supervisor", "keeper", "courier", "gate"}
     }
 
 static const struct ctl_option list_options[] = {
-    FILTERS, STATE, {"limit", CTL_NUMBER, "N", "at most so many lines (default 1000)"}};
+    FILTERS, STATE, {"limit", CTL_COUNT, "N", "at most so many lines (default 1000)"}};
 static const struct ctl_option summary_options[] = {FILTERS, STATE};
 static const struct ctl_option change_options[] = {FILTERS, STATE, ALL};
 static const struct ctl_option reason_options[] = {FILTERS, STATE, ALL, REASON};
 static const struct ctl_option suspend_options[] = {
-    FILTERS, ALL, {"for", CTL_DURATION, "TIME", "ends by itself: 30m, 2h, 1d"}, REASON};
-static const struct ctl_option resume_options[] = {FILTERS, ALL};
+    FILTERS,
+    {"all", CTL_FLAG, NULL, "all mail"},
+    {"for", CTL_DURATION, "TIME", "ends by itself: 30m, 2h, 1d"},
+    REASON};
+static const struct ctl_option resume_options[] = {FILTERS,
+                                                   {"all", CTL_FLAG, NULL, "all suspensions"}};
 static const struct ctl_option add_options[] = {
     {"tenant", CTL_TEXT, "NAME", "tenant that the login sends for"},
     {"senders", CTL_TEXT, "LIST",
@@ -57,17 +58,33 @@ static const struct ctl_option remove_options[] = {REASON};
 static const struct ctl_option key_add_options[] = {
     {"selector", CTL_TEXT, "SELECTOR", "name of the new key (default: made of the date)"},
     {"type", CTL_TEXT, "TYPE", "rsa (default), ed25519 or both"},
-    {"bits", CTL_NUMBER, "N", "size of an RSA key, 1024 to 4096"},
+    {"bits", CTL_COUNT, "N", "size of an RSA key, 1024 to 4096"},
     {"tenant", CTL_TEXT, "NAME", "tenant whose mail is signed with it"}};
 static const struct ctl_option key_rotate_options[] = {
-    {"bits", CTL_NUMBER, "N", "size of an RSA key, 1024 to 4096"}};
+    {"bits", CTL_COUNT, "N", "size of an RSA key, 1024 to 4096"}};
 static const struct ctl_option key_import_options[] = {
     {"tenant", CTL_TEXT, "NAME", "tenant whose mail is signed with it"}};
 static const struct ctl_option keys_options[] = {
     {"tenant", CTL_TEXT, "NAME", "keys of this tenant"}};
 static const struct ctl_option key_options[] = {SELECTOR};
+#define JSON                                                                                       \
+    {                                                                                              \
+        "json", CTL_FLAG, NULL, "JSON lines, for programs"                                         \
+    }
+static const struct ctl_option check_options[] = {JSON};
+static const struct ctl_option policy_show_options[] = {JSON};
 static const struct ctl_option policy_test_options[] = {
-    {"profile", CTL_TEXT, "NAME", "the profile (default: that of the main block)"}};
+    {"profile", CTL_TEXT, "NAME", "the profile (default: that of the main block)"}, JSON};
+static const struct ctl_option lab_options[] = {
+    {"quiet", CTL_FLAG, NULL, "no sample mail at the start"},
+    {"all", CTL_FLAG, NULL, "each line of sample mail, not only sums"},
+    {"net", CTL_TEXT, "A.B.C", "other loopback addresses than 127.0.0.x (for a new DIR)"}};
+static const struct ctl_option wind_options[] = {
+    {"scenario", CTL_TEXT, "FILE", "what is to be sent, and how the providers are inside"},
+    {"seeds", CTL_COUNT, "N", "runs of each law (default 30, at most 1000)"},
+    {"json", CTL_FLAG, NULL, "a JSON line for each law"}};
+static const struct ctl_option import_options[] = {
+    {"o", CTL_TEXT, "FILE", "where to write (default: standard output, without tables)"}};
 static const struct ctl_option trace_options[] = {
     {"ip", CTL_PREFIX, "ADDRESS", "sessions from this address or network"},
     {"id", CTL_TEXT, "SESSION", "this session"}};
@@ -160,7 +177,7 @@ static const struct ctl_option replies_list_options[] = {
     PATTERNS, {"json", CTL_FLAG, NULL, "JSON, for programs"}};
 static const struct ctl_option replies_unknown_options[] = {
     {"site", CTL_TEXT, "SITE", "replies that this site gave last"},
-    {"limit", CTL_NUMBER, "N", "at most so many lines (default 1000)"}};
+    {"limit", CTL_COUNT, "N", "at most so many lines (default 1000)"}};
 static const struct ctl_column replies_unknown_columns[] = {
     {"count", "COUNT", CTL_COL_NUMBER, 0},    {"of_others", "OTHERS", CTL_COL_NUMBER, 0},
     {"site", "SITE", CTL_COL_TEXT, 40},       {"first", "FIRST", CTL_COL_TIME, 0},
@@ -185,104 +202,39 @@ static const struct ctl_option auth_sign_options[] = {
 #define COLUMNS(a) .columns = a, .ncolumns = ARRAY_LEN(a)
 
 const struct ctl_verb ctl_verbs[] = {
-    {.words = "run",
-     .flags = CTL_LOCAL,
-     .help = "Start the program in the foreground (-c FILE names the settings).",
-     .example = "run -c /etc/gapura/gapura.conf"},
-    {.words = "check",
-     .flags = CTL_LOCAL,
-     .help = "Check the settings and say what is wrong, file and line (-c FILE).",
-     .example = "check -c /etc/gapura/gapura.conf"},
-    {.words = "send",
-     .flags = CTL_LOCAL,
-     .help = "Send the message on standard input; sendmail(8) lists the options.",
-     .example = "send -f alice@example.com -t < message"},
-    {.words = "lab wind",
-     .flags = CTL_LOCAL,
-     .help = "Compare laws of sending pace against model providers (--scenario FILE).",
-     .example = "lab wind --scenario share/lab/wind/steady.conf"},
-    {.words = "lab",
-     .flags = CTL_LOCAL,
+    {.group = "To begin",
+     .words = "lab",
+     .flags = CTL_LOCAL | CTL_OFFLINE,
+     .argument = "dir",
      .shown = "[DIR]",
+     OPTIONS(lab_options),
      .help = "Try everything in a world that ends at this machine: fake providers, sample mail.",
-     .more = "--quiet: no sample mail at the start. --all: each line of it. --net A.B.C: other "
-             "loopback addresses. Ctrl-C ends it.",
-     .example = "lab /tmp/lab"},
+     .more =
+         "DIR holds settings, queue and mail; it is made if it is not there, and what is in it is "
+         "never written over.\nWithout DIR: as root /var/lib/gapura-lab, else gapura-lab in "
+         "$XDG_STATE_HOME or ~/.local/state. Ctrl-C ends it.",
+     .example = "lab /tmp/lab --quiet"},
+    {.words = "check",
+     .flags = CTL_LOCAL | CTL_SETTINGS,
+     OPTIONS(check_options),
+     .help = "Check the settings and say what is wrong, file and line.",
+     .example = "check -c /etc/gapura/gapura.conf"},
+    {.words = "run",
+     .flags = CTL_LOCAL | CTL_SETTINGS,
+     .help = "Start the program in the foreground.",
+     .example = "run -c /etc/gapura/gapura.conf"},
     {.words = "import postfix",
-     .flags = CTL_LOCAL,
+     .flags = CTL_LOCAL | CTL_OFFLINE,
      .argument = "dir",
      .shown = "DIR",
-     .help = "Write settings that do what a Postfix in DIR does (-o FILE).",
-     .example = "import postfix /etc/postfix -o gapura.conf"},
-    {.words = "policy show",
-     .flags = CTL_LOCAL,
-     .argument = "profile",
-     .shown = "[PROFILE]",
-     .help = "Show profiles: thresholds, groups and weights, and the line that each comes from.",
-     .more = "-c FILE names the settings.",
-     .example = "policy show strict"},
-    {.words = "policy test",
-     .flags = CTL_LOCAL,
-     .argument = "file",
-     .shown = "FILE",
-     OPTIONS(policy_test_options),
-     .help = "Judge the messages of a file of events again and tell what a profile would change.",
-     .more = "- is standard input. -c FILE names the settings.",
-     .example = "policy test /var/log/gapura/events.jsonl --profile strict"},
-    {.words = "auth verify",
-     .flags = CTL_LOCAL | CTL_OFFLINE,
-     .argument = "file",
-     .shown = "FILE",
-     OPTIONS(auth_verify_options),
-     .help = "Check SPF, DKIM, ARC and DMARC of a message in a file (- is standard input).",
-     .more = "Exit status: 0 authenticated, 1 not, 2 wrong usage or nothing to read, 3 DNS did not "
-             "answer.",
-     .example =
-         "auth verify message.eml --ip 192.0.2.1 --helo mx.example.org --from a@example.org"},
-    {.words = "auth sign",
-     .flags = CTL_LOCAL | CTL_OFFLINE,
-     .argument = "file",
-     .shown = "FILE",
-     OPTIONS(auth_sign_options),
-     .help = "Sign a message in a file by DKIM (- is standard input) and print it.",
-     .more = "Exit status: 0 signed, 1 refused, 2 wrong usage or nothing to read.",
-     .example = "auth sign message.eml --domain example.com --selector s1 --key s1.pem"},
-    {.words = "auth spf",
-     .flags = CTL_LOCAL | CTL_OFFLINE,
-     .argument = "domain",
-     .shown = "DOMAIN",
-     OPTIONS(auth_spf_options),
-     .help = "Evaluate a domain's SPF for an address and show each term.",
+     OPTIONS(import_options),
+     .help = "Write settings that do what a Postfix in DIR does.",
      .more =
-         "Exit status: 0 pass, 1 another result, 2 wrong usage or nothing to read, 3 DNS did not "
-         "answer.",
-     .example = "auth spf example.org --ip 192.0.2.1"},
-    {.words = "replies classify",
-     .flags = CTL_LOCAL | CTL_OFFLINE,
-     .argument = "text",
-     .shown = "[TEXT...]",
-     OPTIONS(replies_classify_options),
-     .help = "Say what an SMTP reply means: class, whose trouble, what follows, which pattern.",
-     .more = "Without TEXT, or with -, each line of standard input is a reply.",
-     .example = "replies classify 550 5.1.1 user unknown"},
-    {.words = "replies list",
-     .flags = CTL_LOCAL | CTL_OFFLINE,
-     .argument = "word",
-     .shown = "[WORD]",
-     OPTIONS(replies_list_options),
-     .help = "List the patterns of replies, or those with a word or of a class.",
-     .example = "replies list SpamBlock"},
-    {.words = "replies unknown",
-     .wire = "replies.unknown",
-     .role = CTL_COURIER,
-     .flags = CTL_LISTS,
-     OPTIONS(replies_unknown_options),
-     COLUMNS(replies_unknown_columns),
-     .help = "List the replies that no pattern knows, by shape, the most frequent first.",
-     .more = "Counted since the courier's start. COUNT may hold OTHERS of shapes that gave way to "
-             "it. Put words of a shape into a file that `delivery.replies` names.",
-     .example = "replies unknown --site mx.example.org"},
-    {.words = "status",
+         "DIR holds main.cf, as /etc/postfix does. What was not carried over stands at the end of "
+         "what is written, with the reason.",
+     .example = "import postfix /etc/postfix -o gapura.conf"},
+    {.group = "The running program",
+     .words = "status",
      .wire = "status",
      .role = CTL_SUPERVISOR,
      .flags = CTL_LISTS,
@@ -296,6 +248,27 @@ const struct ctl_verb ctl_verbs[] = {
      .more = "Settings with an error are refused as a whole, and the former ones stay in use. "
              "Sessions and mail go on.",
      .example = "reload"},
+    {.words = "top",
+     .wire = "top.courier",
+     .role = CTL_COURIER,
+     OPTIONS(top_options),
+     .help = "Watch the program at work.",
+     .example = "top"},
+    {.words = "trace",
+     .wire = "trace",
+     .role = CTL_GATE,
+     .flags = CTL_STREAMS | CTL_SELECTS,
+     OPTIONS(trace_options),
+     .help = "Show live sessions line by line, until interrupted.",
+     .example = "trace --ip 192.0.2.0/24"},
+    {.group = "Mail",
+     .words = "explain",
+     .wire = "explain",
+     .role = CTL_COURIER,
+     .argument = "id",
+     .shown = "ID|ADDRESS",
+     .help = "Tell the story of a message, or of all from or to an address.",
+     .example = "explain bob@example.org"},
     {.words = "queue list",
      .wire = "queue.list",
      .role = CTL_COURIER,
@@ -381,20 +354,12 @@ const struct ctl_verb ctl_verbs[] = {
      COLUMNS(suspensions_columns),
      .help = "List what is suspended, why and until when.",
      .example = "suspensions"},
-    {.words = "explain",
-     .wire = "explain",
-     .role = CTL_COURIER,
-     .argument = "id",
-     .shown = "ID|ADDRESS",
-     .help = "Tell the story of a message, or of all for an address.",
-     .example = "explain bob@example.org"},
-    {.words = "top",
-     .wire = "top.courier",
-     .role = CTL_COURIER,
-     OPTIONS(top_options),
-     .help = "Watch the program at work.",
-     .example = "top"},
-    {.words = "user add",
+    {.words = "send",
+     .flags = CTL_LOCAL | CTL_OFFLINE,
+     .help = "Send the message on standard input; sendmail(8) lists the options.",
+     .example = "send -f alice@example.com -t < message"},
+    {.group = "Logins, domains, keys",
+     .words = "user add",
      .wire = "user.add",
      .role = CTL_KEEPER,
      .flags = CTL_PASSWORD,
@@ -511,172 +476,113 @@ const struct ctl_verb ctl_verbs[] = {
      OPTIONS(remove_options),
      .help = "Forget a key and erase its private half at once.",
      .example = "domain dkim remove example.com old2024 --reason \"leaked\""},
-    {.words = "trace",
-     .wire = "trace",
-     .role = CTL_GATE,
-     .flags = CTL_STREAMS | CTL_SELECTS,
-     OPTIONS(trace_options),
-     .help = "Show live sessions line by line, until interrupted.",
-     .example = "trace --ip 192.0.2.0/24"},
+    {.group = "How mail is judged",
+     .words = "policy show",
+     .flags = CTL_LOCAL | CTL_SETTINGS,
+     .argument = "profile",
+     .shown = "[PROFILE]",
+     OPTIONS(policy_show_options),
+     .help = "Show profiles: thresholds, groups and weights, and the line that each comes from.",
+     .example = "policy show strict"},
+    {.words = "policy test",
+     .flags = CTL_LOCAL | CTL_SETTINGS,
+     .argument = "file",
+     .shown = "FILE",
+     OPTIONS(policy_test_options),
+     .help = "Judge the messages of a file of events again and tell what a profile would change.",
+     .more = "- is standard input.",
+     .example = "policy test /var/log/gapura/events.jsonl --profile strict"},
+    {.words = "auth verify",
+     .flags = CTL_LOCAL | CTL_OFFLINE,
+     .argument = "file",
+     .shown = "FILE",
+     OPTIONS(auth_verify_options),
+     .help = "Check SPF, DKIM, ARC and DMARC of a message in a file (- is standard input).",
+     .more = "Exit status: 0 authenticated, 1 not, 2 wrong usage or nothing to read, 3 DNS did not "
+             "answer.",
+     .example =
+         "auth verify message.eml --ip 192.0.2.1 --helo mx.example.org --from a@example.org"},
+    {.words = "auth sign",
+     .flags = CTL_LOCAL | CTL_OFFLINE,
+     .argument = "file",
+     .shown = "FILE",
+     OPTIONS(auth_sign_options),
+     .help = "Sign a message in a file by DKIM (- is standard input) and print it.",
+     .more = "Exit status: 0 signed, 1 refused, 2 wrong usage or nothing to read.",
+     .example = "auth sign message.eml --domain example.com --selector s1 --key s1.pem"},
+    {.words = "auth spf",
+     .flags = CTL_LOCAL | CTL_OFFLINE,
+     .argument = "domain",
+     .shown = "DOMAIN",
+     OPTIONS(auth_spf_options),
+     .help = "Evaluate a domain's SPF for an address and show each term.",
+     .more =
+         "Exit status: 0 pass, 1 another result, 2 wrong usage or nothing to read, 3 DNS did not "
+         "answer.",
+     .example = "auth spf example.org --ip 192.0.2.1"},
+    {.words = "replies classify",
+     .flags = CTL_LOCAL | CTL_OFFLINE,
+     .argument = "text",
+     .shown = "[TEXT...]",
+     OPTIONS(replies_classify_options),
+     .help = "Say what an SMTP reply means: class, whose trouble, what follows, which pattern.",
+     .more = "Without TEXT, or with -, each line of standard input is a reply.",
+     .example = "replies classify 550 5.1.1 user unknown"},
+    {.words = "replies list",
+     .flags = CTL_LOCAL | CTL_OFFLINE,
+     .argument = "word",
+     .shown = "[WORD]",
+     OPTIONS(replies_list_options),
+     .help = "List the patterns of replies, or those with a word or of a class.",
+     .example = "replies list SpamBlock"},
+    {.words = "replies unknown",
+     .wire = "replies.unknown",
+     .role = CTL_COURIER,
+     .flags = CTL_LISTS,
+     OPTIONS(replies_unknown_options),
+     COLUMNS(replies_unknown_columns),
+     .help = "List the replies that no pattern knows, by shape, the most frequent first.",
+     .more = "Counted since the courier's start. COUNT may hold OTHERS of shapes that gave way to "
+             "it. Put words of a shape into a file that `delivery.replies` names.",
+     .example = "replies unknown --site mx.example.org"},
+    {.group = "Further",
+     .words = "lab wind",
+     .flags = CTL_LOCAL | CTL_OFFLINE,
+     .shown = "--scenario FILE",
+     OPTIONS(wind_options),
+     .help = "Compare laws of sending pace against model providers, in virtual time.",
+     .more =
+         "Ours, fixed limits and Postfix's feedback; times are multiples of an oracle's, which "
+         "knows the limits.\ndocs/wind.md tells the form of a scenario; share/lab/wind/ has some.",
+     .example = "lab wind --scenario share/lab/wind/steady.conf"},
     {.words = "help",
-     .flags = CTL_LOCAL,
+     .flags = CTL_LOCAL | CTL_OFFLINE,
+     .argument = "verb",
+     .shown = "[VERB]",
      .help = "This text; `gapura VERB --help` tells more.",
-     .example = "help"},
+     .example = "help queue list"},
     {.words = "version",
-     .flags = CTL_LOCAL,
+     .flags = CTL_LOCAL | CTL_OFFLINE,
      .help = "Print the version; `gapura --version` does the same.",
      .example = "version"},
 };
 const size_t ctl_nverbs = ARRAY_LEN(ctl_verbs);
 
-/* Words of `words` that argv begins with, or 0. */
-static int
-match(const char *words, int argc, char **argv)
-{
-    struct str rest = str_c(words);
-    int n = 0;
-
-    while (rest.n) {
-        if (n >= argc || !str_eq(str_word(&rest), str_c(argv[n])))
-            return 0;
-        n++;
-    }
-    return n;
-}
-
-const struct ctl_verb *
-ctl_verb_find(int argc, char **argv, int *ret_used)
-{
-    for (size_t i = 0; i < ctl_nverbs; i++) {
-        int used = match(ctl_verbs[i].words, argc - 1, argv + 1);
-
-        if (!used)
-            continue;
-        *ret_used = used;
-        return &ctl_verbs[i];
-    }
-    return NULL;
-}
-
-#define NEAR_MAX 64
-
-static unsigned
-distance(struct str a, struct str b)
-{
-    unsigned row[NEAR_MAX + 1];
-
-    for (unsigned j = 0; j <= b.n; j++)
-        row[j] = j;
-    for (unsigned i = 1; i <= a.n; i++) {
-        unsigned corner = row[0];
-
-        row[0] = i;
-        for (unsigned j = 1; j <= b.n; j++) {
-            unsigned above = row[j];
-
-            row[j] = MIN(MIN(above, row[j - 1]) + 1, corner + (a.p[i - 1] != b.p[j - 1]));
-            corner = above;
-        }
-    }
-    return row[b.n];
-}
-
-const char *
-ctl_nearest(const char *typed, const char *(*name)(const void *ctx, size_t i), const void *ctx,
-            size_t n)
-{
-    struct str a = str_c(typed);
-    const char *nearest = NULL;
-    unsigned least = UINT32_MAX;
-
-    for (size_t i = 0; i < n && a.n && a.n <= NEAR_MAX; i++) {
-        struct str b = str_c(name(ctx, i));
-        unsigned d = b.n && b.n <= NEAR_MAX ? distance(a, b) : UINT32_MAX;
-
-        if (d >= least)
-            continue;
-        least = d;
-        nearest = b.p;
-    }
-    return least <= MAX(a.n / 3, (size_t)2) ? nearest : NULL;
-}
-
-static const char *
-verb_name(const void *ctx UNUSED, size_t i)
-{
-    return ctl_verbs[i].words;
-}
-
-/* Only what stands before the space; each has its own room. */
-static const char *
-first_word(const void *ctx, size_t i)
-{
-    char *room = *(char *const *)ctx;
-    struct str rest = str_c(ctl_verbs[i].words);
-
-    room += i * (NEAR_MAX / 2);
-    return str_copy(str_word(&rest), room, NEAR_MAX / 2) ? room : "";
-}
-
-const char *
-ctl_verb_nearest(int argc, char **argv)
-{
-    static char room[ARRAY_LEN(ctl_verbs)][NEAR_MAX / 2]; /* the answer lives there */
-    char typed[NEAR_MAX + 1], *words = room[0];
-    const char *nearest = NULL;
-
-    if (argc < 2)
-        return NULL;
-    if (argc > 2 && argv[2][0] != '-') {
-        str_fmt(typed, sizeof(typed), "%s %s", argv[1], argv[2]);
-        nearest = ctl_nearest(typed, verb_name, NULL, ctl_nverbs);
-    }
-    if (!nearest)
-        nearest = ctl_nearest(argv[1], first_word, &words, ctl_nverbs);
-    return nearest;
-}
-
-static const struct ctl_option common[] = {
+const struct ctl_option ctl_common[] = {
     {"json", CTL_FLAG, NULL, "JSON lines, for programs"},
     {"run-dir", CTL_TEXT, "DIR", "where the control sockets are (default /run/gapura)"},
     {"help", CTL_FLAG, NULL, "this text"},
 };
+const size_t ctl_ncommon = ARRAY_LEN(ctl_common);
 
 const struct ctl_option *
-ctl_option_find(const struct ctl_verb *verb, const char *name)
+ctl_option_find(const struct ctl_verb *verb, struct str name)
 {
     for (size_t i = 0; i < verb->noptions; i++)
-        if (!strcmp(verb->options[i].name, name))
+        if (str_eq(str_c(verb->options[i].name), name))
             return &verb->options[i];
-    for (size_t i = 0; i < ARRAY_LEN(common); i++)
-        if (!strcmp(common[i].name, name))
-            return &common[i];
+    for (size_t i = 0; i < ctl_ncommon; i++)
+        if (str_eq(str_c(ctl_common[i].name), name))
+            return &ctl_common[i];
     return NULL;
-}
-
-static void
-option_help(const struct ctl_option *o, FILE *to)
-{
-    char left[48];
-
-    str_fmt(left, sizeof(left), "--%s%s%s", o->name, o->value ? " " : "", o->value ? o->value : "");
-    fprintf(to, "  %-20s %s\n", left, lang_text(o->help));
-}
-
-void
-ctl_verb_help(const struct ctl_verb *v, FILE *to)
-{
-    fprintf(to, lang_text("usage: gapura %s%s%s [options]\n\n%s\n"), v->words, v->shown ? " " : "",
-            v->shown ? v->shown : "", lang_text(v->help));
-    if (v->more)
-        fprintf(to, "%s\n", lang_text(v->more));
-    fprintf(to, "\n");
-    for (size_t i = 0; i < v->noptions; i++)
-        option_help(&v->options[i], to);
-    for (size_t i = 0; i < ARRAY_LEN(common) && !(v->flags & CTL_LOCAL); i++)
-        option_help(&common[i], to);
-    if (!(v->flags & CTL_OFFLINE))
-        fprintf(to, "  %-20s %s\n", "-c FILE",
-                lang_text("the settings, to find the control sockets"));
-    fprintf(to, lang_text("\nexample: gapura %s\n"), v->example);
 }

@@ -4,14 +4,21 @@
 #ifndef GAPURA_CTL_VERBS_H
 #define GAPURA_CTL_VERBS_H
 
-#include "core/base.h"
+#include "core/str.h"
 
 enum ctl_role { CTL_SUPERVISOR, CTL_KEEPER, CTL_COURIER, CTL_GATE };
 extern const char *const ctl_role_names[];
 
-enum ctl_type { CTL_TEXT, CTL_NUMBER, CTL_DURATION, CTL_PREFIX, CTL_FLAG };
+enum ctl_type {
+    CTL_TEXT,
+    CTL_NUMBER,
+    CTL_COUNT /* from 1 on */,
+    CTL_DURATION,
+    CTL_PREFIX,
+    CTL_FLAG
+};
 struct ctl_option {
-    const char *name; /* without --; also the key in args */
+    const char *name; /* without --, or one letter without -; also the key in args */
     enum ctl_type type;
     const char *value; /* how the value is called in help */
     const char *help;
@@ -32,9 +39,11 @@ struct ctl_column {
 #define CTL_STREAMS  16u  /* goes on until somebody ends it */
 #define CTL_LOCAL    32u  /* roles/main.c runs it; here for help and suggestions */
 #define CTL_OFFLINE  64u  /* needs no settings and no running program */
+#define CTL_SETTINGS 256u /* reads the settings itself, and asks no role */
 #define CTL_READS    128u /* the word of the key "file" names a file; its text goes to the role */
 
 struct ctl_verb {
+    const char *group; /* the heading above it in `gapura help`, NULL: that of the one before */
     const char *words; /* "queue list" */
     const char *wire;  /* "queue.list" */
     enum ctl_role role;
@@ -52,13 +61,10 @@ struct ctl_verb {
 extern const struct ctl_verb ctl_verbs[];
 extern const size_t ctl_nverbs;
 
-/* The verb that argv[1].. begins with; *ret_used counts its words. NULL: none. */
-const struct ctl_verb *ctl_verb_find(int argc, char **argv, int *ret_used);
-/* The verb or first word nearest to what was typed, or NULL. */
-const char *ctl_verb_nearest(int argc, char **argv);
-const char *ctl_nearest(const char *typed, const char *(*name)(const void *ctx, size_t i),
-                        const void *ctx, size_t n);
-const struct ctl_option *ctl_option_find(const struct ctl_verb *, const char *name);
-void ctl_verb_help(const struct ctl_verb *, FILE *to);
+/* What nearly all verbs take. */
+extern const struct ctl_option ctl_common[];
+extern const size_t ctl_ncommon;
+
+const struct ctl_option *ctl_option_find(const struct ctl_verb *, struct str name);
 
 #endif

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "ctl/words.h"
 #include "import/import.h"
 #include "import/inner.h"
 
@@ -126,29 +127,18 @@ int
 import_main(int argc, char **argv)
 {
     static struct import im;
-    const char *dir = NULL;
-    bool good = argc > 2 && !strcmp(argv[1], "postfix");
+    struct args a;
     int status;
 
-    for (int i = 2; i < argc && good; i++) {
-        if (!strcmp(argv[i], "-o") && i + 1 < argc)
-            im.out_file = argv[++i];
-        else if (argv[i][0] != '-' && !dir)
-            dir = argv[i];
-        else
-            good = false;
-    }
-    if (!good || !dir) {
-        fprintf(stderr, "usage: gapura import postfix DIR [-o FILE]\n"
-                        "DIR holds main.cf, as /etc/postfix does; without -o the settings go to "
-                        "standard output\nand tables are not converted\n");
-        return 2;
-    }
+    if (!words_take(argc, argv, &a, &status))
+        return status;
+    im.out_file = json_string_value(json_object_get(a.json, "o"));
     buf_init(&im.text, TEXT_MAX);
     buf_init(&im.notes, TEXT_MAX);
-    status = import_postfix(&im, dir);
+    status = import_postfix(&im, json_string_value(json_object_get(a.json, "dir")));
     buf_done(&im.text);
     buf_done(&im.notes);
     maincf_done(&im.cf);
+    args_done(&a);
     return status;
 }

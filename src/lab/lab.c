@@ -19,6 +19,7 @@
 
 #include "core/clock.h"
 #include "ctl/client.h"
+#include "ctl/words.h"
 #include "lab/banner.h"
 #include "lab/files.h"
 #include "lab/follow.h"
@@ -35,7 +36,7 @@ struct lab {
     char dir[PATH_MAX], program[PATH_MAX];
     char settings[PATH_MAX]; /* the gateway's */
     char run_dir[PATH_MAX], events[PATH_MAX];
-    const char *net;
+    char net[32];
     bool quiet, ready, stopping, failed;
     struct conf *conf;
     const struct settings_lab *own;
@@ -64,23 +65,6 @@ print_out(struct lab *l)
 
 /* --- words of the command line --- */
 
-static int
-usage(FILE *to)
-{
-    fputs("usage: gapura lab [DIR] [options]\n\n"
-          "Runs a gateway with a world around it that ends at this machine: fake mailbox\n"
-          "providers, a DNS of its own, sample mail. DIR holds its settings, queue and mail; it\n"
-          "is made if it is not there, and what is in it is never written over. Without DIR:\n"
-          "as root " ROOT_DIR ", else gapura-lab in $XDG_STATE_HOME or ~/.local/state.\n\n"
-          "  --quiet      no sample mail at the start\n"
-          "  --all        each line of sample mail, not only sums\n"
-          "  --net A.B.C  other loopback addresses than 127.0.0.x (for a new DIR)\n"
-          "  --help       this text\n\n"
-          "example: gapura lab /tmp/lab --quiet\n",
-          to);
-    return to == stdout ? 0 : 2;
-}
-
 static bool
 default_dir(char *dst, size_t cap)
 {
@@ -106,30 +90,22 @@ net_is_good(const char *net)
 
 /* 0, or an exit status + 1. */
 static int
-read_words(struct lab *l, int argc, char **argv)
+read_words(struct lab *l, const struct args *a)
 {
-    const char *dir = NULL;
+    const char *dir = json_string_value(json_object_get(a->json, "dir"));
+    const char *net = json_string_value(json_object_get(a->json, "net"));
     char cwd[PATH_MAX] = "", own[PATH_MAX] = "";
     size_t n;
 
-    l->net = "127.0.0";
-    for (int i = 2; i < argc; i++) {
-        const char *w = argv[i];
-
-        if (!strcmp(w, "--help") || !strcmp(w, "-h"))
-            return 1 + usage(stdout);
-        if (!strcmp(w, "--quiet"))
-            l->quiet = true;
-        else if (!strcmp(w, "--all"))
-            l->tell.all = true;
-        else if (!strcmp(w, "--net") && i + 1 < argc && net_is_good(argv[i + 1]))
-            l->net = argv[++i];
-        else if (w[0] != '-' && w[0] && !dir)
-            dir = w;
-        else {
-            fprintf(stderr, "gapura: `%s` is not understood here\n", w);
-            return 1 + usage(stderr);
-        }
+    l->quiet = json_is_true(json_object_get(a->json, "quiet"));
+    l->tell.all = json_is_true(json_object_get(a->json, "all"));
+    str_fmt(l->net, sizeof(l->net), "%s", net ? net : "127.0.0");
+    if (!net_is_good(l->net)) {
+        fprintf(stderr,
+                "gapura: --net: `%.60s` does not begin a loopback address; write for example "
+                "127.5.6\n",
+                net);
+        return 3;
     }
     if (!dir && default_dir(own, sizeof(own)))
         dir = own;
@@ -504,8 +480,13 @@ lab_main(int argc, char **argv, const struct lab_links *links)
 {
     static struct lab l = {.warden.fd = -1};
     struct why why = {{0}};
-    int rc = read_words(&l, argc, argv);
+    struct args a;
+    int rc;
 
+    if (!words_take(argc, argv, &a, &rc))
+        return rc;
+    rc = read_words(&l, &a);
+    args_done(&a);
     if (rc)
         return rc - 1;
     l.links = links;

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "core/err.h"
+#include "ctl/words.h"
 #include "lab/wind.h"
 
 #define SEEDS_DEFAULT 30u
@@ -24,52 +25,23 @@ struct wind_words {
     bool json, oracle;
 };
 
-static int
-usage(FILE *to)
-{
-    fputs("usage: gapura lab wind --scenario FILE [options]\n\n"
-          "Blows a campaign against model providers in virtual time, once for each law of pace: "
-          "ours,\n"
-          "fixed limits, Postfix's feedback; times are multiples of an oracle's, which knows the "
-          "limits.\n"
-          "docs/wind.md tells the form of a scenario; share/lab/wind/ has some.\n\n"
-          "  --scenario FILE  what is to be sent, and how the providers are inside\n"
-          "  --seeds N        runs of each law (default 30, at most 1000)\n"
-          "  --json           a JSON line for each law\n"
-          "  --help           this text\n\n"
-          "example: gapura lab wind --scenario share/lab/wind/steady.conf\n",
-          to);
-    return to == stdout ? 0 : 2;
-}
-
 /* 0, or 1 + an exit status. */
 static int
-read_words(struct wind_words *w, int argc, char **argv)
+read_words(struct wind_words *w, const struct args *a)
 {
-    w->seeds = SEEDS_DEFAULT;
-    for (int i = 3; i < argc; i++) {
-        uint64_t n;
-        if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h"))
-            return 1 + usage(stdout);
-        if (!strcmp(argv[i], "--json")) {
-            w->json = true;
-        } else if (!strcmp(argv[i], "--oracle")) { /* ourselves, in the other process */
-            w->oracle = true;
-        } else if (!strcmp(argv[i], "--scenario") && i + 1 < argc) {
-            w->scenario = argv[++i];
-        } else if (!strcmp(argv[i], "--seeds") && i + 1 < argc &&
-                   str_u64(str_c(argv[i + 1]), &n) == 0 && n >= 1 && n <= SEEDS_MAX) {
-            w->seeds = (unsigned)n;
-            i++;
-        } else {
-            fprintf(stderr, "gapura: `%s` is not understood here\n", argv[i]);
-            return 1 + usage(stderr);
-        }
-    }
-    if (w->scenario)
+    const json_t *seeds = json_object_get(a->json, "seeds");
+    json_int_t n = seeds ? json_integer_value(seeds) : SEEDS_DEFAULT;
+
+    w->scenario = json_string_value(json_object_get(a->json, "scenario"));
+    w->json = a->as_json;
+    w->seeds = (unsigned)MIN(n, (json_int_t)SEEDS_MAX);
+    if (!w->scenario)
+        fprintf(stderr, "gapura: which scenario? --scenario FILE; share/lab/wind/ has some\n");
+    else if (n > SEEDS_MAX)
+        fprintf(stderr, "gapura: --seeds: at most %u\n", SEEDS_MAX);
+    else
         return 0;
-    fprintf(stderr, "gapura: which scenario?\n");
-    return 1 + usage(stderr);
+    return 3;
 }
 
 static struct conf *
@@ -96,9 +68,9 @@ ask_oracle(const char *file)
     char *const argv[] = {(char[]){"gapura"},
                           (char[]){"lab"},
                           (char[]){"wind"},
-                          (char[]){"--oracle"},
                           (char[]){"--scenario"},
                           (char *)(uintptr_t)file,
+                          (char[]){"--oracle"},
                           NULL};
     char answer[64] = "";
     int pipes[2], status = 1;
@@ -166,45 +138,60 @@ print(const struct wind_words *w, const struct wind_law *law, const struct sums 
            (unsigned long long)s->unfinished);
 }
 
-int
-wind_main(int argc, char **argv)
+static int
+wind_run(const struct wind_words *w)
 {
-    struct wind_words w = {.scenario = NULL};
-    int rc = read_words(&w, argc, argv);
-
-    if (rc)
-        return rc - 1;
-    struct conf *conf = load(w.scenario);
+    struct conf *conf = load(w->scenario);
     if (!conf)
         return 1;
-    if (w.oracle) {
+    if (w->oracle) {
         printf("%.3f\n", wind_oracle(conf));
         conf_free(conf);
         return 0;
     }
-    double oracle = ask_oracle(w.scenario);
+    double oracle = ask_oracle(w->scenario);
     if (isinf(oracle)) {
         fprintf(stderr, "gapura: these limits do not let all messages through before the horizon, "
-                        "whatever the law: raise `horizon` or `rate`, or send fewer messages\n");
+                        "whatever the law: raise `horizon` or `rate`, or send fewer messages
+");
         conf_free(conf);
         return 1;
     }
-    double *times = calloc(w.seeds, sizeof(*times));
-    rc = oracle > 0 && times ? 0 : ERR_STATE;
+    double *times = calloc(w->seeds, sizeof(*times));
+    int rc = oracle > 0 && times ? 0 : ERR_STATE;
     if (rc == 0)
-        printf(w.json
+        printf(w->json
                    ? "{\"law\":\"oracle\",\"median_s\":%.0f}\n"
                    : "oracle   %9.0f s   median   worst   deferrals   blocks    use  unfinished\n",
                oracle);
     for (size_t i = 0; i < wind_nlaws && rc == 0; i++) {
         struct sums s = {.times = times};
-        rc = blow_all(&wind_laws[i], conf, w.seeds, &s);
+        rc = blow_all(&wind_laws[i], conf, w->seeds, &s);
         if (rc == 0)
-            print(&w, &wind_laws[i], &s, oracle);
+            print(w, &wind_laws[i], &s, oracle);
     }
     if (rc < 0)
         fprintf(stderr, "gapura: the scenario cannot be run: %s\n", err_text(rc));
     free(times);
     conf_free(conf);
     return rc < 0 ? 1 : 0;
+}
+
+int
+wind_main(int argc, char **argv)
+{
+    struct wind_words w = {.scenario = NULL};
+    struct args a;
+    int rc;
+
+    if (argc > 4 && !strcmp(argv[argc - 1], "--oracle")) { /* ourselves, in the other process */
+        w.oracle = true;
+        argc--;
+    }
+    if (!words_take(argc, argv, &a, &rc))
+        return rc;
+    rc = read_words(&w, &a);
+    rc = rc ? rc - 1 : wind_run(&w);
+    args_done(&a);
+    return rc;
 }

@@ -136,15 +136,19 @@ tell_row(struct domain_dns *d, const struct advice_row *r)
 static void
 tell(struct domain_dns *d, const struct advice_row *rows, unsigned n)
 {
-    unsigned good = 0, bad = 0;
+    unsigned good = 0, bad = 0, unknown = 0;
     char text[120];
 
     for (unsigned i = 0; i < n; i++) {
         tell_row(d, &rows[i]);
         good += rows[i].status == ADVICE_OK;
         bad += rows[i].status == ADVICE_MISSING || rows[i].status == ADVICE_DIFFERENT;
+        unknown += rows[i].status == ADVICE_UNKNOWN;
     }
-    str_fmt(text, sizeof text, "%u as they should be, %u to be published or changed", good, bad);
+    n = (unsigned)str_fmt(text, sizeof text, "%u as they should be, %u to be published or changed",
+                          good, bad);
+    if (unknown)
+        str_fmt(text + n, sizeof text - n, ", %u unknown: ask again when DNS answers", unknown);
     end(d, 0, text);
 }
 

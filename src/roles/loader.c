@@ -47,6 +47,25 @@ errors_text(struct conf_errors *errs, struct buf *out)
     }
 }
 
+/* An object a line, for editors and programs. */
+static void
+errors_json(struct conf_errors *errs)
+{
+    CLEANUP(buf_done) struct buf out;
+
+    buf_init(&out, 4u << 20);
+    errors_sort(errs);
+    for (size_t i = 0; i < errs->n; i++) {
+        const struct conf_error *e = &errs->items[i];
+        buf_c(&out, "{\"file\":");
+        buf_json(&out, e->file);
+        buf_fmt(&out, ",\"line\":%u,\"text\":", e->line);
+        buf_json(&out, e->text);
+        buf_c(&out, "}\n");
+    }
+    fwrite(out.p ? out.p : "", 1, out.n, stdout);
+}
+
 static int
 message_send(const struct buf *b, const int *fds, unsigned nfds)
 {
@@ -192,7 +211,7 @@ loader_main(const char *file, uint64_t generation)
 }
 
 int
-check_main(const char *file)
+check_main(const char *file, bool as_json)
 {
     static struct conf_texts texts;
     static struct check_files files;
@@ -205,13 +224,20 @@ check_main(const char *file)
         check_conf(conf, &files, &errs);
     CLEANUP(buf_done) struct buf b;
     buf_init(&b, 1u << 20);
-    errors_text(&errs, &b);
+    if (as_json)
+        errors_json(&errs);
+    else
+        errors_text(&errs, &b);
     fwrite(b.p ? b.p : "", 1, b.n, stderr);
-    if (errs.n)
+    if (errs.n && !as_json)
         fprintf(stderr, "%s: %zu error%s; nothing was changed\n", file, errs.n,
                 errs.n == 1 ? "" : "s");
-    else
+    else if (!as_json)
         printf("%s: fine (%zu file%s)\n", file, texts.n, texts.n == 1 ? "" : "s");
+    if (!texts.n && !as_json)
+        fprintf(stderr,
+                "-c FILE names another file; /usr/share/gapura/gapura.conf is one to begin with, "
+                "and gapura.conf(5) has examples\n");
     int status = errs.n ? 1 : 0;
     conf_free(conf);
     conf_texts_done(&texts);

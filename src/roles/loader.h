@@ -10,6 +10,6 @@
  * status. */
 int loader_main(const char *file, uint64_t generation);
 /* `gapura check`: prints every error to stderr, or one line to stdout. Exit status. */
-int check_main(const char *file);
+int check_main(const char *file, bool as_json);
 
 #endif

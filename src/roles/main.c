@@ -6,6 +6,7 @@
 #include "authtool/authtool.h"
 #include "courier/replies_tool.h"
 #include "ctl/ctl.h"
+#include "ctl/words.h"
 #include "import/import.h"
 #include "lab/lab.h"
 #include "lab/settings.h"
@@ -22,25 +23,22 @@
 
 #define DEFAULT_FILE "/etc/gapura/gapura.conf"
 
-/* `-c FILE` or `--config FILE` anywhere behind the verb; anything else is refused. */
-static const char *
-file_argument(int argc, char **argv, const char *verb)
+/* `gapura run` and `gapura check`. */
+static int
+settings_main(int argc, char **argv)
 {
-    const char *file = DEFAULT_FILE;
-    for (int i = 2; i < argc; i++) {
-        if ((!strcmp(argv[i], "-c") || !strcmp(argv[i], "--config")) && i + 1 < argc) {
-            file = argv[++i];
-            continue;
-        }
-        bool help = !strcmp(argv[i], "--help") || !strcmp(argv[i], "-h");
-        if (help)
-            ctl_help(verb);
-        else
-            fprintf(stderr, "gapura: unknown argument \"%s\"; gapura %s [-c FILE]   (default %s)\n",
-                    argv[i], verb, DEFAULT_FILE);
-        exit(help ? 0 : 2);
-    }
-    return file;
+    const struct ctl_verb *v;
+    const char *file;
+    struct args a;
+    int status;
+
+    v = words_take(argc, argv, &a, &status);
+    if (!v)
+        return status;
+    file = a.conf ? a.conf : DEFAULT_FILE;
+    status = !strcmp(v->words, "run") ? supervisor_main(file) : check_main(file, a.as_json);
+    args_done(&a);
+    return status;
 }
 
 static int
@@ -120,9 +118,6 @@ main(int argc, char **argv)
     if (by_name)
         return by_name(argc, argv);
     ctl_set_run_dir_reader(run_dir_of);
-    /* Help is told in one way for all, those that run here too. */
-    if (argc > 2 && argv[1][0] != '-' && !strcmp(argv[argc - 1], "--help"))
-        return ctl_main(argc, argv);
     if (argc == 3 && !strcmp(argv[1], "--role")) {
         const struct role_row *row = role_find(argv[2]);
         return row ? role_main(row, 0) : 2;
@@ -131,20 +126,20 @@ main(int argc, char **argv)
         return trial_main(argc - 2, argv + 2);
     if (argc == 3 && !strcmp(argv[1], "--print-settings"))
         return print_settings(argv[2]);
+    if (argc == 3 && !strcmp(argv[1], "send") && !strcmp(argv[2], "--help"))
+        return ctl_main(argc, argv); /* all other words of it are sendmail's */
     if (argc >= 2 && !strcmp(argv[1], "send"))
         return submit_sendmail(argc - 1, argv + 1);
     if (argc >= 2 && !strcmp(argv[1], "import"))
-        return import_main(argc - 1, argv + 1);
+        return import_main(argc, argv);
     if (argc >= 2 && !strcmp(argv[1], "auth"))
         return authtool_main(argc, argv);
     if (argc >= 2 && !strcmp(argv[1], "replies"))
         return replies_main(argc, argv);
     if (argc >= 2 && !strcmp(argv[1], "policy"))
         return policy_main(argc, argv);
-    if (argc >= 2 && !strcmp(argv[1], "run"))
-        return supervisor_main(file_argument(argc, argv, "run"));
-    if (argc >= 2 && !strcmp(argv[1], "check"))
-        return check_main(file_argument(argc, argv, "check"));
+    if (argc >= 2 && (!strcmp(argv[1], "run") || !strcmp(argv[1], "check")))
+        return settings_main(argc, argv);
     if (argc >= 3 && !strcmp(argv[1], "lab") && !strcmp(argv[2], "wind"))
         return wind_main(argc, argv);
     if (argc >= 2 && !strcmp(argv[1], "lab"))

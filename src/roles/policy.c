@@ -12,10 +12,8 @@
 #include <unistd.h>
 
 #include "checks/table.h"
-#include "core/lang.h"
-#include "ctl/args.h"
-#include "ctl/ctl.h"
 #include "ctl/print.h"
+#include "ctl/words.h"
 #include "roles/settings.h"
 #include "store/settings.h"
 
@@ -42,7 +40,8 @@ tool_open(struct policy_tool *t, const struct args *a)
         if (t->texts.n)
             conf_draft(&t->conf, &t->texts, roles_blocks, roles_nblocks, 1, &errs);
         if (!t->conf) {
-            fprintf(stderr, "gapura: %s cannot be read\n", file);
+            fprintf(stderr, "gapura: %.*s\n",
+                    STR_ARG(errs.n ? errs.items[0].text : STR("out of memory")));
             conf_errors_done(&errs);
             return 2;
         }
@@ -334,30 +333,16 @@ policy_main(int argc, char **argv)
 {
     static struct policy_tool tool;
     const struct ctl_verb *v;
-    struct why why = {{0}};
     struct args a;
-    int used = 0, status;
+    int status;
 
-    lang_set_from_environment();
-    v = ctl_verb_find(argc, argv, &used);
+    v = words_take(argc, argv, &a, &status);
     if (!v)
-        return ctl_main(2, argv); /* lists those that there are */
-    if (args_parse(v, argc - 1 - used, argv + 1 + used, &a, &why) < 0) {
-        fputs("gapura: ", stderr);
-        print_safe(stderr, why.text);
-        fputc('\n', stderr);
-        return 2;
-    }
-    if (a.help) {
-        ctl_verb_help(v, stdout);
-        status = 0;
-    } else {
-        status = tool_open(&tool, &a);
-        if (status == 0)
-            status =
-                !strcmp(v->words, "policy show") ? policy_show(&tool, &a) : policy_test(&tool, &a);
-        tool_close(&tool);
-    }
+        return status;
+    status = tool_open(&tool, &a);
+    if (status == 0)
+        status = !strcmp(v->words, "policy show") ? policy_show(&tool, &a) : policy_test(&tool, &a);
+    tool_close(&tool);
     args_done(&a);
     return status;
 }

@@ -29,7 +29,7 @@ keys_alg_name(uint8_t alg)
 const char *
 keys_seen_name(enum keys_seen s)
 {
-    static const char *const names[] = {"unchecked", "ok", "missing", "different"};
+    static const char *const names[] = {"unknown", "ok", "missing", "different"};
 
     return (unsigned)s < ARRAY_LEN(names) ? names[s] : "?";
 }

@@ -1,0 +1,158 @@
+"""Settings with mistakes: each is told with its line, what would be right, and the nearest known name."""
+import json
+import re
+import subprocess
+
+from gapura import PROGRAM
+
+
+def run(*words, **more):
+    return subprocess.run([PROGRAM, *words], capture_output=True, text=True, timeout=30, **more)
+
+
+# One mistake each, of every kind and in every block that people write; what stands behind ## must be said there.
+MISTAKES = """
+hostname = mail_example                       ## `mail_example` has a _
+wings = inbond                                ## did you mean `inbound`?
+require = authentcated                        ## none, observe, authenticated; did you mean `authenticated`?
+known = legacy.example 192.0.2.0/33           ## neither an address, a domain, a .domain nor a network
+profile = standrd                             ## did you mean `standard`?
+trustd = 10.0.0.0/8                           ## did you mean `trusted`?
+trusted = 10.0.0.300                          ## is not a network; write for example 192.0.2.0/24
+listen mx {
+    address = 127.0.0.1:99999                 ## write for example 192.0.2.1:25
+    kind = inboud                             ## did you mean `inbound`?
+    sertificate = a b                         ## did you mean `certificate`?
+}
+listen mx {                                   ## a second `listen mx`; the first is at
+    address = 127.0.0.1:2525
+}
+listen secure {                               ## needs TLS but names no certificate
+    address = 127.0.0.1:2465
+    kind = submissions
+}
+listen other {
+    address = 127.0.0.1:2465                  ## both want 127.0.0.1:2465
+    certificate = none.pem none.key           ## cannot read
+}
+domain example.com {
+    inside = smpt://10.0.0.5                  ## write smtp://host:25, lmtp://host:24
+    recipients = tabel                        ## did you mean `table`?
+    profile = strickt                         ## did you mean `strict`?
+    tenant = acme                             ## did you mean `acm`?
+}
+domain other.example {                        ## needs `recipient_table = PATH`
+    inside = smtp://10.0.0.5
+    recipients = table
+}
+domain third.example {
+    inside = smtp://10.0.0.5
+    recipients = table
+    recipient_table = people.txt              ## cannot read the recipient_table
+}
+verify {
+    mode = maybe                              ## is not one of: off, on
+    psl = nowhere/list.dat                    ## cannot read
+    dkim_signatures = 0                       ## it must be from 1 to 16
+    dkim_min_bits = 4096
+    dkim_max_bits = 1024                      ## it must be from 2048 to 8192
+    arc_trusted = lists.example, not a domain ## neither a domain nor a .domain
+    reports = postmaster                      ## is not an address
+    dkim_signature = 3                        ## did you mean `dkim_signatures`?
+}
+dkim {
+    sign = perhaps                            ## neither yes nor no
+    platform = a b                            ## is not a domain name
+    selector = -x                             ## has 1 to 32 of a-z
+    bits = 512                                ## it must be from 1024 to 4096
+    check = 1 fortnight                       ## write for example 250ms, 30s, 5m, 2h or 1d
+    grace = 400d                              ## it must be from 0s to 365d
+    headers = "X:Y"                           ## names of header fields
+    worker = 3                                ## did you mean `workers`?
+}
+tenant acm {
+    number = 7
+    profile = lenent                          ## did you mean `lenient`?
+}
+tenant bcm {
+    number = 7                                ## two tenants have number 7
+}
+profile careful {
+    base = standrd                            ## did you mean `standard`?
+    weight = helo.not-fqd 0.5                 ## did you mean `not-fqdn`?
+    weight = hel.not-fqdn 0.5                 ## did you mean `helo`?
+    weight = spf.fail many                    ## write for example helo.localhost 1.5
+    group = names none 4 hlo.*                ## did you mean `helo`?
+    tag = 9
+    hold = 5                                  ## `tag` at 9.00 would never happen, since `hold` begins at 5.00
+}
+check spff {                                  ## did you mean `spf`?
+    mode = observe
+}
+check spf {
+    mode = obsreve                            ## did you mean `observe`?
+}
+delivery {
+    replies = replies.txt                     ## line 2: there is no such class: "NoSuchClass"
+    retry = 3m, soon                          ## is not a time span
+    ipv6 = sometimes                          ## never, reverse, always
+}
+pool fast {
+    sources = onne                            ## did you mean `one`?
+}
+source one {
+    address = 192.0.2.300                     ## is not an address
+}
+route world {
+    domains = *
+    via = nowhere                             ## write smtp://HOST:PORT
+    tls = verfy                               ## did you mean `verify`?
+    sources = one                             ## it belongs into a block `pool`
+}
+spool {
+    segment = 3 MB                            ## it must be from 4.0 MB to 1.0 GB
+    ring = 3 MB                               ## is a power of two
+    dir =                                     ## no value
+}
+events {
+    language = fr                             ## is not one of: en, id
+}
+dsn {                                         ## `dsn` is a row of block `smtp`, not a block
+}
+"""
+
+
+def test_every_mistake_has_its_line(place):
+    """All at once, each at its own line, with what would be right."""
+    (place / "replies.txt").write_text("default\nclass NoSuchClass\n  hello\n")
+    lines = MISTAKES.splitlines()
+    (place / "gapura.conf").write_text("\n".join(line.partition("##")[0].rstrip() for line in lines))
+    wanted = [(n, line.partition("##")[2].strip()) for n, line in enumerate(lines, 1) if "##" in line]
+    # Seen from elsewhere: paths are taken from the settings file, once.
+    done = run("check", "-c", f"{place.name}/gapura.conf", cwd=place.parent)
+    told = re.findall(r"^\S*gapura\.conf:(\d+): (.*)$", done.stderr, re.M)
+    assert done.returncode == 1 and f"{len(told)} errors; nothing was changed" in done.stderr, done.stderr
+    for n, said in wanted:
+        assert [text for line, text in told if int(line) == n and said in text], (n, said, done.stderr)
+    assert sorted({int(line) for line, _ in told}) == [n for n, _ in wanted], done.stderr
+    assert f"cannot read {place.name}/nowhere/list.dat" in done.stderr, done.stderr
+
+
+def test_what_only_the_start_would_find_is_found_by_check(place):
+    """Nothing that passes the check may keep a role from starting."""
+    for extra, said in (("spool {\n    ring = 3 MB\n}\n", ":2: spool.ring is a power of two"),
+                        ("require = authenticated\ncheck dkim {\n    mode = off\n}\n",
+                         ":1: require = authenticated needs the check dkim, which is off")):
+        (place / "one.conf").write_text(extra + "hostname = mx.example.com\n")
+        done = run("check", "-c", place / "one.conf")
+        assert done.returncode == 1 and said in done.stderr, done.stderr
+
+
+def test_check_tells_programs_too(place):
+    (place / "bad.conf").write_text('hostname = mx.example.com\nnonsense = "a\nlisten mx {\n}\n')
+    done = run("check", "--json", "-c", place / "bad.conf")
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert done.returncode == 1 and done.stderr == "" and [r["line"] for r in rows] == [2, 3], done
+    assert all(r["file"] == str(place / "bad.conf") and r["text"] for r in rows), rows
+    done = run("check", "-c", place / "none.conf")
+    assert done.returncode == 1 and "-c FILE names another file" in done.stderr, done
