@@ -90,6 +90,30 @@ def test_readme_walks(place, net):
     assert "Hi Bob." in (place / "sender/world.log").read_text(), printed
 
 
+@pytest.mark.skipif(any(not shutil.which(n) for n in ("make", "gcc", "clang-format", "git")), reason="a tool is missing")
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="this is no clone")
+@pytest.mark.skipif("GAPURA_PROGRAM" in os.environ, reason="it builds a program of its own")
+def test_first_check(place):
+    """docs/first-check.md, pasted in a copy of this tree with what was built already."""
+    copy = place / "copy"
+    names = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for name in [n for n in names.split("\0") if n and (ROOT / n).is_file()]:
+        (copy / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(ROOT / name, copy / name)
+    for part in ("obj", "lib", "gen"):
+        shutil.copytree(ROOT / "build" / part, copy / "build" / part, copy_function=shutil.copy2)
+    text = "set -eu\ngit init -q . && git add -A && git -c user.name=t -c user.email=t@example.com commit -qm all\n"
+    text += "\n".join(blocks(ROOT / "docs/first-check.md"))
+    done = subprocess.run(["bash", "-s"], cwd=copy, input=text, capture_output=True, text=True, timeout=300 * SLOW, check=False)
+    printed = done.stdout + done.stderr
+    assert done.returncode == 0 and not re.search("oldhelo.*warning", printed), printed
+    assert "\n1..5\n" in done.stdout and not re.search("^not ok", done.stdout, re.M), printed
+    assert re.search(r"^ *0\.50  oldhelo\.no-esmtp +shipped:standard\.conf:\d+$", done.stdout, re.M), printed
+    assert re.findall(r"^ M (.*)$", done.stdout, re.M) == ["share/profiles/standard.conf", "src/checks/table.c", "src/checks/table.h"]
+    assert re.findall(r"^\?\? (.*)$", done.stdout, re.M) == ["docs/checks/oldhelo.md", "src/checks/oldhelo.c",
+                                                           "tests/unit/test_checks_oldhelo.c"]
+
+
 def end_group(process):
     """Nothing of the walk outlives the test, also when a command failed halfway."""
     try:
