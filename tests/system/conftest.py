@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from certs import Authority
+from debian import Made
 from gapura import PROGRAM, Gapura, Net
 from sink import Sink
 
@@ -100,6 +101,15 @@ def gapura(place, net, request):
 @pytest.fixture(scope="session")
 def authority(tmp_path_factory):
     return Authority(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture(scope="session")
+def debian():
+    """A Debian root to copy, and our packages."""
+    path = Path(tempfile.mkdtemp(prefix="gapura-debian-"))
+    path.chmod(0o755)
+    yield Made(path)
+    shutil.rmtree(path, ignore_errors=True)
 
 
 def pytest_configure(config):

@@ -1,78 +1,27 @@
 """The Debian package, in a fresh root: installed, mail sent, upgraded with mail waiting, removed, purged.
 
-Bounded: one root a run (debootstrap with this machine's own mirror), one build and a repack. There is no systemd in a
-root like this, so the test starts `gapura run` itself; the unit is looked at by systemd-analyze.
+Bounded: one root a run (debootstrap with this machine's own mirror), one build and a repack. The test starts `gapura run`
+itself; test_systemd.py has the unit run by a systemd.
 """
 import os
 import re
 import shutil
 import signal
 import subprocess
-from pathlib import Path
 
 import pytest
 
+from debian import ENV, Debian, command
 from gapura import ROOT, until
 from peers import need
 from smtp import Smtp
 
-LIMIT = 400
-ENV = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C", "HOME": "/root"}
-MOUNT = 'mount -t proc proc "$0/proc" && exec chroot "$0" "$@"'
-
-
-def command(*words, status=0, **more):
-    done = subprocess.run([str(w) for w in words], capture_output=True, text=True, timeout=LIMIT, **more)
-    assert status is None or done.returncode == status, f"{words}: {done.returncode}\n{done.stdout[-3000:]}{done.stderr[-3000:]}"
-    return done
-
-
-def mirror():
-    """(URI, code name) of the Debian archive that this machine installs from."""
-    release = dict(re.findall(r'^(\w+)="?([^"\n]*)', Path("/etc/os-release").read_text(), re.M))
-    name = release.get("VERSION_CODENAME", "")
-    listed = command("apt-get", "indextargets", "--format", "$(REPO_URI)|$(CODENAME)|$(ORIGIN)", "Created-By: Packages")
-    for line in listed.stdout.splitlines():
-        uri, code, origin = line.split("|")
-        if code == name and origin == "Debian":
-            return uri, name
-    return None, name
-
-
-def build(place):
-    """Two packages from the tracked files: this version, and one that is higher."""
-    tree = place / "tree"
-    names = command("git", "ls-files", "-z", cwd=ROOT).stdout.split("\0")
-    for name in filter(None, names):
-        if (ROOT / name).is_file():
-            (tree / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, tree / name)
-    flags = ["-b", "-us", "-uc"]
-    command("dpkg-buildpackage", *flags, cwd=tree)
-    first = next(place.glob("gapura_*.deb"))
-    changelog = tree / "debian/changelog"
-    text = changelog.read_text()
-    changelog.write_text(text.replace("0.1.0-1", "0.1.0-2", 1) + "\n" + text)
-    command("dpkg-buildpackage", *flags, "-nc", cwd=tree)
-    second = next(p for p in place.glob("gapura_*.deb") if p != first)
-    return first, second
-
-
-class Root:
-    """A Debian system without an init, and Gapura running in it."""
+class Root(Debian):
+    """A Debian system whose init was not started, and Gapura running in it."""
 
     def __init__(self, path, net):
-        self.path, self.net, self.process = path, net, None
-
-    def argv(self, *words):
-        return ["unshare", "--mount", "--propagation", "private", "sh", "-c", MOUNT, str(self.path), *map(str, words)]
-
-    def run(self, *words, status=0, text=None):
-        return command(*self.argv(*words), status=status, env=ENV, input=text)
-
-    def install(self, package):
-        shutil.copy(package, self.path / "var/tmp")
-        return self.run("apt-get", "install", "-y", "-q", "--no-install-recommends", f"/var/tmp/{package.name}")
+        super().__init__(path)
+        self.net, self.process = net, None
 
     def fill_in(self):
         """The shipped settings, with one domain and the addresses of this test."""
@@ -122,31 +71,9 @@ class Root:
 
 
 @pytest.fixture
-def root(place, net):
-    if os.getuid() != 0:
-        pytest.skip("not root: a root file system cannot be made")
-    for program in ("debootstrap", "dpkg-buildpackage", "dh", "unshare"):
-        need(program)
-    uri, name = mirror()
-    if not uri:
-        pytest.skip("apt names no Debian archive of this release to make a root from")
-    path = place / "root"
-    done = command("debootstrap", "--variant=minbase", name, path, uri, status=None)
-    if done.returncode:
-        pytest.skip(f"debootstrap failed: {done.stdout.strip().splitlines()[-1:]}")
-    for source in Path("/etc/apt").rglob("*.sources"):  # the mirror may want what this machine's apt has
-        shutil.copy(source, path / "etc/apt/sources.list.d")
-    for part in ("keyrings", "ca-certificates"):
-        if Path("/usr/share", part).is_dir():
-            shutil.copytree(Path("/usr/share", part), path / "usr/share" / part, dirs_exist_ok=True)
-    for extra in (path / "etc/apt/sources.list.d").glob("*.sources"):
-        if "Suites: nodistro" in extra.read_text():
-            extra.unlink()
-    shutil.copy("/etc/resolv.conf", path / "etc/resolv.conf")
-    (path / "usr/sbin/policy-rc.d").write_text("#!/bin/sh\nexit 101\n")
-    (path / "usr/sbin/policy-rc.d").chmod(0o755)
-    made = Root(path, net)
-    made.run("apt-get", "update", "-q")
+def root(debian, place, net):
+    made = Root(debian.root(place / "root"), net)
+    made.services(False)
     yield made
     made.kill()
 
@@ -156,8 +83,8 @@ def users(root):
     return {line.split(":")[0] for line in text.splitlines() if line.startswith("gapura")}
 
 
-def test_life_of_a_package(root, place, sink):
-    first, second = build(place)
+def test_life_of_a_package(root, debian, sink):
+    first, second = debian.first, debian.second
     root.install(first)
     assert len(users(root)) == 9
     root.fill_in()

@@ -107,7 +107,7 @@ def test_first_check(place):
     done = subprocess.run(["bash", "-s"], cwd=copy, input=text, capture_output=True, text=True, timeout=300 * SLOW, check=False)
     printed = done.stdout + done.stderr
     assert done.returncode == 0 and not re.search("oldhelo.*warning", printed), printed
-    assert "\n1..5\n" in done.stdout and not re.search("^not ok", done.stdout, re.M), printed
+    assert "\n1..6\n" in done.stdout and not re.search("^not ok", done.stdout, re.M), printed
     assert re.search(r"^ *0\.50  oldhelo\.no-esmtp +shipped:standard\.conf:\d+$", done.stdout, re.M), printed
     assert re.findall(r"^ M (.*)$", done.stdout, re.M) == ["share/profiles/standard.conf", "src/checks/table.c", "src/checks/table.h"]
     assert re.findall(r"^\?\? (.*)$", done.stdout, re.M) == ["docs/checks/oldhelo.md", "src/checks/oldhelo.c",
