@@ -152,8 +152,7 @@ wind_run(const struct wind_words *w)
     double oracle = ask_oracle(w->scenario);
     if (isinf(oracle)) {
         fprintf(stderr, "gapura: these limits do not let all messages through before the horizon, "
-                        "whatever the law: raise `horizon` or `rate`, or send fewer messages
-");
+                        "whatever the law: raise `horizon` or `rate`, or send fewer messages\n");
         conf_free(conf);
         return 1;
     }

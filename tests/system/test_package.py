@@ -57,7 +57,10 @@ class Root(Debian):
         self.run("sendmail", "-t", "-i", text=f"To: bob@example.com\nSubject: {subject}\n\nbody\n")
 
     def waiting(self):
-        return [line for line in self.run("gapura", "queue", "list", "--json").stdout.splitlines() if line]
+        """Once the log is read: until then a list is not whole, and says so by its status."""
+        done = until(lambda: (lambda d: None if d.returncode else d)(self.run("gapura", "queue", "list", "--json", status=None)), 60,
+                     "a queue that is read")
+        return [line for line in done.stdout.splitlines() if line]
 
     def ended(self):
         """What prerm ended."""
