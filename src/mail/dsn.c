@@ -72,15 +72,6 @@ dsn_list_add(struct dsn_list *l)
     return &l->items[l->n++];
 }
 
-struct dsn_outcome *
-dsn_list_find(const struct dsn_list *l, struct str address)
-{
-    for (unsigned i = 0; i < l->n; i++)
-        if (str_ieq(l->items[i].final, address))
-            return &l->items[i];
-    return NULL;
-}
-
 struct str
 dsn_one_line(struct str text, uint32_t max, struct arena *arena)
 {
@@ -144,6 +135,9 @@ part_begin(void *ctx, const struct mime_part *p)
     bool first = p->parent == MIME_NO_PART;
     unsigned deep;
 
+    /* A file within a text: the text goes on around it, in its charset. */
+    if (p->kind == MIME_UUENCODED || p->kind == MIME_TNEF)
+        return;
     r->into = NULL;
     r->decoding = false;
     if (p->number >= PARTS_MAX || (!first && p->parent >= PARTS_MAX))
@@ -246,6 +240,8 @@ dsn_reader_free(struct dsn_reader *r)
     if (!r)
         return;
     mime_free(r->mime);
+    if (r->decoding)
+        charset_end(&r->charset, NULL);
     for (unsigned i = 0; i <= LEVELS; i++) {
         buf_done(&r->levels[i].head);
         buf_done(&r->levels[i].text);
@@ -257,6 +253,12 @@ dsn_reader_free(struct dsn_reader *r)
     buf_done(&r->raw);
     arena_done(&r->arena);
     free(r);
+}
+
+uint64_t
+dsn_reader_steps(const struct dsn_reader *r)
+{
+    return r->list.steps;
 }
 
 /* Every line end becomes CRLF: reports come with each of the three, and mixed. */

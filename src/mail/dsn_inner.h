@@ -11,15 +11,28 @@
 
 #include "mail/dsn.h"
 
+struct dsn_said {
+    uint16_t code;   /* 4xx, 5xx (2xx only if told so at a line's start); 0 none */
+    char status[12]; /* enhanced code that stands with it, or alone; "" none */
+    size_t at;       /* where the reply begins; 0 without a code */
+};
+struct dsn_told { /* what a text says, for all recipients that it speaks of */
+    struct str text;
+    struct dsn_said said;
+    enum dsn_phase phase;
+    struct str host, reply;
+};
 struct dsn_list { /* outcomes as they are found */
     struct arena *arena;
     const struct dsn_limits *limits;
     struct dsn_outcome *items;
     unsigned n, cap;
-    bool cut; /* a ceiling, or memory, was reached */
+    bool cut;                /* a ceiling, or memory, was reached */
+    struct dsn_told told;    /* of the text that was looked at last: the next may have the same */
+    struct str about, cause; /* the same of dsn_text.c */
+    uint64_t steps;          /* bytes and names looked at, for tests: grows as the report does */
 };
 struct dsn_outcome *dsn_list_add(struct dsn_list *); /* NULL: no more */
-struct dsn_outcome *dsn_list_find(const struct dsn_list *, struct str address);
 
 struct dsn_parts {     /* of a message, or of the message that it carries; all line ends are CRLF */
     struct str head;   /* header block */
@@ -71,11 +84,6 @@ ssize_t dsn_ifind(struct str text, size_t at, struct str needle);
 
 /* --- dsn_reply.c --- */
 
-struct dsn_said {
-    uint16_t code;   /* 4xx, 5xx (2xx only if told so at a line's start); 0 none */
-    char status[12]; /* enhanced code that stands with it, or alone; "" none */
-    size_t at;       /* where the reply begins; 0 without a code */
-};
 void dsn_said_find(struct str text, struct dsn_said *ret);
 enum dsn_phase dsn_phase_of(struct str text, size_t reply_at);
 /* Name or address of the server that the text names; a view, may be empty. */
@@ -84,7 +92,8 @@ struct str dsn_host_of(struct str text);
 size_t dsn_status_len(struct str s);
 void dsn_status_set(char dst[12], struct str s);
 bool dsn_status_vague(const char status[12]); /* none, or X.0.0 */
-/* Fills code, status, phase, remote_mta and reply of an outcome from a text about it. */
+/* Fills code, status, phase, remote_mta and reply of an outcome from a text about it, which lives
+ * as long as the list. */
 void dsn_explain(struct dsn_list *, struct dsn_outcome *, struct str text);
 /* The first address at or behind `at` in one line: its text without <>; the offset behind it in
  * *ret_end; false if there is none. */
@@ -97,29 +106,6 @@ bool dsn_address_find(struct str line, size_t at, size_t *ret_start, size_t *ret
  * and other lines end a group). */
 void dsn_status_read(struct dsn_list *, struct str fields, bool loose, struct dsn_report *);
 
-struct dsn_line {
-    struct str s; /* without white space at its ends */
-    uint32_t indent;
-    uint32_t at; /* offset of s in the text */
-};
-struct dsn_lines {
-    struct str text;
-    struct dsn_line *items;
-    unsigned n;   /* up to the returned message */
-    unsigned all; /* with it */
-};
-void dsn_lines_split(struct dsn_lines *, struct str text, struct arena *);
-/* How many fields of a message's header stand there in a row. */
-unsigned dsn_fields_here(const struct dsn_lines *, unsigned from);
-
-struct dsn_spoken {     /* of a session's transcript */
-    struct str address; /* empty: not of a recipient */
-    struct str reply;
-    enum dsn_phase phase;
-};
-/* Recipients and their replies; n of them in the arena. */
-unsigned dsn_transcript_read(const struct dsn_lines *, struct arena *, struct dsn_spoken **ret);
-
 /* Recipients by the text for people; `sender` wrote the returned message. */
 void dsn_text_read(struct dsn_list *, const struct dsn_parts *, struct str sender);
 /* The header of the returned message within the text, CRLF line ends; empty if it is not there. */
@@ -127,6 +113,7 @@ struct str dsn_text_original(struct str text, struct arena *);
 /* Fills what machine fields leave out from the text for people. */
 void dsn_text_fill(struct dsn_list *, const struct dsn_parts *);
 
+uint64_t dsn_reader_steps(const struct dsn_reader *); /* for tests */
 bool dsn_notice_read(struct dsn_list *, struct str text, struct dsn_report *);
 
 /* Weight of what says that this is a report, 0 none. */

@@ -3,7 +3,7 @@
  *
  * Called by mail/dsn_text and dsn_transcript. Pure; views into the text.
  */
-#include "mail/dsn_inner.h"
+#include "mail/dsn_lines.h"
 
 #define LINES_MAX   8000u
 #define LINE_BYTES  4000u /* bytes of a line that are looked at */

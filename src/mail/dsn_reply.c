@@ -10,6 +10,7 @@
 #include "mail/address.h"
 
 #define HOST_MAX   255u
+#define SPAN_MAX   320u /* bytes on each side of an @: RFC 5321 4.5.3.1 has 64 and 255 */
 #define QUOTED_MAX 400u /* bytes of a reply that another one quotes */
 
 /* Reply codes that servers use to refuse (RFC 5321 4.2.3, RFC 4954, and some of the wild). */
@@ -259,23 +260,23 @@ address_around(struct str line, size_t sign, size_t *start, size_t *end)
     size_t a = sign, b = sign + 1;
 
     if (a && line.p[a - 1] == '"') {
-        for (a--; a && line.p[a - 1] != '"';)
+        for (a--; a && sign - a < SPAN_MAX && line.p[a - 1] != '"';)
             a--;
-        if (!a)
+        if (!a || line.p[a - 1] != '"')
             return false;
         a--;
     } else {
-        while (a && is_local(line.p[a - 1]))
+        while (a && sign - a < SPAN_MAX && is_local(line.p[a - 1]))
             a--;
         while (a < sign && strchr("'`", line.p[a]))
             a++; /* a quotation mark around it */
     }
     if (b < line.n && line.p[b] == '[') {
-        while (b < line.n && line.p[b] != ']')
+        while (b < line.n && b - sign < SPAN_MAX && line.p[b] != ']')
             b++;
-        b += b < line.n;
+        b += b < line.n && line.p[b] == ']';
     } else {
-        while (b < line.n && is_domain(line.p[b]))
+        while (b < line.n && b - sign < SPAN_MAX && is_domain(line.p[b]))
             b++;
         while (b > sign + 1 && strchr(".-_", line.p[b - 1]))
             b--;
@@ -354,26 +355,42 @@ reply_of(struct str text, const struct dsn_said *said)
     return s;
 }
 
+/* What a text tells. The same text tells a thousand recipients the same: it is read once. */
+static const struct dsn_told *
+told_by(struct dsn_list *list, struct str text)
+{
+    struct dsn_told *t = &list->told;
+
+    if (t->text.p == text.p && t->text.n == text.n)
+        return t;
+    list->steps += text.n;
+    t->text = text;
+    dsn_said_find(text, &t->said);
+    t->phase = dsn_phase_of(text, t->said.at);
+    t->host = dsn_one_line(dsn_host_of(text), HOST_MAX, list->arena);
+    t->reply =
+        dsn_one_line(without_tail(reply_of(text, &t->said)), list->limits->reply, list->arena);
+    return t;
+}
+
 void
 dsn_explain(struct dsn_list *list, struct dsn_outcome *o, struct str text)
 {
-    struct dsn_said said;
-    struct str reply;
-    uint32_t max = list->limits->reply;
+    const struct dsn_told *t;
 
+    list->steps++;
     if (!str_trim(text).n)
         return;
-    dsn_said_find(text, &said);
+    t = told_by(list, text);
     if (!o->code)
-        o->code = said.code;
-    if (said.status[0] && dsn_status_vague(o->status) &&
-        !(dsn_status_vague(said.status) && o->status[0]))
-        str_copy(str_c(said.status), o->status, sizeof(o->status));
+        o->code = t->said.code;
+    if (t->said.status[0] && dsn_status_vague(o->status) &&
+        !(dsn_status_vague(t->said.status) && o->status[0]))
+        str_copy(str_c(t->said.status), o->status, sizeof(o->status));
     if (o->phase == DSN_PHASE_UNKNOWN)
-        o->phase = dsn_phase_of(text, said.at);
+        o->phase = t->phase;
     if (!o->remote_mta.n)
-        o->remote_mta = dsn_one_line(dsn_host_of(text), HOST_MAX, list->arena);
-    reply = without_tail(reply_of(text, &said));
+        o->remote_mta = t->host;
     if (!o->reply.n)
-        o->reply = dsn_one_line(reply, max, list->arena);
+        o->reply = t->reply;
 }

@@ -6,7 +6,9 @@
  * below, the surest way that found any counts, and what stands between one recipient and the next
  * explains the first. Words that differ from server to server are rows in mail/dsn_shapes.c.
  */
-#include "mail/dsn_inner.h"
+#include <limits.h>
+
+#include "mail/dsn_lines.h"
 
 #define CANDS_MAX   2000u
 #define LIST_LINES  3u  /* lines of other text that a list of recipients may hold */
@@ -27,11 +29,18 @@ struct cand {
     unsigned line, last; /* its line; one past the lines about it */
     size_t after;        /* offset in its line behind it */
     enum way way;
+    struct str own, cause; /* what stands about it; .p NULL: not gathered yet */
+    enum dsn_phase phase;  /* that it tells */
 };
 struct search {
     const struct dsn_lines *lines;
+    struct dsn_list *list;
     struct cand *items;
     unsigned n;
+    struct map chosen; /* cands by address */
+    bool *named;       /* by line: a chosen one stands there */
+    unsigned above_at; /* the paragraph above which was gathered last, and what it says */
+    struct str above_says;
     unsigned list_left; /* lines in which an announced list may go on */
     unsigned indent;    /* of the recipient before */
     bool open;          /* lines that are indented deeper are about the recipient before */
@@ -138,13 +147,22 @@ look_any(struct search *s, unsigned i)
     s->open = false;
 }
 
-static bool
-search_run(struct search *s, const struct dsn_lines *lines, struct arena *arena)
+static void
+search_done(struct search *s)
 {
-    *s = (struct search){.lines = lines};
-    s->items = ARENA_ARRAY(arena, struct cand, CANDS_MAX);
-    if (!s->items)
+    map_done(&s->chosen);
+}
+
+static bool
+search_run(struct search *s, const struct dsn_lines *lines, struct dsn_list *list)
+{
+    *s = (struct search){.lines = lines, .list = list, .above_at = UINT_MAX};
+    map_init(&s->chosen, CANDS_MAX + 1, true);
+    s->items = ARENA_ARRAY(list->arena, struct cand, CANDS_MAX);
+    s->named = ARENA_ARRAY(list->arena, bool, lines->all + 1);
+    if (!s->items || !s->named)
         return false;
+    memset(s->named, 0, lines->all + 1);
     for (unsigned i = 0; i < lines->n; i++) {
         struct str line = lines->items[i].s;
         unsigned fields = dsn_fields_here(lines, i);
@@ -218,14 +236,14 @@ search_choose(struct search *s, struct str failed, struct str sender)
     }
     for (unsigned i = 0; i < s->n; i++) {
         struct cand c = s->items[i];
-        bool seen = false;
 
-        for (unsigned k = 0; k < n; k++)
-            seen |= str_ieq(s->items[k].address, c.address);
-        if (seen || c.way != best || (others && str_ieq(c.address, sender)) ||
-            (named && str_find(failed, c.address) < 0))
+        if (map_get(&s->chosen, c.address) || c.way != best ||
+            (others && str_ieq(c.address, sender)) || (named && str_find(failed, c.address) < 0))
             continue;
-        s->items[n++] = c;
+        s->items[n] = c;
+        (void)map_put(&s->chosen, c.address, &s->items[n]);
+        s->named[c.line] = true;
+        n++;
     }
     s->n = best == WAY_ANY && (n > 1 || !others || failed.n) ? 0 : n;
     for (unsigned i = 0; i < s->n; i++)
@@ -236,7 +254,7 @@ search_choose(struct search *s, struct str failed, struct str sender)
 
 /* Lines [from, to) without those that tell nothing, and from the words that announce a reason. */
 static struct str
-about(const struct dsn_lines *l, unsigned from, size_t at, unsigned to, struct arena *arena)
+about(struct dsn_list *list, const struct dsn_lines *l, unsigned from, size_t at, unsigned to)
 {
     struct buf out;
     struct str s, ret;
@@ -245,6 +263,7 @@ about(const struct dsn_lines *l, unsigned from, size_t at, unsigned to, struct a
     buf_init(&out, 64u << 10);
     for (unsigned i = from; i < to; i++) {
         s = l->items[i].s;
+        list->steps += s.n + 1;
         if (i == from)
             s = str_from(s, at);
         while (i == from && s.n && strchr(":>.*) \t", s.p[0]))
@@ -257,14 +276,14 @@ about(const struct dsn_lines *l, unsigned from, size_t at, unsigned to, struct a
         blank = false;
         buf_str(&out, s);
     }
-    ret = arena_str(arena, buf_view(&out));
+    ret = arena_str(list->arena, buf_view(&out));
     buf_done(&out);
     return ret;
 }
 
 /* All that is said, from behind the line that announces recipients if something stands there. */
 static struct str
-about_all(const struct dsn_lines *l, struct arena *arena)
+about_all(struct dsn_list *list, const struct dsn_lines *l)
 {
     unsigned from = 0;
     struct str s;
@@ -272,8 +291,8 @@ about_all(const struct dsn_lines *l, struct arena *arena)
     for (unsigned i = 0; i < l->n && !from; i++)
         if (dsn_shape_in(DSN_LIST, l->items[i].s, NULL))
             from = i + 1;
-    s = about(l, from, 0, l->n, arena);
-    return s.n > ABOUT_LEAST || !from ? s : about(l, 0, 0, l->n, arena);
+    s = about(list, l, from, 0, l->n);
+    return s.n > ABOUT_LEAST || !from ? s : about(list, l, 0, 0, l->n);
 }
 
 static struct str
@@ -284,21 +303,6 @@ from_cause(struct str text)
     if (!dsn_shape_in(DSN_CAUSE, text, &end))
         return text;
     return str_trim(str_from(text, end)).n < 4 ? STR_NONE : str_from(text, end);
-}
-
-/* The transcript's words on a recipient; on all of them if it names none. */
-static const struct dsn_spoken *
-spoken_of(const struct dsn_spoken *items, unsigned n, struct str address)
-{
-    const struct dsn_spoken *any = NULL;
-
-    for (unsigned i = 0; i < n; i++) {
-        if (items[i].address.n && str_ieq(items[i].address, address))
-            return &items[i];
-        if (!items[i].address.n && !any)
-            any = &items[i];
-    }
-    return any;
 }
 
 static void
@@ -317,13 +321,18 @@ explain_text(struct dsn_list *list, struct dsn_outcome *o, struct str text)
 {
     struct dsn_said said;
 
-    dsn_said_find(text, &said);
-    dsn_explain(list, o, said.code ? text : from_cause(text));
+    if (list->about.p != text.p || list->about.n != text.n) {
+        list->steps += text.n;
+        dsn_said_find(text, &said);
+        list->about = text;
+        list->cause = said.code ? text : from_cause(text);
+    }
+    dsn_explain(list, o, list->cause);
 }
 
 /* The paragraph that ends just above a line, without lines of other recipients. */
 static struct str
-above(const struct search *s, unsigned line, struct arena *arena)
+above(struct search *s, unsigned line)
 {
     const struct dsn_line *items = s->lines->items;
     unsigned from = line;
@@ -331,18 +340,18 @@ above(const struct search *s, unsigned line, struct arena *arena)
     while (from && !items[from - 1].s.n)
         from--;
     line = from;
-    while (from && items[from - 1].s.n) {
-        for (unsigned i = 0; i < s->n; i++)
-            if (s->items[i].line == from - 1)
-                return about(s->lines, from, 0, line, arena);
+    if (s->above_at == line)
+        return s->above_says;
+    while (from && items[from - 1].s.n && !s->named[from - 1])
         from--;
-    }
-    return about(s->lines, from, 0, line, arena);
+    s->above_at = line;
+    s->above_says = about(s->list, s->lines, from, 0, line);
+    return s->above_says;
 }
 
 /* The words about a recipient: behind it, or above it where a report puts them there. */
 static struct str
-own_words(const struct search *s, const struct cand *c, struct arena *arena)
+own_words(struct search *s, const struct cand *c)
 {
     const struct cand *last = &s->items[s->n - 1];
     struct str line = s->lines->items[c->line].s, own, up;
@@ -350,28 +359,30 @@ own_words(const struct search *s, const struct cand *c, struct arena *arena)
 
     if (!dsn_ifind(str_sub(str_from(line, at), 0, 4), 0, STR(" on ")))
         at = line.n; /* "a@b on Thu, 29 Apr": a date says nothing */
-    own = about(s->lines, c->line, at, c->last, arena);
+    own = about(s->list, s->lines, c->line, at, c->last);
     if (s->n > 1 && last->last == last->line + 1 &&
         str_trim(str_from(s->lines->items[last->line].s, last->after)).n < 2) {
-        up = above(s, c->line, arena); /* nothing stands behind the last one */
+        up = above(s, c->line); /* nothing stands behind the last one */
         return up.n ? up : own;
     }
     return own;
 }
 
 static void
-outcome_of(struct dsn_list *list, const struct search *s, const struct cand *c,
-           const struct dsn_spoken *spoken, unsigned nspoken)
+outcome_of(struct search *s, const struct cand *c, const struct dsn_speech *speech)
 {
+    struct dsn_list *list = s->list;
     const struct dsn_lines *l = s->lines;
     struct dsn_outcome *o = dsn_list_add(list);
-    const struct dsn_spoken *spoke = spoken_of(spoken, nspoken, c->address);
-    struct str own = own_words(s, c, list->arena), all;
+    const struct dsn_spoken *spoke = dsn_speech_of(speech, c->address);
     struct dsn_said said;
+    struct str own, all;
 
     if (!o)
         return;
+    own = own_words(s, c);
     o->final = arena_str(list->arena, c->address);
+    list->steps += own.n;
     dsn_said_find(own, &said);
     if (!said.code)
         explain_spoken(list, o, spoke);
@@ -381,35 +392,55 @@ outcome_of(struct dsn_list *list, const struct search *s, const struct cand *c,
         o->phase = spoke->phase;
     if (s->n > 1 || o->code)
         return;
-    all = about(l, 0, 0, l->n, list->arena); /* all that is said is about it */
+    all = about(list, l, 0, 0, l->n); /* all that is said is about it */
     dsn_said_find(all, &said);
     if (said.code) {
         o->reply = STR_NONE;
         explain_text(list, o, all);
     } else if (!o->reply.n) {
-        explain_text(list, o, about(l, 0, 0, c->line + 1, list->arena));
+        explain_text(list, o, about(list, l, 0, 0, c->line + 1));
     }
 }
 
 /* Recipients that only a header names, or that the returned message was for. */
 static void
 outcomes_of_header(struct dsn_list *list, const struct dsn_lines *l, struct str addresses,
-                   const struct dsn_spoken *spoken, unsigned nspoken)
+                   const struct dsn_speech *speech)
 {
     size_t at = 0, start, end;
-    struct str address;
-    struct str all = about_all(l, list->arena);
+    struct str address, all = about_all(list, l);
+    struct map seen;
 
+    map_init(&seen, list->limits->rcpts + 1u, true);
     while (dsn_address_find(addresses, at, &start, &end, &address)) {
         struct dsn_outcome *o;
 
+        list->steps += end - at;
         at = end;
-        if (dsn_list_find(list, address) || !(o = dsn_list_add(list)))
+        if (map_get(&seen, address) || !(o = dsn_list_add(list)))
             continue;
+        (void)map_put(&seen, address, list);
         o->final = arena_str(list->arena, address);
-        explain_spoken(list, o, spoken_of(spoken, nspoken, address));
+        explain_spoken(list, o, dsn_speech_of(speech, address));
         if (!o->reply.n)
             explain_text(list, o, all);
+    }
+    map_done(&seen);
+}
+
+/* Recipients that only the transcript names. */
+static void
+outcomes_of_speech(struct dsn_list *list, const struct dsn_speech *speech)
+{
+    for (unsigned i = 0; i < speech->n; i++) {
+        const struct dsn_spoken *one = &speech->items[i];
+        struct dsn_outcome *o;
+
+        if (!one->address.n || dsn_speech_of(speech, one->address) != one ||
+            !(o = dsn_list_add(list)))
+            continue;
+        o->final = one->address;
+        explain_spoken(list, o, one);
     }
 }
 
@@ -417,40 +448,32 @@ void
 dsn_text_read(struct dsn_list *list, const struct dsn_parts *parts, struct str sender)
 {
     struct str failed = dsn_field(parts->head, "X-Failed-Recipients", list->arena);
-    struct dsn_spoken *spoken;
+    struct dsn_speech speech;
     struct dsn_lines lines;
     struct search s;
-    unsigned nspoken;
 
     dsn_lines_split(&lines, parts->text, list->arena);
-    nspoken = dsn_transcript_read(&lines, list->arena, &spoken);
-    if (!search_run(&s, &lines, list->arena))
-        return;
-    search_choose(&s, failed, sender);
-    for (unsigned i = 0; i < s.n; i++)
-        outcome_of(list, &s, &s.items[i], spoken, nspoken);
-    for (unsigned i = 0; i < nspoken && !s.n; i++) {
-        struct dsn_outcome *o;
+    dsn_speech_read(&speech, &lines, list->arena);
+    if (search_run(&s, &lines, list)) {
+        search_choose(&s, failed, sender);
+        for (unsigned i = 0; i < s.n; i++)
+            outcome_of(&s, &s.items[i], &speech);
+        if (!s.n)
+            outcomes_of_speech(list, &speech);
+        if (!list->n)
+            outcomes_of_header(list, &lines, failed, &speech);
+        if (!list->n)
+            outcomes_of_header(list, &lines, dsn_field(parts->original, "To", list->arena),
+                               &speech);
+        if (!list->n && dsn_kind_weight(parts) >= DSN_WEIGHT_SURE) {
+            struct dsn_outcome *o = dsn_list_add(list); /* whom, where it came to may tell */
 
-        if (!spoken[i].address.n || dsn_list_find(list, spoken[i].address) ||
-            !(o = dsn_list_add(list)))
-            continue;
-        o->final = spoken[i].address;
-        explain_spoken(list, o, &spoken[i]);
+            if (o)
+                explain_text(list, o, about_all(list, &lines));
+        }
     }
-    if (!list->n)
-        outcomes_of_header(list, &lines, failed, spoken, nspoken);
-    if (!list->n) {
-        struct str to = dsn_field(parts->original, "To", list->arena);
-
-        outcomes_of_header(list, &lines, to, spoken, nspoken);
-    }
-    if (!list->n && dsn_kind_weight(parts) >= DSN_WEIGHT_SURE) {
-        struct dsn_outcome *o = dsn_list_add(list); /* whom, the address it came to may tell */
-
-        if (o)
-            explain_text(list, o, about_all(&lines, list->arena));
-    }
+    search_done(&s);
+    dsn_speech_done(&speech);
 }
 
 /* Does the text begin with these letters, white space apart? */
@@ -470,65 +493,90 @@ begins_alike(struct str text, struct str letters)
     return true;
 }
 
-/* Fields are cut or broken within words by some; the text for people may have it whole. */
+/* Fields are cut or broken within words by some; the text for people may have it whole. Where there
+ * are many recipients only what was said of this one is looked at. */
 static void
 made_whole(struct dsn_list *list, struct dsn_outcome *o, struct str own,
-           const struct dsn_spoken *spoken, unsigned nspoken)
+           const struct dsn_speech *speech)
 {
+    const struct dsn_spoken *spoke = dsn_speech_of(speech, o->final);
+    const struct dsn_spoken *items = list->n == 1 ? speech->items : spoke;
+    unsigned n = list->n == 1 ? speech->n : spoke != NULL;
     struct str better = STR_NONE;
 
     if (o->reply.n < SAME_LEAST)
         return;
-    for (unsigned i = 0; i < nspoken && !better.n; i++)
-        if (spoken[i].reply.n > o->reply.n && begins_alike(spoken[i].reply, o->reply))
-            better = spoken[i].reply;
+    for (unsigned i = 0; i < n && !better.n; i++) {
+        list->steps += o->reply.n;
+        if (items[i].reply.n > o->reply.n && begins_alike(items[i].reply, o->reply))
+            better = items[i].reply;
+    }
     if (!better.n && !o->code && begins_alike(own, o->reply))
         better = own;
     if (better.n)
         o->reply = dsn_one_line(better, list->limits->reply, list->arena);
 }
 
+/* What one recipient of the text tells of one of the fields. */
+static void
+fill_from(struct search *s, struct cand *c, struct dsn_outcome *o, bool whole,
+          const struct dsn_speech *speech)
+{
+    if (!c->own.p) {
+        c->own = about(s->list, s->lines, c->line, c->after, c->last);
+        c->cause = from_cause(c->own);
+        c->phase = dsn_phase_of(c->own, 0);
+    }
+    made_whole(s->list, o, c->cause, speech);
+    if (!whole)
+        explain_text(s->list, o, c->own);
+    else if (o->phase == DSN_PHASE_UNKNOWN)
+        o->phase = c->phase;
+}
+
+static void
+fill_outcome(struct search *s, struct dsn_outcome *o, const struct dsn_speech *speech)
+{
+    struct dsn_list *list = s->list;
+    const struct dsn_spoken *spoke = dsn_speech_of(speech, o->final);
+    bool whole = o->reply.n && o->code; /* only where it was said is missing */
+    struct cand *first, *second;
+
+    if (s->n > 1 || list->n > 1) {
+        first = o->final.n ? map_get(&s->chosen, o->final) : NULL;
+        second = o->original.n ? map_get(&s->chosen, o->original) : NULL;
+    } else {
+        first = s->n ? &s->items[0] : NULL;
+        second = NULL;
+    }
+    if (first && s->n)
+        fill_from(s, first, o, whole, speech);
+    if (second && second != first && s->n)
+        fill_from(s, second, o, whole, speech);
+    if (whole) {
+        if (o->phase == DSN_PHASE_UNKNOWN && spoke)
+            o->phase = spoke->phase;
+        return;
+    }
+    explain_spoken(list, o, spoke);
+    if (!o->reply.n && list->n == 1)
+        explain_text(list, o, about(list, s->lines, 0, 0, s->lines->n));
+}
+
 void
 dsn_text_fill(struct dsn_list *list, const struct dsn_parts *parts)
 {
-    struct dsn_spoken *spoken;
+    struct dsn_speech speech;
     struct dsn_lines lines;
     struct search s;
-    unsigned nspoken;
 
     dsn_lines_split(&lines, parts->text, list->arena);
-    nspoken = dsn_transcript_read(&lines, list->arena, &spoken);
-    if (!search_run(&s, &lines, list->arena))
-        return;
-    search_choose(&s, STR_NONE, STR_NONE);
-    for (unsigned i = 0; i < list->n; i++) {
-        struct dsn_outcome *o = &list->items[i];
-
-        bool whole = o->reply.n && o->code; /* only where it was said is missing */
-
-        for (unsigned k = 0; k < s.n; k++) {
-            const struct cand *c = &s.items[k];
-            struct str own;
-
-            if ((s.n > 1 || list->n > 1) && !str_ieq(c->address, o->final) &&
-                !str_ieq(c->address, o->original))
-                continue;
-            own = about(&lines, c->line, c->after, c->last, list->arena);
-            made_whole(list, o, from_cause(own), spoken, nspoken);
-            if (!whole)
-                explain_text(list, o, own);
-            else if (o->phase == DSN_PHASE_UNKNOWN)
-                o->phase = dsn_phase_of(own, 0);
-        }
-        if (whole) {
-            const struct dsn_spoken *spoke = spoken_of(spoken, nspoken, o->final);
-
-            if (o->phase == DSN_PHASE_UNKNOWN && spoke)
-                o->phase = spoke->phase;
-            continue;
-        }
-        explain_spoken(list, o, spoken_of(spoken, nspoken, o->final));
-        if (!o->reply.n && list->n == 1)
-            explain_text(list, o, about(&lines, 0, 0, lines.n, list->arena));
+    dsn_speech_read(&speech, &lines, list->arena);
+    if (search_run(&s, &lines, list)) {
+        search_choose(&s, STR_NONE, STR_NONE);
+        for (unsigned i = 0; i < list->n; i++)
+            fill_outcome(&s, &list->items[i], &speech);
     }
+    search_done(&s);
+    dsn_speech_done(&speech);
 }

@@ -4,7 +4,7 @@
  *
  * Called by mail/dsn_text, for reports without machine fields and to fill what those leave out.
  */
-#include "mail/dsn_inner.h"
+#include "mail/dsn_lines.h"
 
 #define SPOKEN_MAX 1000u
 #define ASKED_MAX  50u
@@ -40,12 +40,12 @@ struct listen {
     bool bare;          /* the last verdict had no words: those of the next line are its own */
 };
 
+/* reply: in the arena, since all that were asked share it */
 static void
 listen_add(struct listen *l, struct str address, struct str reply)
 {
-    struct dsn_spoken s = {.address = arena_str(l->arena, address),
-                           .reply = arena_str(l->arena, reply),
-                           .phase = l->phase};
+    struct dsn_spoken s = {
+        .address = arena_str(l->arena, address), .reply = reply, .phase = l->phase};
 
     if (l->n >= SPOKEN_MAX || !s.address.p || !s.reply.p)
         return;
@@ -70,11 +70,13 @@ listen_flush(struct listen *l)
     unsigned from = l->phase == DSN_PHASE_RCPT && l->nasked ? l->nasked - 1 : 0;
     bool named = l->phase == DSN_PHASE_RCPT || l->phase == DSN_PHASE_DATA;
 
-    if (l->pending.n && !l->pending.failed) {
+    if (l->pending.n && !l->pending.failed && l->n < SPOKEN_MAX) {
+        struct str reply = arena_str(l->arena, buf_view(&l->pending));
+
         for (unsigned i = from; named && i < l->nasked; i++)
-            listen_add(l, l->asked[i], buf_view(&l->pending));
+            listen_add(l, l->asked[i], reply);
         if (!named || !l->nasked)
-            listen_add(l, STR_NONE, buf_view(&l->pending));
+            listen_add(l, STR_NONE, reply);
     }
     buf_clear(&l->pending);
     l->code = 0;
@@ -170,7 +172,7 @@ listen_verdict(struct listen *l, struct str s)
         }
         own = buf_view(&l->pending);
     }
-    listen_add(l, address, own);
+    listen_add(l, address, arena_str(l->arena, own));
     buf_clear(&l->pending);
     l->code = 0;
     return true;
@@ -185,8 +187,8 @@ listen_is_reply(struct str s)
     return said.code && !said.at;
 }
 
-unsigned
-dsn_transcript_read(const struct dsn_lines *lines, struct arena *arena, struct dsn_spoken **ret)
+static unsigned
+transcript_read(const struct dsn_lines *lines, struct arena *arena, struct dsn_spoken **ret)
 {
     struct listen l = {.arena = arena};
     bool in_session = false;
@@ -226,4 +228,34 @@ dsn_transcript_read(const struct dsn_lines *lines, struct arena *arena, struct d
     buf_done(&l.pending);
     *ret = l.items;
     return l.n;
+}
+
+void
+dsn_speech_read(struct dsn_speech *s, const struct dsn_lines *lines, struct arena *arena)
+{
+    *s = (struct dsn_speech){.n = 0};
+    map_init(&s->by_address, SPOKEN_MAX + 1, true);
+    s->n = transcript_read(lines, arena, &s->items);
+    for (unsigned i = 0; i < s->n; i++) {
+        struct dsn_spoken *one = &s->items[i];
+
+        if (!one->address.n && !s->any)
+            s->any = one;
+        if (one->address.n && !map_get(&s->by_address, one->address))
+            (void)map_put(&s->by_address, one->address, one);
+    }
+}
+
+void
+dsn_speech_done(struct dsn_speech *s)
+{
+    map_done(&s->by_address);
+}
+
+const struct dsn_spoken *
+dsn_speech_of(const struct dsn_speech *s, struct str address)
+{
+    const struct dsn_spoken *one = address.n ? map_get(&s->by_address, address) : NULL;
+
+    return one ? one : s->any;
 }

@@ -3,6 +3,7 @@
  * loosely, text forms of many servers, kinds told apart, ceilings held. Collections of real ones
  * are run by tests/support/bounce_suite.c.
  */
+#include "mail/dsn_inner.h"
 #include "mail/dsn_write.h"
 #include "tap.h"
 
@@ -521,6 +522,82 @@ test_ceilings(void)
     buf_done(&text);
 }
 
+/* Steps that a report takes, for each byte of it. */
+static double
+steps_per_byte(const struct buf *text)
+{
+    (void)read_with(buf_view(text), &dsn_limits_default, 4096);
+    return (double)dsn_reader_steps(reader) / (double)text->n;
+}
+
+/* Reports made to be slow: many recipients about whom one long text speaks. */
+static void
+make_slow(struct buf *b, unsigned shape, unsigned n)
+{
+    buf_clear(b);
+    buf_c(b, "From: MAILER-DAEMON@x.test\nTo: s@a.test\nSubject: Undelivered mail\n");
+    if (shape == 0) {
+        buf_c(b, "X-Failed-Recipients: ");
+        for (unsigned i = 0; i < n; i++)
+            buf_fmt(b, "%su%u@b.test", i ? ", " : "", i);
+        buf_c(b, "\n\nThe mail could not be delivered.\n");
+        for (unsigned i = 0; i < 40 * n; i++)
+            buf_c(b, "We are sorry for that. ");
+        return;
+    }
+    buf_c(b, "\n");
+    for (unsigned i = 0; shape == 1 && i < 20 * n; i++)
+        buf_c(b, "The server has refused it, 550 5.7.1 no.\n");
+    if (shape == 1)
+        buf_c(b, "\n");
+    if (shape == 2)
+        buf_c(b, "   ----- Transcript of session follows -----\n");
+    for (unsigned i = 0; i < n; i++)
+        buf_fmt(b, shape == 1 ? "  u%u@b.test\n" : ">>> RCPT TO:<u%u@b.test>\n<<< 250 ok\n", i);
+    for (unsigned i = 0; shape == 2 && i < 200; i++)
+        buf_c(b, i ? "<<< 550-5.7.1 refused for reasons\n" : ">>> DATA\n");
+}
+
+static void
+test_steps(void)
+{
+    struct buf text;
+
+    buf_init(&text, 4u << 20);
+    for (unsigned shape = 0; shape < 3; shape++) {
+        double few, many;
+
+        make_slow(&text, shape, 50);
+        few = steps_per_byte(&text);
+        make_slow(&text, shape, 200);
+        many = steps_per_byte(&text);
+        OK(dsn_reader_end(reader)->nrcpt >= 50, "shape %u: recipients are found", shape);
+        OK(few > 0 && many < 1.5 * few + 1 && many < 20,
+           "shape %u: %.1f steps a byte for 50 recipients, %.1f for 200", shape, few, many);
+    }
+    buf_clear(&text);
+    buf_c(&text, DAEMON);
+    for (unsigned i = 0; i < 40000; i++)
+        buf_c(&text, "x@[");
+    (void)read_with(buf_view(&text), &dsn_limits_default, 4096);
+    OK(true, "addresses without an end are left alone");
+    buf_done(&text);
+}
+
+/* A file that stands in a text by uuencode: the text goes on behind it, in its charset. */
+static void
+test_file_in_text(void)
+{
+    const struct dsn_report *r =
+        read_text("From: MAILER-DAEMON@x.test\nTo: s@a.test\nSubject: Undelivered mail\n"
+                  "MIME-Version: 1.0\nContent-Type: text/plain; charset=iso-2022-jp\n\n"
+                  "Sorry.\n\nbegin 644 a.txt\n#0V%T\n`\nend\n\n"
+                  "begin 644 b.txt\n#0V%T\n`\nend\n\n"
+                  "<f@b.test>: 550 5.1.1 unknown\n");
+
+    OK(r->nrcpt == 1 && r->rcpts[0].code == 550, "what stands behind files is read");
+}
+
 int
 main(void)
 {
@@ -535,6 +612,8 @@ main(void)
     test_no_success();
     test_line_ends();
     test_ceilings();
+    test_steps();
+    test_file_in_text();
     dsn_reader_free(reader);
     return tap_done();
 }
