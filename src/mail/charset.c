@@ -261,14 +261,24 @@ put_rest(struct charset *c, struct buf *out)
 }
 
 void
-charset_end(struct charset *c, struct buf *out)
+charset_again(struct charset *c, struct buf *out)
 {
-    if (c->iconv && out)
+    if (c->iconv)
         put_rest(c, out);
-    if (c->nheld && out) {
+    if (c->nheld) {
         buf_add(out, replacement, 3);
         c->bad++;
     }
+    if (c->iconv)
+        (void)iconv(c->iconv, NULL, NULL, NULL, NULL);
+    c->nheld = 0;
+}
+
+void
+charset_end(struct charset *c, struct buf *out)
+{
+    if (out)
+        charset_again(c, out);
     if (c->iconv)
         iconv_close(c->iconv);
     c->iconv = NULL;

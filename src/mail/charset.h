@@ -22,6 +22,8 @@ struct charset {
  * ERR_UNSUPPORTED: no such charset; it is read as UTF-8. */
 int charset_begin(struct charset *, struct str name);
 void charset_feed(struct charset *, const char *p, size_t n, struct buf *out);
+/* The text ends, and another one of the same charset may follow. */
+void charset_again(struct charset *, struct buf *out);
 void charset_end(struct charset *, struct buf *out); /* out may be NULL */
 /* All of a text at once. */
 int charset_decode(struct str name, struct str text, struct buf *out);

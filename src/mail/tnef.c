@@ -11,6 +11,8 @@
 const struct tnef_limits tnef_limits_default = {.attributes = 20000, .files = 1000, .depth = 8};
 
 #define NAME_MAX_BYTES 1024u /* of a name, decoded */
+#define PAGES_MAX      8u    /* charsets of one winmail.dat; text of others is read as UTF-8 */
+#define PAGE_UTF16     UINT32_MAX
 
 /* Attributes (MS-OXTNEF 2.1.3): the low half of the id. */
 #define ATT_SUBJECT       0x8004u
@@ -43,7 +45,14 @@ const struct tnef_limits tnef_limits_default = {.attributes = 20000, .files = 10
 struct names { /* of one attachment; the best is chosen at its end */
     struct str title, shown, of8, long_name;
 };
+struct page { /* a charset, opened once: its converter is a file that libc looks for */
+    uint32_t number;
+    bool known;
+    struct charset charset;
+};
 struct reader {
+    struct page pages[PAGES_MAX];
+    uint32_t npages;
     const struct tnef_limits *limits;
     struct arena *arena;
     struct tnef *ret;
@@ -97,23 +106,53 @@ take_u32(struct str *s, uint32_t *ret)
     return true;
 }
 
+/* NULL: one too many. */
+static struct page *
+page_of(struct reader *r, uint32_t number)
+{
+    struct page *p = r->pages;
+    char name[16] = ""; /* UTF-8 if it is, else Latin 1 */
+
+    for (; p < r->pages + r->npages; p++)
+        if (p->number == number)
+            return p;
+    if (r->npages == PAGES_MAX)
+        return NULL;
+    if (number == PAGE_UTF16)
+        str_copy(STR("utf-16le"), name, sizeof(name));
+    else if (number != 65001 && number != 0)
+        str_fmt(name, sizeof(name), "cp%u", number);
+    p->number = number;
+    p->known = charset_begin(&p->charset, str_c(name)) == 0;
+    r->npages++;
+    return p;
+}
+
+static void
+pages_close(struct reader *r)
+{
+    for (uint32_t i = 0; i < r->npages; i++)
+        charset_end(&r->pages[i].charset, NULL);
+}
+
 /* Text in UTF-8, without the zeros behind it. */
 static struct str
 text_of(struct message *m, struct str raw, bool unicode)
 {
     struct reader *r = m->r;
-    char charset[16];
+    struct page *page = page_of(r, unicode ? PAGE_UTF16 : m->codepage);
     struct buf out;
 
-    if (unicode)
-        str_copy(STR("utf-16le"), charset, sizeof(charset));
-    else if (m->codepage == 65001 || m->codepage == 0)
-        charset[0] = '\0'; /* UTF-8 if it is, else Latin 1 */
-    else
-        str_fmt(charset, sizeof(charset), "cp%u", m->codepage);
+    raw = str_sub(raw, 0, NAME_MAX_BYTES);
     buf_init(&out, 4 * NAME_MAX_BYTES);
-    if (charset_decode(str_c(charset), str_sub(raw, 0, NAME_MAX_BYTES), &out) < 0)
+    if (!page || !page->known)
         r->ret->odd |= TNEF_ODD_CHARSET;
+    if (page) {
+        charset_feed(&page->charset, raw.p, raw.n, &out);
+        charset_again(&page->charset, &out);
+    } else {
+        (void)charset_put_utf8(&out, raw);
+    }
     struct str text = buf_view(&out);
     const char *zero = text.n ? memchr(text.p, '\0', text.n) : NULL;
     if (zero)
@@ -457,6 +496,7 @@ tnef_read(struct str s, const struct tnef_limits *limits, struct arena *arena, s
     if (!tnef_is(s))
         return ERR_SYNTAX;
     message_read(&r, s, 0, 0);
+    pages_close(&r);
     return r.no_memory ? ERR_NOMEM : 0;
 }
 

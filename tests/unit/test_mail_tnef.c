@@ -2,6 +2,8 @@
  * tests/unit/test_mail_tnef.c - winmail.dat: names, files, messages in it, bodies; damaged ones;
  * and the same as parts of a message.
  */
+#include <dlfcn.h>
+#include <iconv.h>
 #include <stdlib.h>
 
 #include "core/codec.h"
@@ -10,6 +12,18 @@
 #include "tap.h"
 
 static struct arena arena;
+static unsigned opened; /* converters */
+
+/* libc's own, counted: it looks for a file each time. */
+iconv_t
+iconv_open(const char *to, const char *from)
+{
+    iconv_t (*real)(const char *, const char *);
+
+    opened++;
+    *(void **)&real = dlsym(RTLD_NEXT, "iconv_open");
+    return real(to, from);
+}
 
 /* ---- making one --------------------------------------------------------------------------------
  */
@@ -344,10 +358,43 @@ test_sample(void)
     buf_done(&b);
 }
 
+static void
+test_charsets(void)
+{
+    struct buf b;
+    struct tnef t;
+    char name[32];
+
+    buf_init(&b, 4u << 20);
+    begin(&b);
+    for (unsigned i = 0; i < 300; i++) {
+        str_fmt(name, sizeof(name), "caf%u.png", i);
+        file(&b, name, name, STR("x"));
+    }
+    opened = 0;
+    t = read_one(buf_view(&b));
+    OK(t.nfiles == 300 && !t.odd, "three hundred names of two charsets");
+    OK(opened <= 2, "each opened once, not for each name: %u", opened);
+    TEXT(t.files->next->name, "caf1.png", "and read");
+    begin(&b);
+    for (unsigned i = 0; i < 300; i++) { /* a code page of its own for each */
+        char page[4] = {(char)(i & 255), (char)(i >> 8), 0, 0};
+        attribute(&b, 1, 0x69007, str_of(page, 4));
+        attribute(&b, 2, 0x69002, STR("\1\0\0\0\0\0\0\0\0\0\0\0\0\0"));
+        attribute(&b, 2, 0x18010, STR("a.txt\0"));
+    }
+    opened = 0;
+    t = read_one(buf_view(&b));
+    OK(opened <= 8 && t.odd & TNEF_ODD_CHARSET, "strangers open so many and no more: %u", opened);
+    TEXT(t.files->name, "a.txt", "and names are read as far as they can be");
+    buf_done(&b);
+}
+
 int
 main(void)
 {
     test_names();
+    test_charsets();
     test_damaged();
     test_rtf();
     test_mime();
