@@ -38,6 +38,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
         record_text(&text, &r, "\n");
         for (unsigned i = 0; i < r.nverdicts; i++)
             record_json(&text, &r, &r.verdicts[i]);
+        record_spf_json(&text, r.spf, r.nspf);
         ENSURE(!text.failed);
     }
     arena_done(&arena);

@@ -57,7 +57,8 @@ struct spf_step {      /* one term, in the order of evaluation */
     struct str term;   /* as published */
     struct str target; /* the name that was looked up, macros expanded; empty if none */
     enum spf_outcome outcome;
-    uint8_t depth; /* of include */
+    uint8_t depth;   /* of include */
+    uint8_t lookups; /* questions to DNS that it took, with all below it; 255: or more */
 };
 struct spf_verdict {
     enum spf_result result;

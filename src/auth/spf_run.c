@@ -375,12 +375,20 @@ over_voids(struct spf_run *r)
     return ++r->v.voids > r->limits->voids;
 }
 
+/* What the step took since `before`. */
+static void
+step_took(const struct spf_run *r, struct spf_step *s, unsigned before)
+{
+    s->lookups = (uint8_t)MIN(r->v.queries - before, (unsigned)UINT8_MAX);
+}
+
 /* One mechanism with its limits. */
 static enum hit
 term_run(struct frame *f, const struct spf_term *t)
 {
     struct spf_run *r = f->r;
     struct spf_step *s = step_add(r, f->domain, t->text, f->depth);
+    unsigned before = r->v.queries;
     enum hit hit = HIT_YES;
 
     if (terms[t->kind].asks && ++r->v.terms > r->limits->terms) {
@@ -404,6 +412,7 @@ term_run(struct frame *f, const struct spf_term *t)
     s->outcome = hit == HIT_YES  ? SPF_STEP_MATCH
                  : hit == HIT_NO ? SPF_STEP_NO_MATCH
                                  : SPF_STEP_ERROR;
+    step_took(r, s, before);
     return hit;
 }
 
@@ -444,6 +453,7 @@ redirect(struct frame *f, struct spf_record *ret_last, struct str *ret_domain)
 {
     struct spf_run *r = f->r;
     struct spf_step *s = step_add(r, f->domain, f->record.redirect.text, f->depth);
+    unsigned before = r->v.queries;
     enum spf_result result;
     char normal[256];
     size_t n;
@@ -461,6 +471,7 @@ redirect(struct frame *f, struct spf_record *ret_last, struct str *ret_domain)
     }
     s->outcome = SPF_STEP_FOLLOWED;
     result = check_host(r, s->target, f->depth, ret_last, ret_domain);
+    step_took(r, s, before);
     if (result == SPF_NONE)
         return ends(r, SPF_PERMERROR, s->target, "is redirected to and has no SPF record");
     return result;
@@ -517,6 +528,7 @@ explain(struct spf_run *r, const struct spf_record *record, struct str domain)
     struct frame f = {.r = r, .domain = domain};
     const struct dns_answer *a;
     struct spf_step *s;
+    unsigned before = r->v.queries;
     bool wait = false;
     char *dst;
     ssize_t n;
@@ -533,8 +545,10 @@ explain(struct spf_run *r, const struct spf_record *record, struct str domain)
     case HIT_YES:
         break;
     default:
+        step_took(r, s, before);
         return true;
     }
+    step_took(r, s, before);
     if (a->n != 1 || !spf_macro_ok(a->records[0].data, true))
         return true;
     dst = arena_alloc(r->arena, SPF_EXPANSION_MAX);

@@ -59,7 +59,10 @@ tool_show_spf(const struct spf_verdict *v, const struct spf_limits *limits)
             tool_print(s->target);
             printf("]");
         }
-        printf(": %s\n", spf_outcome_name(s->outcome));
+        printf(": %s", spf_outcome_name(s->outcome));
+        if (s->lookups)
+            printf(", %u %s", s->lookups, s->lookups == 1 ? "look-up" : "look-ups");
+        putchar('\n');
     }
     if (v->steps_lost)
         printf("    %u more terms were looked at\n", v->steps_lost);
@@ -83,6 +86,7 @@ step_json(const struct spf_step *s)
     if (s->target.n)
         json_object_set_new(j, "target", tool_json(s->target));
     json_object_set_new(j, "outcome", json_string(spf_outcome_name(s->outcome)));
+    json_object_set_new(j, "lookups", json_integer(s->lookups));
     json_object_set_new(j, "depth", json_integer(s->depth));
     return j;
 }

@@ -68,6 +68,13 @@ control_text(struct control_call *call, const char *name, struct str value)
 }
 
 void
+control_json(struct control_call *call, const char *name, struct str json)
+{
+    key(call, name);
+    buf_str(&call->line, json);
+}
+
+void
 control_number(struct control_call *call, const char *name, uint64_t value)
 {
     key(call, name);

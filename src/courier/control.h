@@ -50,6 +50,7 @@ void control_line(struct control_call *); /* sends call->line and clears it */
 void control_end(struct control_call *, int status, const char *fmt, ...) PRINTF_LIKE(3, 4);
 /* "key":"text" and so on into the line, with a comma if it is not the first. */
 void control_text(struct control_call *, const char *key, struct str value);
+void control_json(struct control_call *, const char *key, struct str json); /* as it is */
 void control_number(struct control_call *, const char *key, uint64_t value);
 
 /* control_list.c */

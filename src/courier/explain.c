@@ -11,8 +11,9 @@
 #include "courier/control.h"
 #include "policy/record.h"
 
-#define RCPTS_SHOW 50u
-#define TELL_TURN  200u /* records told in one turn */
+#define SPF_JSON_MAX (32u << 10) /* a traced term has some 200 bytes */
+#define RCPTS_SHOW   50u
+#define TELL_TURN    200u /* records told in one turn */
 
 struct explain {
     struct control_call *call;
@@ -59,17 +60,25 @@ tell_decision(struct explain *x, const struct letter *l)
 {
     struct record record;
     struct arena arena;
+    struct buf spf;
     int err;
 
     if (!l->env.decision.n)
         return;
     arena_init(&arena, 1u << 20);
     err = record_decode(&record, &arena, l->env.decision);
+    buf_init(&spf, SPF_JSON_MAX);
     if (err == 0)
         record_text(&x->text, &record, "\n  ");
     else
         buf_fmt(&x->text, "the decision record cannot be read (%s)", err_text(err));
+    if (err == 0 && record.nspf) {
+        record_spf_json(&spf, record.spf, record.nspf);
+        if (!spf.failed)
+            control_json(x->call, "spf", buf_view(&spf));
+    }
     tell(x, "decision", 0);
+    buf_done(&spf);
     arena_done(&arena);
 }
 

@@ -405,13 +405,20 @@ judge_bytes(struct tx_variant *v)
     struct str kept = STR_NONE;
 
     buf_init(&bytes, RECORD_MAX);
-    if (!tx->judging.n)
+    if (!tx->judging.n && !tx->auth.common)
         return kept;
     v->record = ARENA_NEW(&tx->arena, struct record);
-    if (!v->record || judge_record(tx->session, tx, v, false, &tx->arena, v->record) < 0) {
+    if (!v->record ||
+        (tx->judging.n && judge_record(tx->session, tx, v, false, &tx->arena, v->record) < 0)) {
         v->record = NULL;
         return kept;
     }
+    judge_spf(tx, v->record);
+    if (!tx->judging.n && !v->record->nspf) {
+        v->record = NULL;
+        return kept;
+    }
+    v->record->settings = tx->session->setup->conf->generation;
     record_encode(&bytes, v->record);
     if (!bytes.failed && bytes.n)
         kept = arena_str(&tx->arena, buf_view(&bytes));

@@ -58,6 +58,8 @@ void judge_fields(const struct tx *, struct buf *out, bool must);
  * the arena's. */
 int judge_record(const struct session *, const struct tx *, const struct tx_variant *, bool rcpt,
                  struct arena *, struct record *ret);
+/* judge_spf.c: adds how SPF came to its results. */
+void judge_spf(struct tx *, struct record *);
 /* Makes the variant's record, once, and gives its bytes for the log, both in the message's arena;
  * empty if nothing was found or there was no room. The event takes it from the variant. */
 struct str judge_bytes(struct tx_variant *);

@@ -19,6 +19,8 @@ put_spf_terms(struct event *e, const struct spf_verdict *v)
         if (s->target.n)
             event_text(e, "target", s->target);
         event_c(e, "outcome", spf_outcome_name(s->outcome));
+        if (s->lookups)
+            event_u64(e, "lookups", s->lookups);
         if (s->depth)
             event_u64(e, "depth", s->depth);
         event_end(e);

@@ -8,6 +8,8 @@
 #include "core/err.h"
 #include "core/wire.h"
 
+#define RECORD_FLAG_SPF 1u
+
 #define NAME_MAX_ 64u /* bytes of a check, finding, group, profile or list */
 
 /* ---- from judgements ---- */
@@ -217,7 +219,7 @@ void
 record_encode(struct buf *out, const struct record *r)
 {
     put_u8(out, RECORD_VERSION);
-    put_u8(out, 0);
+    put_u8(out, r->nspf ? RECORD_FLAG_SPF : 0);
     put_u64(out, r->settings);
     put_u8(out, (uint8_t)r->ngroups);
     for (unsigned i = 0; i < r->ngroups; i++)
@@ -241,6 +243,8 @@ record_encode(struct buf *out, const struct record *r)
     put_u32(out, r->nof);
     if (r->nof)
         buf_add(out, r->of, r->nof);
+    if (r->nspf)
+        record_spf_encode(out, r->spf, r->nspf);
 }
 
 static struct str
@@ -365,12 +369,13 @@ record_decode(struct record *ret, struct arena *arena, struct str bytes)
 {
     struct record r = {0};
     struct wire w;
+    uint8_t flags;
     int rc;
 
     if (bytes.n > RECORD_MAX)
         return ERR_CORRUPT;
     wire_init(&w, bytes.p, bytes.n);
-    if (wire_u8(&w) != RECORD_VERSION || wire_u8(&w) != 0)
+    if (wire_u8(&w) != RECORD_VERSION || (flags = wire_u8(&w)) > RECORD_FLAG_SPF)
         return w.failed ? ERR_CORRUPT : ERR_VERSION;
     r.settings = wire_u64(&w);
     rc = get_lists(&w, arena, &r);
@@ -378,6 +383,11 @@ record_decode(struct record *ret, struct arena *arena, struct str bytes)
         return rc;
     r.nof = wire_u32(&w);
     r.of = (const uint8_t *)wire_bytes(&w, r.nof).p;
+    if (flags & RECORD_FLAG_SPF) {
+        rc = record_spf_decode(&w, arena, r.spf, &r.nspf);
+        if (rc < 0)
+            return rc;
+    }
     if (!wire_end(&w))
         return ERR_CORRUPT;
     for (uint32_t i = 0; i < r.nof; i++) {

@@ -8,13 +8,14 @@
  *
  * Bytes (little-endian; `str8` is a length and that many bytes):
  *
- *     version u8 = 1, flags u8 = 0, settings u64
+ *     version u8 = 1, flags u8 (1: SPF follows at the end), settings u64
  *     ngroups u8, name str8 each
  *     nfindings u8, each: check, name, input, rule, list str8; stage u8, action u8, observed u8
  *     nverdicts u8, each: profile str8, digest u32, observe u8, action u8, applied u8, would u8,
  *         by u8, would_by u8, missed u16, thresholds i32 x 4, nlines u8,
  *         each line: finding u8 (RECORD_CEILING, RECORD_REST), group u8, observed u8, weight i32
  *     nrcpt u32, verdict u8 each
+ *     with flag 1: what policy/record_spf.h says
  *
  * Decoders take any bytes: counts are those of the bytes, and texts are views into them.
  */
@@ -22,6 +23,7 @@
 #define GAPURA_POLICY_RECORD_H
 
 #include "policy/judgement.h"
+#include "policy/record_spf.h"
 
 #define RECORD_VERSION      1u
 #define RECORD_MAX          (64u << 10) /* bytes of one; a usual one has some hundred */
@@ -74,6 +76,8 @@ struct record {
     const uint8_t *of; /* number of the verdict for each recipient, by ordinal */
     uint32_t nof;      /* 0: verdict 0 is everybody's */
     bool untold;       /* more verdicts than found room: of those, nothing stands here */
+    struct record_spf spf[RECORD_SPF_IDENTITIES]; /* how SPF came to its results */
+    unsigned nspf;
 };
 
 /* Views into the judgements' findings; `of` (may be NULL) is kept as it is. Beyond the ceilings

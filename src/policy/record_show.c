@@ -177,8 +177,12 @@ record_text(struct buf *out, const struct record *r, const char *indent)
             buf_c(out, indent);
         text_verdict(out, r, i, indent);
     }
+    if (!r->nverdicts)
+        buf_c(out, "nothing was found for or against it");
     if (r->untold)
         buf_fmt(out, "%smore recipients and verdicts than have room here", indent);
+    for (unsigned i = 0; i < r->nspf; i++)
+        record_spf_text(out, &r->spf[i], indent);
 }
 
 /* ---- JSON ---- */

@@ -112,6 +112,14 @@ def test_published_reject_alone_refuses_nothing(world):
     spf = event["authentication"]["spf"][0]
     assert [(t["record"], t["term"], t["outcome"]) for t in spf["terms"]][:2] == [
         ("forged.test", "include:spf.forged.test", "no match"), ("spf.forged.test", "ip4:192.0.2.1", "no match")], spf
+    text = g.ctl("explain", event["id"], as_json=False)[1]
+    assert "SPF of mailfrom forged.test: fail" in text, text
+    assert "forged.test: include:spf.forged.test: no match, 1 look-up" in text and "forged.test: -all: match" in text, text
+    kept = next(row for row in g.ctl("explain", event["id"])[1] if row["what"] == "decision")["spf"][0]
+    assert [(t["term"], t["outcome"], t["lookups"]) for t in kept["terms"]] == [
+        ("include:spf.forged.test", "no match", 1), ("ip4:192.0.2.1", "no match", 0), ("?all", "match", 0),
+        ("-all", "match", 0)], kept
+    assert kept["result"] == "fail" and kept["used"]["terms"] == 1, kept
 
 
 def test_require_authenticated(world):

@@ -246,6 +246,7 @@ test_shared_hosting_is_visible(void)
     IS(c.v.nsteps, 3, "each step");
     TEXT(c.v.steps[2].term, "ip4:128.0.0.0/1", "the range");
     IS(c.v.steps[2].depth, 1, "inside the include");
+    IS(c.v.steps[2].lookups, 0, "a range costs no look-up");
     end(&c);
 }
 

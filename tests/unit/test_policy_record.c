@@ -266,6 +266,80 @@ test_ceilings(void)
            "but none of the sum: %lld", (long long)j[i].total);
 }
 
+/* Three steps of a fail: one of them with control characters, one of another record. */
+static void
+with_spf(struct record *r)
+{
+    static const struct record_spf_step steps[] = {
+        {STR("far.test"), STR("include:spf.\x1b[2J%{d}"), STR("spf.far.test"), RECORD_SPF_NO_MATCH,
+         0, 2},
+        {STR("spf.far.test"), STR("a:mx.test"), STR("mx.test"), RECORD_SPF_NO_MATCH, 1, 1},
+        {STR("far.test"), STR("-all"), STR_NONE, RECORD_SPF_MATCH, 0, 0},
+    };
+    struct record_spf *spf = &r->spf[r->nspf++];
+    size_t room = 0;
+
+    *spf = (struct record_spf){
+        .identity = RECORD_SPF_MAILFROM,
+        .result = STR("fail"),
+        .domain = STR("far.test"),
+        .terms = 2,
+        .voids = 1,
+        .queries = 3,
+        .steps = ARENA_ARRAY(&arena, struct record_spf_step, RECORD_SPF_STEPS_MAX)};
+    for (size_t i = 0; i < ARRAY_LEN(steps); i++)
+        record_spf_add(spf, &steps[i], &room);
+}
+
+static void
+test_spf(void)
+{
+    struct record r = {.settings = 7}, back;
+    static char longest[4000];
+    size_t room = 0;
+    struct buf json;
+
+    begin();
+    with_spf(&r);
+    back = again(&r);
+    record_text(&text, &back, "\n  ");
+    TEXT(buf_view(&text),
+         "nothing was found for or against it\n"
+         "  SPF of mailfrom far.test: fail; used: 2 terms with look-ups, 1 without an answer, 3 "
+         "look-ups\n"
+         "    far.test: include:spf.?[2J%{d} [spf.far.test]: no match, 2 look-ups\n"
+         "      spf.far.test: a:mx.test: no match, 1 look-up\n"
+         "    far.test: -all: match",
+         "SPF, term by term");
+    buf_init(&json, 1u << 16);
+    record_spf_json(&json, back.spf, back.nspf);
+    TEXT(buf_view(&json),
+         "[{\"identity\":\"mailfrom\",\"domain\":\"far.test\",\"result\":\"fail\",\"used\":{"
+         "\"terms\":2,\"voids\":1,\"queries\":3},\"terms\":[{\"record\":\"far.test\",\"term\":"
+         "\"include:spf.\\u001b[2J%{d}\",\"target\":\"spf.far.test\",\"outcome\":\"no match\","
+         "\"lookups\":2,\"depth\":0},{\"record\":\"spf.far.test\",\"term\":\"a:mx.test\","
+         "\"target\":\"mx.test\",\"outcome\":\"no match\",\"lookups\":1,\"depth\":1},{"
+         "\"record\":\"far.test\",\"term\":\"-all\",\"outcome\":\"match\",\"lookups\":0,"
+         "\"depth\":0}],\"terms_lost\":0}]",
+         "and as JSON");
+    buf_done(&json);
+    IS(bytes.n < 150, true, "in few bytes");
+
+    memset(longest, 'x', sizeof(longest));
+    r.spf[0].nsteps = 0;
+    for (unsigned i = 0; i < 300; i++)
+        record_spf_add(&r.spf[0],
+                       &(struct record_spf_step){.record = str_of(longest, sizeof(longest)),
+                                                 .term = str_of(longest, sizeof(longest)),
+                                                 .target = str_of(longest, sizeof(longest))},
+                       &room);
+    IS(r.spf[0].nsteps, 2, "terms have a ceiling of bytes");
+    IS(r.spf[0].lost, 255, "what is beyond is counted, as far as it goes");
+    OK(room <= RECORD_SPF_BYTES_MAX, "%zu bytes", room);
+    back = again(&r);
+    IS(back.spf[0].nsteps, 2, "read back");
+}
+
 static void
 test_hostile(void)
 {
@@ -277,6 +351,7 @@ test_hostile(void)
     rig_findings(&verdict, 20, 0);
     j = judged("p", 0);
     record_make(&r, &arena, 1, &j, 1, NULL, 0);
+    with_spf(&r);
     record_encode(&bytes, &r);
     for (size_t n = 0; n < bytes.n; n++)
         bad += record_decode(&out, &other, str_of(bytes.p, n)) < 0;
@@ -299,6 +374,7 @@ test_hostile(void)
             record_text(&text, &out, "\n");
             for (unsigned i = 0; i < out.nverdicts; i++)
                 record_json(&text, &out, &out.verdicts[i]);
+            record_spf_json(&text, out.spf, out.nspf);
             good++;
         }
         bytes.p[at] = was;
@@ -318,6 +394,7 @@ main(void)
     test_terminal();
     test_property();
     test_ceilings();
+    test_spf();
     test_hostile();
     rig_profiles_done();
     buf_done(&bytes);
