@@ -65,7 +65,7 @@ on_odd(void *ctx, const struct mime_part *p, enum mime_odd odd, struct str taken
 }
 
 static struct seen
-parse(const char *p, size_t n, size_t step)
+parse(const char *p, size_t n, size_t step, uint32_t readings, uint32_t *ret_others)
 {
     static const struct mime_sink sink = {on_begin, on_data, on_end, on_odd};
     static const struct mime_limits limits = {
@@ -75,21 +75,38 @@ parse(const char *p, size_t n, size_t step)
 
     if (mime_create(&m, &limits, &sink, &s) < 0)
         return s;
+    mime_read_as(m, readings);
     for (size_t at = 0; at < n; at += step)
         mime_feed(m, p + at, MIN(step, n - at));
     mime_end(m);
     ENSURE(s.begun == s.ended && s.begun <= 40);
+    *ret_others = mime_readings(m);
+    ENSURE(!(*ret_others & readings) && *ret_others < 1u << MIME_READINGS);
     mime_free(m);
     return s;
+}
+
+/* Whole and in pieces; gives the other readings. */
+static uint32_t
+one_reading(const char *p, size_t n, uint32_t readings)
+{
+    uint32_t others, same;
+    struct seen whole = parse(p, n, n ? n : 1, readings, &others);
+    struct seen pieces = parse(p, n, n ? 1 + (uint8_t)p[0] % 17u : 1, readings, &same);
+
+    ENSURE(whole.digest == pieces.digest && whole.begun == pieces.begun);
+    ENSURE(whole.bytes == pieces.bytes && whole.odd == pieces.odd && others == same);
+    return others;
 }
 
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
-    struct seen whole = parse((const char *)data, n, n ? n : 1);
-    struct seen pieces = parse((const char *)data, n, n ? 1 + data[0] % 17u : 1);
+    uint32_t others = one_reading((const char *)data, n, 0);
 
-    ENSURE(whole.digest == pieces.digest && whole.begun == pieces.begun);
-    ENSURE(whole.bytes == pieces.bytes && whole.odd == pieces.odd);
+    if (others)
+        one_reading((const char *)data, n, others);
+    if (others & (others - 1))
+        one_reading((const char *)data, n, others & -others);
     return 0;
 }

@@ -15,42 +15,14 @@
 const struct mime_limits mime_limits_default = {
     .depth = 32, .parts = 1000, .header_bytes = 256u << 10, .memory = 8u << 20, .tnef = 16u << 20};
 
-static const char *const odd_names[MIME_ODD_MAX_] = {
-    [MIME_ODD_NO_COLON] = "header_no_colon",
-    [MIME_ODD_HEADER_UNENDED] = "header_unended",
-    [MIME_ODD_HEADER_CUT] = "header_cut",
-    [MIME_ODD_REPEATED_FIELD] = "repeated_field",
-    [MIME_ODD_PARAM] = "parameters",
-    [MIME_ODD_NO_BOUNDARY] = "no_boundary",
-    [MIME_ODD_BOUNDARY_FORM] = "boundary_form",
-    [MIME_ODD_BOUNDARY_LIKE] = "boundary_like",
-    [MIME_ODD_BOUNDARY_TAIL] = "boundary_tail",
-    [MIME_ODD_UNCLOSED] = "unclosed",
-    [MIME_ODD_AFTER_CLOSE] = "after_close",
-    [MIME_ODD_NO_PARTS] = "no_parts",
-    [MIME_ODD_ENCODING] = "encoding",
-    [MIME_ODD_ENCODED_MULTIPART] = "encoded_multipart",
-    [MIME_ODD_ENCODED_DATA] = "encoded_data",
-    [MIME_ODD_BASE64_AFTER_PAD] = "base64_after_pad",
-    [MIME_ODD_DEPTH] = "depth",
-    [MIME_ODD_PARTS] = "parts",
-    [MIME_ODD_NUL] = "nul",
-    [MIME_ODD_BARE_CR] = "bare_cr",
-    [MIME_ODD_FILENAMES] = "filenames",
-    [MIME_ODD_TYPE] = "type",
-    [MIME_ODD_TNEF] = "tnef",
-};
-
-const char *
-mime_odd_name(enum mime_odd odd)
-{
-    return odd < MIME_ODD_MAX_ ? odd_names[odd] : "unknown";
-}
-
 void
 mime_odd_told(struct mime *m, const struct mime_part *part, enum mime_odd odd, struct str taken,
               struct str other)
 {
+    bool nested = m->nboundaries > 1 || m->outer; /* whose boundary it is matters then alone */
+
+    if (odd != MIME_ODD_UNCLOSED || nested)
+        m->plausible |= mime_odd_readings(odd);
     if (m->sink->odd)
         m->sink->odd(m->ctx, part, odd, taken, other);
 }
@@ -139,6 +111,8 @@ header_end(struct mime *m, uint64_t at)
     } else {
         m->leaf = part;
         transfer_init(&m->transfer, part->encoding);
+        m->undecided = (m->readings & MIME_READ_UNDECODED) && part->encoding == TRANSFER_BASE64;
+        m->transfer.stop = m->readings & MIME_READ_STOP_AT_PAD;
         m->uu = (struct mime_uu){.line_start = true};
         mime_tnef_begin(m);
     }
@@ -167,22 +141,33 @@ is_blank(const char *p, size_t n)
 static bool
 boundary_match(const struct mime *m, struct str line, struct boundary *ret)
 {
+    unsigned floor = 0;
     size_t best = 0;
 
     if (line.n < 3 || line.p[0] != '-' || line.p[1] != '-')
         return false;
-    for (unsigned i = m->nlevels; i-- > 0;) {
+    for (unsigned i = m->nlevels; i-- > floor;) {
         struct str b = m->stack[i].boundary;
+        bool last = (m->readings & MIME_READ_INNERMOST) && b.n && !m->stack[i].closed;
+        floor = last ? i : floor;
         if (b.n <= best || line.n < 2 + b.n || memcmp(line.p + 2, b.p, b.n) != 0)
             continue;
         const char *rest = line.p + 2 + b.n;
         size_t left = line.n - 2 - b.n;
         bool closing = left >= 2 && rest[0] == '-' && rest[1] == '-';
-        *ret = (struct boundary){i, closing,
-                                 !is_blank(rest + 2 * closing, left - 2 * (size_t)closing)};
+        bool tail = !is_blank(rest + 2 * closing, left - 2 * (size_t)closing);
+        if (tail && (m->readings & MIME_READ_EXACT_BOUNDARY))
+            continue;
+        *ret = (struct boundary){i, closing, tail};
         best = b.n;
     }
     return best > 0;
+}
+
+static bool
+is_shut(const struct mime *m, unsigned level)
+{
+    return m->stack[level].closed && !(m->readings & MIME_READ_REOPEN);
 }
 
 /* A line that is a boundary, or the beginning of a very long one; false: it is content after all.
@@ -194,7 +179,7 @@ boundary_line(struct mime *m, struct str line, uint64_t at)
 
     if (!boundary_match(m, line, &b))
         return false;
-    if (m->stack[b.level].closed) {
+    if (is_shut(m, b.level)) {
         mime_odd_told(m, m->stack[b.level].part, MIME_ODD_AFTER_CLOSE, line, STR_NONE);
         return false;
     }
@@ -232,7 +217,7 @@ is_field(struct str line)
     return name > 0 && i < line.n && line.p[i] == ':';
 }
 
-/* No field has come, and this line is none: the part has no header. The line is fed again. */
+/* This line is no field: it is the body's first. It is fed again. */
 static void
 header_is_over(struct mime *m)
 {
@@ -256,7 +241,8 @@ header_cut_off(struct mime *m)
 
     memcpy(copy, m->hold, n);
     m->header.n -= m->kept_n;
-    header_end(m, line_at);
+    if (!(m->readings & MIME_READ_STRICT) || !top(m)->boundary.n)
+        header_end(m, line_at);
     m->in_header = false; /* of a message that has not even begun */
     mime_odd_told(m, m->leaf ? m->leaf : top(m)->part, MIME_ODD_HEADER_UNENDED, STR_NONE, STR_NONE);
     boundary_line(m, str_of(copy, n), line_at);
@@ -274,15 +260,16 @@ header_line(struct mime *m)
 
     if (whole && (line.p[0] == '\n' || line.p[0] == '\r') && is_blank(line.p, line.n)) {
         header_end(m, m->at);
-    } else if (!folded && boundary_match(m, line, &b) && !m->stack[b.level].closed) {
+    } else if (!folded && !(m->readings & MIME_READ_LONG_HEADER) && boundary_match(m, line, &b) &&
+               !is_shut(m, b.level)) {
         header_cut_off(m);
     } else if (folded || is_field(line)) {
         m->field_seen = true;
     } else {
+        bool early = (m->readings & MIME_READ_EARLY_BODY) || (!m->field_seen && m->nlevels);
         mime_odd_told(m, NULL, MIME_ODD_NO_COLON, line, STR_NONE);
         /* Of the message itself only the blank line ends the header: mail/README.md. */
-        if (!m->field_seen && whole && m->nlevels && !str_starts(line, STR("From ")) &&
-            !str_starts(line, STR(">From ")))
+        if (early && whole && !str_starts(line, STR("From ")) && !str_starts(line, STR(">From ")))
             header_is_over(m);
     }
     m->nhold = 0;
@@ -435,6 +422,18 @@ mime_create(struct mime **ret, const struct mime_limits *limits, const struct mi
 }
 
 void
+mime_read_as(struct mime *m, uint32_t readings)
+{
+    m->readings = readings;
+}
+
+uint32_t
+mime_readings(const struct mime *m)
+{
+    return m->plausible & ~m->readings;
+}
+
+void
 mime_feed(struct mime *m, const char *p, size_t n)
 {
     while (n) {
@@ -456,7 +455,7 @@ header_unended(struct mime *m)
     if (boundary_match(m, str_of(m->hold, m->nhold), &b))
         m->header.n -= m->kept_n;
     m->in_header = false;
-    if (between && !m->field_seen && !m->header.n)
+    if (between && ((!m->field_seen && !m->header.n) || (m->readings & MIME_READ_STRICT)))
         return;
     bool unended = m->nlevels > 0 || m->header.n > 0;
     header_end(m, m->at);

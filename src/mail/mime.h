@@ -42,14 +42,37 @@ enum mime_odd {
     MIME_ODD_BASE64_AFTER_PAD,  /* groups behind =: readers stop or go on; taken: go on */
     MIME_ODD_DEPTH,
     MIME_ODD_PARTS,
-    MIME_ODD_NUL,       /* a zero byte in a header */
-    MIME_ODD_BARE_CR,   /* CR without LF in a header: a line end to some readers */
-    MIME_ODD_FILENAMES, /* name and filename differ */
-    MIME_ODD_TYPE,      /* no type and subtype: taken as text/plain */
-    MIME_ODD_TNEF,      /* a winmail.dat that is damaged: not all of it may be seen */
+    MIME_ODD_NUL,         /* a zero byte in a header */
+    MIME_ODD_BARE_CR,     /* CR without LF in a header: a line end to some readers */
+    MIME_ODD_FILENAMES,   /* name and filename differ */
+    MIME_ODD_TYPE,        /* no type and subtype: taken as text/plain */
+    MIME_ODD_TNEF,        /* a winmail.dat that is damaged: not all of it may be seen */
+    MIME_ODD_UUENCODE,    /* an encoding that no standard knows: taken off, as most readers do */
+    MIME_ODD_YENC,        /* a file in a text by yEnc, which is not taken off */
+    MIME_ODD_DISPOSITION, /* Content-Disposition without a word: its parameters are taken */
     MIME_ODD_MAX_
 };
 const char *mime_odd_name(enum mime_odd); /* "boundary_like" */
+
+/* Where readers differ the parser takes one reading, and can be asked for the others: a guard that
+ * wants to see what every reader would see runs once more for each of mime_readings(), and for
+ * those that come to light then, up to its own ceiling. */
+enum mime_reading {
+    MIME_READ_LAST_FIELD = 1,      /* of a field that comes twice the last */
+    MIME_READ_INNERMOST = 2,       /* the boundary of the innermost open multipart alone */
+    MIME_READ_UNDECODED = 4,       /* named uuencode stays, and base64 that begins as none */
+    MIME_READ_STRICT = 8,          /* no part whose header does not end, no parameters of nothing */
+    MIME_READ_OTHER_PARAM = 16,    /* of two values of a parameter the other */
+    MIME_READ_STOP_AT_PAD = 32,    /* base64 ends with its padding */
+    MIME_READ_EXACT_BOUNDARY = 64, /* with text behind it a boundary is none */
+    MIME_READ_REOPEN = 128,        /* a boundary behind the closing one opens a part */
+    MIME_READ_EARLY_BODY = 256,    /* a line that is no field ends the header */
+    MIME_READ_LONG_HEADER = 512,   /* a boundary in a header is none: the header goes on */
+};
+#define MIME_READINGS 10u
+const char *mime_reading_name(uint32_t reading); /* "last_field" */
+/* The other ways to read a message of which that was told; 0: none. */
+uint32_t mime_odd_readings(enum mime_odd);
 
 /* UUENCODED: a file in a text; TNEF: a file or a body in a winmail.dat (mail/tnef.h). Both are told
  * beside the leaf that holds them, whose content is handed on as it is. */
@@ -87,10 +110,13 @@ struct mime_sink {                                      /* each may be NULL */
 struct mime; /* about 32 KiB, and what its arena takes */
 /* ERR_NOMEM. The sink is borrowed. */
 int mime_create(struct mime **ret, const struct mime_limits *, const struct mime_sink *, void *ctx);
+void mime_read_as(struct mime *, uint32_t readings); /* MIME_READ_*, before the first byte */
 void mime_feed(struct mime *, const char *p, size_t n);
 void mime_end(struct mime *); /* all parts end */
 /* False: some content was not handed on (MIME_ODD_PARTS, or no memory): not all was seen. */
 bool mime_is_whole(const struct mime *);
+/* After the end: the other readings that what was odd in this message makes plausible. */
+uint32_t mime_readings(const struct mime *);
 void mime_free(struct mime *);
 
 #endif

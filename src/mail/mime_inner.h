@@ -38,11 +38,14 @@ struct mime {
     struct arena arena;
     struct mime *outer; /* this one reads the decoded bytes of a message in that one */
     struct mime *inner;
+    uint32_t readings;  /* asked for */
+    uint32_t plausible; /* others */
     uint32_t nparts;
     uint32_t base_depth, base_parent;
     unsigned nlevels, nboundaries;
     struct mime_part *leaf; /* gets content; NULL between parts */
     struct transfer transfer;
+    bool undecided; /* MIME_READ_UNDECODED: the first byte says whether this is base64 */
     struct mime_uu uu;
     struct mime_tnef tnef;
     struct buf header;

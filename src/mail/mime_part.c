@@ -28,10 +28,14 @@ field_take(struct mime *m, struct str *slot, struct str value)
         trimmed.n--;
     while (trimmed.n && strchr(" \t\r\n", trimmed.p[0]))
         trimmed = str_sub(trimmed, 1, trimmed.n);
-    if (!slot->p)
+    if (!slot->p) {
         *slot = trimmed;
-    else if (!str_eq(*slot, trimmed)) /* a boundary's case counts */
-        mime_odd_told(m, NULL, MIME_ODD_REPEATED_FIELD, *slot, trimmed);
+    } else if (!str_eq(*slot, trimmed)) { /* a boundary's case counts */
+        bool last = m->readings & MIME_READ_LAST_FIELD;
+        mime_odd_told(m, NULL, MIME_ODD_REPEATED_FIELD, last ? trimmed : *slot,
+                      last ? *slot : trimmed);
+        *slot = last ? trimmed : *slot;
+    }
 }
 
 static bool
@@ -119,6 +123,16 @@ params_odd(struct mime *m, const struct mime_part *p, const struct params *param
         mime_odd_told(m, p, MIME_ODD_PARAM, params->value, STR_NONE);
 }
 
+static struct str
+param_value(const struct mime *m, const struct params *params, struct str name)
+{
+    const struct param *p = params_get(params, name);
+
+    if (!p)
+        return STR_NONE;
+    return p->other.p && (m->readings & MIME_READ_OTHER_PARAM) ? p->other : p->value;
+}
+
 /* "text/html" in two; what is not of that form is text/plain (RFC 2045 5.2). */
 static void
 type_read(struct mime *m, struct mime_part *p, const struct params *params, bool digest)
@@ -169,7 +183,7 @@ kind_choose(struct mime *m, struct mime_part *p)
 
     p->kind = MIME_LEAF;
     if (str_eq(p->type, STR("multipart"))) {
-        struct str b = params_find(p->type_params, STR("boundary"));
+        struct str b = param_value(m, p->type_params, STR("boundary"));
         if (!b.n) {
             mime_odd_told(m, p, MIME_ODD_NO_BOUNDARY, STR_NONE, STR_NONE);
         } else if (deep) {
@@ -195,8 +209,8 @@ kind_choose(struct mime *m, struct mime_part *p)
 static void
 filename_find(struct mime *m, struct mime_part *p)
 {
-    struct str file = params_find(p->disposition_params, STR("filename"));
-    struct str name = params_find(p->type_params, STR("name"));
+    struct str file = param_value(m, p->disposition_params, STR("filename"));
+    struct str name = param_value(m, p->type_params, STR("name"));
 
     p->filename = file.n ? file : name.n ? name : STR("");
     if (file.n && name.n && !str_eq(file, name))
@@ -229,6 +243,10 @@ mime_part_make(struct mime *m, bool digest)
     if (params_read(type, f.type, &m->arena) < 0 ||
         params_read(disposition, f.disposition, &m->arena) < 0)
         goto fail;
+    if (!disposition->value.n && disposition->n) {
+        mime_odd_told(m, NULL, MIME_ODD_DISPOSITION, f.disposition, STR_NONE);
+        disposition->n = m->readings & MIME_READ_STRICT ? 0 : disposition->n;
+    }
     p->number = root->nparts++;
     p->parent = m->parent == MIME_NO_PART ? m->base_parent : m->parent;
     p->depth = m->base_depth + m->nlevels;
@@ -239,10 +257,15 @@ mime_part_make(struct mime *m, bool digest)
     p->disposition = disposition->value;
     p->content_id = f.id.p ? f.id : STR("");
     type_read(m, p, type, digest);
-    p->charset = params_find(type, STR("charset"));
+    p->charset = param_value(m, type, STR("charset"));
     p->encoding = f.encoding.n ? transfer_kind_of(f.encoding) : TRANSFER_IDENTITY;
     if (p->encoding == TRANSFER_UNKNOWN)
         mime_odd_told(m, p, MIME_ODD_ENCODING, f.encoding, STR_NONE);
+    if (p->encoding == TRANSFER_UUENCODE) {
+        mime_odd_told(m, p, MIME_ODD_UUENCODE, f.encoding, STR_NONE);
+        if (m->readings & MIME_READ_UNDECODED)
+            p->encoding = TRANSFER_UNKNOWN;
+    }
     if (m->header_cut)
         mime_odd_told(m, p, MIME_ODD_HEADER_CUT, STR_NONE, STR_NONE);
     params_odd(m, p, type);
@@ -279,6 +302,7 @@ inner_of(struct mime *m)
         return NULL;
     }
     m->inner->outer = m;
+    m->inner->readings = m->readings;
     m->inner->base_depth = m->leaf->depth + 1;
     m->inner->base_parent = m->leaf->number;
     return m->inner;
@@ -302,11 +326,28 @@ hand_on(struct mime *m, const char *p, size_t n)
         mime_tnef_feed(m, p, n);
 }
 
+/* Readers that give up at what is not base64 show the source. */
+static void
+decide(struct mime *m, const char *p, size_t n)
+{
+    for (size_t i = 0; i < n && m->undecided; i++) {
+        char c = p[i];
+        if (c == ' ' || c == '\t' || c == '\r' || c == '\n')
+            continue;
+        m->undecided = false;
+        bool digit = c >= '0' && c <= '9', letter = (c | 32) >= 'a' && (c | 32) <= 'z';
+        if (!digit && !letter && !strchr("+/=", c))
+            m->transfer.kind = TRANSFER_IDENTITY;
+    }
+}
+
 void
 mime_content(struct mime *m, const char *p, size_t n)
 {
     if (!m->leaf || !n)
         return;
+    if (m->undecided)
+        decide(m, p, n);
     if (m->transfer.kind == TRANSFER_IDENTITY || m->transfer.kind == TRANSFER_UNKNOWN) {
         hand_on(m, p, n);
         return;
@@ -332,6 +373,7 @@ mime_content_end(struct mime *m)
     if (m->inner) {
         mime_end(m->inner);
         m->incomplete |= m->inner->incomplete;
+        m->plausible |= m->inner->plausible;
         mime_free(m->inner);
         m->inner = NULL;
     }

@@ -2,7 +2,7 @@
  * mail/mime_uu.c - files that older clients put into text by uuencode: parts of their own.
  *
  * Called by mail/mime_part.c with the decoded content of text parts. Only lines that begin with
- * "begin " are looked at; the text itself is handed on unchanged by the caller.
+ * "begin " or "=ybegin " are looked at; the text itself is handed on unchanged by the caller.
  */
 #include "mail/mime_inner.h"
 
@@ -97,6 +97,8 @@ uu_look(struct mime *m)
 
     if (u->part)
         uu_line(m, line);
+    else if (str_starts(line, STR("=ybegin ")) && str_find(line, STR(" name=")) > 0)
+        mime_odd_told(m, m->leaf, MIME_ODD_YENC, line, STR_NONE);
     if (!u->part && is_begin(line, &name))
         uu_begin(m, name);
     u->n = 0;
@@ -109,7 +111,7 @@ mime_uu_feed(struct mime *m, const char *p, size_t n)
 
     while (n) {
         /* The cheap way: a line that cannot matter is passed over. */
-        if (u->line_start && !u->part && u->n == 0 && *p != 'b')
+        if (u->line_start && !u->part && u->n == 0 && *p != 'b' && *p != '=')
             u->line_start = false;
         const char *lf = memchr(p, '\n', n);
         size_t take = lf ? (size_t)(lf - p) + 1 : n;

@@ -272,6 +272,10 @@ join(struct reader *r, struct str name, enum form form)
         if (p->coded && number == 0)
             charset = take_charset(&part);
         coded |= p->coded;
+        if (part.n > PARAM_TEXT_MAX - bytes.n) {
+            part.n = PARAM_TEXT_MAX - bytes.n;
+            r->out->odd |= PARAM_ODD_LONG;
+        }
         if (p->coded)
             put_coded(&bytes, part);
         else

@@ -9,7 +9,7 @@
 #include "core/buf.h"
 
 #define PARAMS_MAX     32u
-#define PARAM_TEXT_MAX (8u << 10)
+#define PARAM_TEXT_MAX (32u << 10) /* of a value; what is over it is left out, and told */
 
 #define PARAM_ODD_REPEATED 1u   /* one name with two different values: readers differ */
 #define PARAM_ODD_BOTH     2u   /* name and name* beside each other */
@@ -18,6 +18,7 @@
 #define PARAM_ODD_MANY     16u  /* more than PARAMS_MAX: the rest is not read */
 #define PARAM_ODD_WORDS    32u  /* encoded words inside a value, which RFC 2047 5 forbids */
 #define PARAM_ODD_BARE     128u /* white space or a comment in a value without quotes */
+#define PARAM_ODD_LONG     256u /* a value over PARAM_TEXT_MAX */
 #define PARAM_ODD_CHARSET  64u  /* a charset that nobody knows, or bytes that are not of it */
 
 struct param {

@@ -109,6 +109,8 @@ base64_byte(struct transfer *t, uint8_t c, char *dst)
         return 0;
     }
     t->after_pad |= t->padded;
+    if (t->padded && t->stop)
+        return 0;
     t->padded = false;
     t->bits = t->bits << 6 | (uint32_t)(v - 1);
     t->nbits += 6;

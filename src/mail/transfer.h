@@ -30,6 +30,7 @@ struct transfer {
     uint8_t state; /* qp, uuencode */
     uint8_t left;  /* uuencode: bytes that the line still holds */
     bool padded;   /* base64: = was seen; what follows is odd */
+    bool stop;     /* base64: ... and is left out; set by the caller after transfer_init() */
     char held[2];  /* qp: "=", "=X" */
     uint8_t nheld;
     uint8_t nwhite;  /* qp: white space that may end its line */

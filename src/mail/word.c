@@ -171,8 +171,25 @@ word_present(struct str value)
     return false;
 }
 
-unsigned
-word_decode(struct str value, struct buf *out)
+/* Text between words, or behind the last one; `behind` and `before` a word. Where they touch, some
+ * readers see a space. */
+static void
+put_between(struct str s, bool behind, bool before, bool spaced, struct buf *out, unsigned *odd)
+{
+    bool first = behind && s.n && !is_space(s.p[0]);
+    bool last = before && s.n && !is_space(s.p[s.n - 1]);
+
+    if (first || last)
+        *odd |= WORD_ODD_TOUCHED;
+    if (first && spaced)
+        buf_char(out, ' ');
+    put_raw(s, out, odd);
+    if (last && spaced)
+        buf_char(out, ' ');
+}
+
+static unsigned
+decode(struct str value, bool spaced, struct buf *out)
 {
     unsigned odd = 0;
     size_t at = 0, raw;
@@ -195,12 +212,24 @@ word_decode(struct str value, struct buf *out)
         for (size_t i = 0; i < between.n; i++)
             blank &= is_space(between.p[i]);
         if (!blank) /* white space between two words is not text (RFC 2047 6.2) */
-            put_raw(between, out, &odd);
+            put_between(between, behind_word, true, spaced, out, &odd);
         at += put_words(str_sub(value, at, value.n - at), &w, out, &odd);
         raw = at;
         runs++;
         behind_word = true;
     }
-    put_raw(str_sub(value, raw, value.n - raw), out, &odd);
+    put_between(str_sub(value, raw, value.n - raw), behind_word, false, spaced, out, &odd);
     return odd;
+}
+
+unsigned
+word_decode(struct str value, struct buf *out)
+{
+    return decode(value, false, out);
+}
+
+unsigned
+word_decode_spaced(struct str value, struct buf *out)
+{
+    return decode(value, true, out);
 }

@@ -130,7 +130,7 @@ test_encodings(void)
     is("Content-Transfer-Encoding: quoted-printable\r\n\r\na=3Db =\r\nc  \r\n=E2=82=AC",
        "<text/plain>a=b c\r\n\xe2\x82\xac</>", 0, "quoted-printable");
     is("Content-Transfer-Encoding: x-uuencode\r\n\r\nbegin 644 a\r\n#86)C\r\n`\r\nend\r\n",
-       "<text/plain>abc</>", 0, "uuencode");
+       "<text/plain>abc</>", ODD(UUENCODE), "uuencode");
     is("Content-Transfer-Encoding: rot13\r\n\r\nx", "<text/plain>x</>", ODD(ENCODING),
        "one that nobody knows");
     is("Content-Transfer-Encoding: base64\r\n\r\naGVs!bG8=", "<text/plain>hello</>",
@@ -299,6 +299,11 @@ test_words(void)
     word("a\r\n b", "a b", 0);
     word("=?utf-8?Q?open", "=?utf-8?Q?open", 0);
     word("=?../../etc/passwd?Q?x?=", "x", WORD_ODD_CHARSET);
+    word("[tag]=?utf-8?Q?x?=y", "[tag]xy", WORD_ODD_TOUCHED);
+    CLEANUP(buf_done) struct buf b;
+    buf_init(&b, 4096);
+    word_decode_spaced(STR("[tag]=?utf-8?Q?x?=y =?utf-8?Q?z?="), &b);
+    TEXT(buf_view(&b), "[tag] x y z", "the reading of those who see a space");
 }
 
 int
