@@ -44,6 +44,7 @@
 #define REFUSAL_MOST    (2 * NS_PER_S)
 #define BURST_S         0.25 /* seconds of the rate that may go at once */
 #define LATENCY_WEIGHT  0.1
+#define LATENCY_MOST    (3600.0 * NS_PER_S) /* that is believed after a restart */
 #define LATENCY_WARNING 2.5 /* times the usual: growth goes on by the smallest steps */
 #define SESSIONS_SPARE  1.5 /* over what rate and latency ask for */
 #define ENCODED_VERSION 1u
@@ -413,8 +414,8 @@ pace_encode(struct buf *out, const struct pace *p, uint64_t now)
     put_u64(out, milli(p->rate));
     put_u64(out, milli(p->good));
     put_u64(out, milli(p->bad));
-    put_u64(out, (uint64_t)p->latency_low);
-    put_u64(out, p->until > now ? p->until - now : 0);
+    put_u64(out, (uint64_t)MIN(p->latency_low, LATENCY_MOST));
+    put_u64(out, p->until > now ? MIN(p->until - now, BLOCK_GAP_MOST) : 0);
     put_u64(out, p->block_gap);
     put_u64(out, p->probe_gap);
     put_u32(out, p->sessions_bad);
@@ -431,7 +432,7 @@ pace_decode(struct pace *p, struct wire *w, const struct pace_bounds *bounds, ui
     uint64_t latency = wire_u64(w), until = wire_u64(w), block_gap = wire_u64(w);
     uint64_t probe_gap = wire_u64(w);
     uint32_t sessions_bad = wire_u32(w), blocks = wire_u32(w);
-    if (w->failed || latency > 3600 * NS_PER_S || until > BLOCK_GAP_MOST)
+    if (w->failed || latency > (uint64_t)LATENCY_MOST || until > BLOCK_GAP_MOST)
         return ERR_SYNTAX;
     pace_init(p, bounds, now);
     p->good = bounded(p, good);
