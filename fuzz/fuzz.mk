@@ -1,33 +1,27 @@
-# `make fuzz` runs every target in fuzz/fuzz_*.c for SECONDS each with libFuzzer, ASan and UBSan.
-# Findings stay in build/fuzz/found-NAME-*; `build/fuzz/replay_NAME FILE...` runs them again, built by
+# `make fuzz` runs every target in fuzz/fuzz_*.c for SECONDS each with libFuzzer, ASan and UBSan
+# (TARGETS="mime spf": these only; GOAL=3600: in turns, until each has had an hour of CPU time over all
+# runs; WITHIN=600: not longer), and prints what each has had so far. Findings stay in build/fuzz/found-NAME-*; `build/fuzz/replay_NAME FILE...` runs them again, built by
 # gcc (`make fuzz-replay` builds all and runs the seeds).
 
 FUZZ_CC ?= clang
 SECONDS ?= 30
 FUZZ_SUITES ?= $(or $(GAPURA_SUITES),../shared/suites)
 FUZZ := $(patsubst fuzz/fuzz_%.c,%,$(wildcard fuzz/fuzz_*.c))
+TARGETS ?= $(FUZZ)
 FUZZ_OUT := build/fuzz
 # Folders that targets call; a target for another folder adds it here.
 FUZZ_FOLDERS ?= core mail net smtp auth spool store policy
 FUZZ_SRC := $(sort $(foreach f,$(FUZZ_FOLDERS),$(wildcard src/$(f)/*.c)) \
-              $(wildcard src/*/settings.c) $(wildcard src/courier/reply_class*.c) src/gate/returned.c \
-              src/roles/fixed.c)
+              $(wildcard src/*/settings.c) $(wildcard src/courier/reply_class*.c) src/roles/fixed.c \
+              src/courier/pace.c src/courier/warmup.c src/gate/srs.c src/gate/returned.c)
 FUZZ_FLAGS := -D_GNU_SOURCE -Isrc -Ibuild/gen -Itests/unit -std=gnu17 -O1 -g -fno-omit-frame-pointer \
               -pthread
 FUZZ_SAN := -fsanitize=address,undefined -fno-sanitize-recover=all
 FUZZ_LINK := $(LIBS)
 
 .PHONY: fuzz fuzz-replay fuzz-seeds
-fuzz: $(FUZZ:%=$(FUZZ_OUT)/fuzz_%) fuzz-seeds
-	@fail=0; for t in $(FUZZ); do \
-	    echo "fuzz $$t for $(SECONDS) s"; mkdir -p $(FUZZ_OUT)/corpus/$$t $(FUZZ_OUT)/seeds/$$t; \
-	    dict=; case $$t in smtp*) dict=-dict=fuzz/smtp.dict;; report) dict=-dict=fuzz/report.dict;; esac; \
-	    $(FUZZ_OUT)/fuzz_$$t $$dict -max_total_time=$(SECONDS) -max_len=8192 -rss_limit_mb=1024 \
-	        -timeout=10 -verbosity=0 -print_final_stats=1 -artifact_prefix=$(FUZZ_OUT)/found-$$t- \
-	        $(FUZZ_OUT)/corpus/$$t $(FUZZ_OUT)/seeds/$$t 2>$(FUZZ_OUT)/$$t.log \
-	    && sed -n 's/^stat::number_of_executed_units: */  inputs /p' $(FUZZ_OUT)/$$t.log \
-	    || { fail=1; echo "  FOUND something: $(FUZZ_OUT)/$$t.log"; tail -20 $(FUZZ_OUT)/$$t.log; }; \
-	done; exit $$fail
+fuzz: $(TARGETS:%=$(FUZZ_OUT)/fuzz_%) fuzz-seeds
+	@tools/fuzz --seconds $(SECONDS) $(if $(GOAL),--goal $(GOAL)) $(if $(WITHIN),--within $(WITHIN)) $(TARGETS)
 fuzz-replay: $(FUZZ:%=$(FUZZ_OUT)/replay_%) fuzz-seeds
 	@for t in $(FUZZ); do mkdir -p $(FUZZ_OUT)/seeds/$$t; \
 	    echo "$$t: $$($(FUZZ_OUT)/replay_$$t $(FUZZ_OUT)/seeds/$$t)" || exit 1; done

@@ -54,6 +54,14 @@ CONF = [
     b"colour = blue\nlisten x {\n  adress = 1\n}\nlisten x {\n}\nfrontier {\n}\nspool {\n segment = 1 KB\n",
 ]
 
+SASL = [
+    b"\1PLAIN\n\0user\0pencil", b"\1LOGIN\n\nuser\npencil", b"\1SCRAM-SHA-256\nn,,n=user,r=abc\nc=biws,r=abc,p=YQ==",
+    b"\1SCRAM-SHA-256-PLUS\np=tls-exporter,,n=us=2Cer,r=abc\nc=cD0=,r=abc,p=YQ==",
+    b"\1OAUTHBEARER\nn,a=user,\1host=h\1auth=Bearer t\1\1", b"\1XOAUTH2\nuser=a\1auth=Bearer t\1\1",
+    b"\2SCRAM-SHA-256 PLAIN\nr=abc,s=c2FsdA==,i=4096\nv=YQ==", b"\2LOGIN\nUsername:\nPassword:",
+    b"\3SCRAM-SHA-256$4096:c2FsdHNhbHRzYWx0c2FsdA==$" + b"A" * 43 + b"=:" + b"B" * 43 + b"=",
+]
+
 PROFILES = [
     b"profile a {\n base = standard\n weight = helo.one 1.5, spf.* -2\n group = g -1 4 helo.* spf.two\n"
     b" observe = yes\n tag = 3\n hold = 5.5\n tempfail = none\n refuse = 10\n}\n"
@@ -226,6 +234,11 @@ def seeds(suites):
     yield "dsn", [p.read_bytes() for p in bounces]
     yield "arf", ARF + [part for p in bounces for part in
                         re.findall(rb"(?is)message/feedback-report.*?\n\r?\n(.*?)\n--", p.read_bytes())]
+    pace = bytes([1]) + b"".join(v.to_bytes(8, "little") for v in
+                                 (9000, 10000, 11000, 200_000_000, 0, 300 * 10**9, 20 * 10**9)) + bytes(8)
+    yield "pace", [b"\1" + pace + bytes(range(256)), b"\1" + pace + bytes([0, 8, 0x20, 0x89, 0x10, 0x9a, 0, 0x5b] * 40)]
+    yield "sasl", SASL
+    yield "srs", [b"\0" + a for a in (b"a@b.test", b"SRS0=HHHH=TT=b.test=a", b"SRS1=HHHH=c.test==HHHH=TT=b.test=a@c.test")]
     yield "header", [m[:8192] for m in files(suites / "smtp-haraka") + files(suites / "smtp-robin/mime")]
 
 

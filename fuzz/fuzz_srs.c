@@ -1,0 +1,38 @@
+/*
+ * fuzz/fuzz_srs.c - rewritten senders from any bytes: what is not signed by us leads nowhere, and
+ * what is rewritten finds its way back. The first byte is the day.
+ */
+#include "gate/srs.h"
+#include "mail/address.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
+
+int
+LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
+{
+    static const uint64_t day_s = 86400;
+    struct str s = str_of((const char *)data, n), domain;
+    char there[SRS_MAX + 1], back[SRS_MAX + 1];
+    struct address a;
+    struct srs srs;
+
+    if (!n)
+        return 0;
+    srs_init(&srs, STR("ours.test"), STR("a secret of the house"), 21);
+    uint64_t now = (20000 + (uint64_t)data[0]) * day_s;
+    s = str_from(s, 1);
+    srs_is(s);
+    ssize_t got = srs_reverse(&srs, s, now, back, sizeof(back));
+    ENSURE(got < (ssize_t)sizeof(back));
+    if (address_parse(s, 0, &a) < 0 || s.p[0] == '"')
+        return 0; /* no other sender comes as far as this; quoted ones do not come back yet */
+    got = srs_forward(&srs, s, now, there, sizeof(there));
+    ENSURE(got < (ssize_t)sizeof(there));
+    if (got <= 0 || str_eq(str_of(there, (size_t)got), s))
+        return 0;
+    struct str local = str_cut(str_of(there, (size_t)got), '@', &domain);
+    ENSURE(srs_is(local) && str_eq(domain, STR("ours.test")));
+    ENSURE(srs_reverse(&srs, local, now, back, sizeof(back)) > 0);
+    ENSURE(srs_reverse(&srs, local, now + 30 * day_s, back, sizeof(back)) < 0);
+    return 0;
+}
