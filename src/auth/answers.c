@@ -90,6 +90,8 @@ auth_ask(const struct auth_answers *a, struct auth_needs *needs, struct str name
     if (!auth_name_normal(name, normal, &n))
         return &impossible_name;
     found = answer_of(a, (struct str){normal, n}, type);
+    if (!found && a && a->more)
+        found = a->more(a->ctx, (struct str){normal, n}, type);
     if (!found)
         need(needs, (struct str){normal, n}, type);
     return found;

@@ -19,6 +19,10 @@ enum auth_state { AUTH_DONE, AUTH_NEED };
 struct auth_answers {
     const struct dns_answer *const *items;
     size_t n;
+    /* What somebody knows without asking, by its normal name; it stays as long as the items. NULL:
+     * the items are all there is. */
+    const struct dns_answer *(*more)(void *ctx, struct str name, enum dns_type type);
+    void *ctx;
 };
 struct auth_question {
     enum dns_type type;

@@ -53,15 +53,17 @@ is_within(struct str name, struct str domain)
 static enum state
 ask(struct run *r, struct str domain, struct node *ret, enum dns_status *ret_status)
 {
+    static const char label[] = "_dmarc.";
     const struct dns_answer *a;
     struct dmarc_record one;
-    char name[280];
+    char name[280] __attribute__((uninitialized));
     unsigned n = 0;
 
+    domain.n = MIN(domain.n, sizeof(name) - sizeof(label));
+    memcpy(name, label, sizeof(label) - 1);
+    memcpy(name + sizeof(label) - 1, domain.p, domain.n);
     *ret = (struct node){.domain = domain};
-    a = auth_ask(r->answers, r->needs,
-                 str_of(name, str_fmt(name, sizeof(name), "_dmarc.%.*s", STR_ARG(domain))),
-                 DNS_TXT);
+    a = auth_ask(r->answers, r->needs, str_of(name, sizeof(label) - 1 + domain.n), DNS_TXT);
     if (!a)
         return WAIT;
     r->v.ttl = MIN(r->v.ttl, a->ttl);

@@ -51,15 +51,13 @@ bytes_of(const struct dns_answer *a)
     return bytes;
 }
 
-int
-auth_known_add(struct auth_known *k, const struct dns_answer *answer)
+/* It is not there yet. */
+static int
+known_put(struct auth_known *k, const struct dns_answer *answer)
 {
-    struct auth_answers table = auth_known_table(k);
     size_t bytes = bytes_of(answer);
     struct dns_answer *a;
 
-    if (auth_answers_find(&table, answer->name, answer->type))
-        return 0;
     if (k->n >= AUTH_KNOWN_MAX - KNOWN_FAIL || bytes > AUTH_KNOWN_BYTES - k->bytes)
         return ERR_LIMIT;
     a = ARENA_NEW(k->arena, struct dns_answer);
@@ -79,6 +77,14 @@ auth_known_add(struct auth_known *k, const struct dns_answer *answer)
 }
 
 int
+auth_known_add(struct auth_known *k, const struct dns_answer *answer)
+{
+    struct auth_answers table = {.items = k->items, .n = k->n};
+
+    return auth_answers_find(&table, answer->name, answer->type) ? 0 : known_put(k, answer);
+}
+
+int
 auth_known_fail(struct auth_known *k, const struct auth_question *q)
 {
     struct dns_answer *a;
@@ -94,8 +100,25 @@ auth_known_fail(struct auth_known *k, const struct auth_question *q)
     return a->name.p ? known_link(k, a) : ERR_LIMIT;
 }
 
-struct auth_answers
-auth_known_table(const struct auth_known *k)
+static const struct dns_answer *
+known_more(void *ctx, struct str name, enum dns_type type)
 {
-    return (struct auth_answers){.items = k->items, .n = k->n};
+    struct auth_known *k = ctx;
+    const struct dns_answer *a;
+
+    for (size_t i = k->n; i-- > 0;) { /* one that came since the table was taken */
+        if (k->items[i]->type == type && str_eq(k->items[i]->name, name))
+            return k->items[i];
+    }
+    a = k->cached(k->cached_ctx, name, type);
+    if (!a || a->type != type || !str_eq(a->name, name) || known_put(k, a) < 0)
+        return NULL;
+    return k->items[k->n - 1];
+}
+
+struct auth_answers
+auth_known_table(struct auth_known *k)
+{
+    return (struct auth_answers){
+        .items = k->items, .n = k->n, .more = k->cached ? known_more : NULL, .ctx = k};
 }

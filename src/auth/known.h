@@ -17,6 +17,11 @@ struct auth_known {
     struct arena *arena;
     const struct dns_answer **items;
     size_t n, cap, bytes;
+    /* Whoever may know an answer already: it is copied here when an evaluator asks, and the
+     * evaluation goes on at once. The caller's until it is called again; set while evaluators run.
+     */
+    const struct dns_answer *(*cached)(void *ctx, struct str name, enum dns_type type);
+    void *cached_ctx;
 };
 void auth_known_init(struct auth_known *, struct arena *);
 /* Copies the answer unless one of that name and type is there. ERR_LIMIT: no room, or over the
@@ -24,6 +29,6 @@ void auth_known_init(struct auth_known *, struct arena *);
 int auth_known_add(struct auth_known *, const struct dns_answer *);
 /* The question gets no answer any more: known as a temporary failure. ERR_LIMIT. */
 int auth_known_fail(struct auth_known *, const struct auth_question *);
-struct auth_answers auth_known_table(const struct auth_known *);
+struct auth_answers auth_known_table(struct auth_known *);
 
 #endif

@@ -27,19 +27,19 @@ evaluate_take(struct check_run *run, struct auth_known *known, const struct auth
     (void)auth_known_fail(known, q);
 }
 
-bool
-checks_evaluate(struct check_run *run, enum check_event event, auth_evidence_fn *const *fns,
-                size_t n)
+static const struct dns_answer *
+evaluate_cached(void *ctx, struct str name, enum dns_type type)
+{
+    return check_cached(ctx, name, type);
+}
+
+/* True: nothing is waited for. */
+static bool
+evaluate_passes(struct check_run *run, bool late, auth_evidence_fn *const *fns, size_t n)
 {
     struct auth_needs needs __attribute__((uninitialized));
     struct auth_evidence *e = check_facts(run)->auth;
-    bool late = event == CHECK_TIMER;
 
-    if (event == CHECK_DNS) {
-        (void)auth_known_add(&e->known, run->answer);
-        if (run->nasks)
-            return false;
-    }
     for (unsigned pass = 0; pass < PASSES_MAX; pass++) {
         uint64_t now = clock_mono();
         bool done = true;
@@ -57,4 +57,23 @@ checks_evaluate(struct check_run *run, enum check_event event, auth_evidence_fn 
             return false;
     }
     return true;
+}
+
+bool
+checks_evaluate(struct check_run *run, enum check_event event, auth_evidence_fn *const *fns,
+                size_t n)
+{
+    struct auth_evidence *e = check_facts(run)->auth;
+    bool over;
+
+    if (event == CHECK_DNS) {
+        (void)auth_known_add(&e->known, run->answer);
+        if (run->nasks)
+            return false;
+    }
+    e->known.cached = evaluate_cached;
+    e->known.cached_ctx = run;
+    over = evaluate_passes(run, event == CHECK_TIMER, fns, n);
+    e->known.cached = NULL;
+    return over;
 }

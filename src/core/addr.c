@@ -48,13 +48,27 @@ addr_parse(struct str text, struct addr *ret)
     return 0;
 }
 
+/* Stands in every message; inet_ntop() would format it with printf. */
+static void
+show_v4(const uint8_t b[4], char *dst)
+{
+    for (unsigned i = 0; i < 4; i++) {
+        if (b[i] >= 100)
+            *dst++ = (char)('0' + b[i] / 100);
+        if (b[i] >= 10)
+            *dst++ = (char)('0' + b[i] / 10 % 10);
+        *dst++ = (char)('0' + b[i] % 10);
+        *dst++ = i < 3 ? '.' : '\0';
+    }
+}
+
 const char *
 addr_show(const struct addr *a, char dst[48])
 {
-    const char *text = addr_is_v4(a) ? inet_ntop(AF_INET, a->b + V4_OFFSET, dst, 48)
-                                     : inet_ntop(AF_INET6, a->b, dst, 48);
-
-    ENSURE(text); /* 48 bytes are enough for both */
+    if (addr_is_v4(a))
+        show_v4(a->b + V4_OFFSET, dst);
+    else
+        ENSURE(inet_ntop(AF_INET6, a->b, dst, 48)); /* 48 bytes are enough */
     return dst;
 }
 

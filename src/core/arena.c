@@ -64,6 +64,7 @@ void
 arena_reset(struct arena *a)
 {
     struct arena_block *first;
+    size_t used;
 
     arena_run_cleanups(a);
     first = a->blocks;
@@ -73,8 +74,12 @@ arena_reset(struct arena *a)
         arena_done(a);
         return;
     }
+    /* What was given out of it; of a block that stands alone nothing is left to give. */
+    used = first == a->blocks && a->at >= first->data && a->at <= first->data + first->size
+               ? (size_t)(a->at - first->data)
+               : first->size;
     arena_free_blocks(a->blocks, first);
-    memset(first->data, 0, first->size);
+    memset(first->data, 0, used);
     *a = (struct arena){
         .blocks = first, .at = first->data, .end = first->data + first->size, .max = a->max};
 }

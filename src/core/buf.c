@@ -162,11 +162,48 @@ buf_drop(struct buf *b, size_t n)
     memmove(b->p, b->p + n, b->n);
 }
 
+/* Bytes at the beginning that stand in JSON as they are; most texts are nothing else. */
+static size_t
+json_plain(struct str s)
+{
+    const uint64_t ones = UINT64_C(0x0101010101010101), highs = ones << 7;
+    size_t i = 0;
+
+    for (; i + 8 <= s.n; i += 8) { /* eight at once; what may be none is looked at alone */
+        uint64_t x, quote, slash, del;
+
+        memcpy(&x, s.p + i, 8);
+        quote = x ^ ones * '"';
+        slash = x ^ ones * '\\';
+        del = x ^ ones * 0x7f;
+        if ((x | (x - ones * 0x20) | (quote - ones) | (slash - ones) | (del - ones)) & highs)
+            break;
+    }
+    for (; i < s.n; i++) {
+        unsigned char c = (unsigned char)s.p[i];
+
+        if (c < 0x20 || c >= 0x7f || c == '"' || c == '\\')
+            break;
+    }
+    return i;
+}
+
 void
 buf_json(struct buf *b, struct str s)
 {
-    size_t start = b->n, plain = 0, i = 0;
+    size_t start = b->n, plain = 0, i = json_plain(s);
 
+    if (i == s.n) {
+        char *p = buf_room(b, s.n + 2);
+
+        if (!p)
+            return;
+        p[0] = p[s.n + 1] = '"';
+        if (s.n)
+            memcpy(p + 1, s.p, s.n);
+        buf_used(b, s.n + 2);
+        return;
+    }
     buf_char(b, '"');
     while (i < s.n && !b->failed) {
         unsigned char c = (unsigned char)s.p[i];

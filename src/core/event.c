@@ -123,9 +123,10 @@ event_field(struct event *e, const char *key, size_t *ret_mark)
     if (b->n && b->p[b->n - 1] != '{' && b->p[b->n - 1] != '[')
         buf_char(b, ',');
     if (e->depth && e->closers[e->depth - 1] == ']')
-        return true; /* elements of an array have no key */
-    buf_json(b, str_c(key));
-    buf_char(b, ':');
+        return true;  /* elements of an array have no key */
+    buf_char(b, '"'); /* keys are words of ours */
+    buf_str(b, str_c(key));
+    buf_str(b, STR("\":"));
     return true;
 }
 

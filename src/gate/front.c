@@ -180,7 +180,9 @@ front_authentication(struct tx *tx, struct buf *out)
         authres_add_iprev(&list, STR("pass"), addr_show(&facts->client.addr, ip),
                           facts->client_name);
     authres_write(out, &list);
-    for (size_t i = from; i < out->n && !tx->utf8; i++) {
+    if (out->failed || tx->utf8 || str_is_ascii(str_sub(buf_view(out), from, out->n - from)))
+        return;
+    for (size_t i = from; i < out->n; i++) {
         if ((unsigned char)out->p[i] > 126)
             out->p[i] = '?';
     }

@@ -199,7 +199,7 @@ static void
 run(void *ctx)
 {
     struct domain_dns *d = ctx;
-    const struct auth_answers answers = {d->answers, d->nanswers};
+    const struct auth_answers answers = {.items = d->answers, .n = d->nanswers};
     struct advice_row rows[ADVICE_ROWS];
     unsigned n = 0;
 

@@ -117,10 +117,77 @@ test_list_from_text(void)
        "without one it is refused: %s", why.text);
 }
 
+/* What a cache knows is known at once: one run is enough, and the table has what was used. */
+static unsigned cache_asked;
+
+static const struct dns_answer *
+cache(void *ctx, struct str name, enum dns_type type)
+{
+    static const char *const texts[][2] = {{"far.test", "v=spf1 include:a.test -all"},
+                                           {"a.test", "v=spf1 include:b.test ip4:192.0.2.1 -all"},
+                                           {"b.test", "v=spf1 ip4:192.0.2.2 -all"}};
+    static struct dns_record record = {.type = DNS_TXT};
+    static struct dns_answer a = {.type = DNS_TXT, .ttl = 60, .records = &record, .n = 1};
+
+    cache_asked++;
+    for (size_t i = 0; i < ARRAY_LEN(texts) && type == DNS_TXT; i++) {
+        if (!str_eq(name, str_c(texts[i][0])))
+            continue;
+        a.name = str_c(texts[i][0]);
+        record.data = str_c(texts[i][1]);
+        return i == 1 && ctx ? NULL : &a;
+    }
+    return NULL;
+}
+
+static void
+test_cached(void)
+{
+    struct spf_input in = {.identity = SPF_MAILFROM,
+                           .local = STR("x"),
+                           .domain = STR("far.test"),
+                           .helo = STR("h.test"),
+                           .limits = &spf_limits_default};
+    struct spf_verdict v = {0};
+    struct auth_answers table;
+    struct auth_needs needs;
+    struct auth_known k;
+    struct arena arena;
+
+    addr_parse(STR("192.0.2.1"), &in.ip);
+    arena_init(&arena, 1u << 20);
+    auth_known_init(&k, &arena);
+    k.cached = cache;
+    table = auth_known_table(&k);
+    OK(spf_run(&in, &table, &needs, &arena, &v) == AUTH_DONE && v.result == SPF_PASS, "in one run");
+    IS(k.n, 3, "three answers are kept");
+    IS(cache_asked, 3, "each was asked for once");
+    k.cached = NULL;
+    table = auth_known_table(&k);
+    OK(spf_run(&in, &table, &needs, &arena, &v) == AUTH_DONE && v.result == SPF_PASS,
+       "the table alone says the same");
+    auth_known_init(&k, &arena);
+    k.cached = cache;
+    k.cached_ctx = &k; /* it does not know a.test */
+    table = auth_known_table(&k);
+    OK(spf_run(&in, &table, &needs, &arena, &v) == AUTH_NEED && needs.n == 1 &&
+           str_eq(str_c(needs.items[0].name), STR("a.test")),
+       "what it does not know is asked");
+    arena_done(&arena);
+    arena_init(&arena, 0);
+    auth_known_init(&k, &arena);
+    k.cached = cache;
+    table = auth_known_table(&k);
+    OK(!auth_ask(&table, &needs, STR("far.test"), DNS_TXT) && needs.n > 0,
+       "without room it is a question as before");
+    arena_done(&arena);
+}
+
 int
 main(void)
 {
     test_copies();
+    test_cached();
     test_attack_answers_without_end();
     test_no_room();
     test_list_from_text();

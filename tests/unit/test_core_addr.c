@@ -136,9 +136,29 @@ test_class(void)
     OK(!addr_is_loopback(&a), "not loopback");
 }
 
+static void
+test_show_v4(void)
+{
+    unsigned wrong = 0;
+    struct addr a;
+    char text[48], want[48];
+
+    addr_parse(STR("0.0.0.0"), &a);
+    for (unsigned i = 0; i < 256; i++) {
+        a.b[12] = (uint8_t)i;
+        a.b[13] = (uint8_t)(i * 7);
+        a.b[14] = (uint8_t)(255 - i);
+        a.b[15] = (uint8_t)i;
+        str_fmt(want, sizeof(want), "%u.%u.%u.%u", a.b[12], a.b[13], a.b[14], a.b[15]);
+        wrong += !str_eq(str_c(addr_show(&a, text)), str_c(want));
+    }
+    IS(wrong, 0, "each byte of an IPv4 address");
+}
+
 int
 main(void)
 {
+    test_show_v4();
     test_text();
     test_endpoint();
     test_prefix();

@@ -74,6 +74,42 @@ test_ceiling(void)
     buf_done(&zero);
 }
 
+/* Each ASCII byte at each place of a text that is plain otherwise. */
+static void
+test_json_places(void)
+{
+    unsigned wrong = 0;
+    struct buf b;
+
+    buf_init(&b, 1000);
+    for (unsigned c = 0; c < 128; c++) {
+        for (size_t at = 0; at < 20; at++) {
+            bool plain = c >= 32 && c < 127 && c != '"' && c != '\\';
+            char text[20], want[64], one[8];
+
+            memset(text, 'a', sizeof(text));
+            text[at] = (char)c;
+            if (plain)
+                str_fmt(one, sizeof(one), "%c", (int)c);
+            else if (c == '"' || c == '\\')
+                str_fmt(one, sizeof(one), "\\%c", (int)c);
+            else
+                str_fmt(one, sizeof(one), "\\u%04x", c);
+            str_fmt(want, sizeof(want), "\"%.*s%s%.*s\"", (int)at, "aaaaaaaaaaaaaaaaaaaa", one,
+                    (int)(19 - at), "aaaaaaaaaaaaaaaaaaaa");
+            buf_clear(&b);
+            buf_json(&b, str_of(text, sizeof(text)));
+            wrong += !str_eq(buf_view(&b), str_c(want));
+        }
+    }
+    IS(wrong, 0, "each byte at each place");
+    buf_done(&b);
+    buf_init(&b, 21);
+    buf_json(&b, STR("aaaaaaaaaaaaaaaaaaaa"));
+    OK(b.failed && b.n == 0, "as a whole or not at all");
+    buf_done(&b);
+}
+
 static void
 test_json(void)
 {
@@ -102,6 +138,7 @@ test_json(void)
 int
 main(void)
 {
+    test_json_places();
     test_append();
     test_ceiling();
     test_json();

@@ -64,6 +64,7 @@ test_find(void)
 static void
 test_utf8(void)
 {
+    unsigned odd = 0;
     static const char *const defused[] = {
         "plain, \xc3\xa4 \xe2\x82\xac",
         "plain, \xc3\xa4 \xe2\x82\xac",
@@ -108,6 +109,16 @@ test_utf8(void)
     for (size_t i = 0; i < ARRAY_LEN(bad); i++)
         OK(!str_is_utf8(S(bad[i])), "malformed %zu", i);
     IS(str_utf8_len(S("\xe2\x82\xac!")), 3, "length of a sequence");
+    for (unsigned c = 0; c < 256; c++) {
+        char text[20];
+
+        for (size_t at = 0; at < sizeof(text); at++) {
+            memset(text, 'a', sizeof(text));
+            text[at] = (char)c;
+            odd += str_is_ascii(str_of(text, sizeof(text))) != (c > 0 && c < 128);
+        }
+    }
+    IS(odd, 0, "each byte at each place");
     OK(str_is_ascii(S("abc\x7f")) && !str_is_ascii(S("\x80")) && !str_is_ascii(STR("\0")), "ASCII");
     for (size_t i = 0; i < ARRAY_LEN(defused); i += 2) {
         char room[64];
