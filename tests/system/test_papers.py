@@ -88,6 +88,8 @@ def test_readme_walks(place, net):
     assert "Hello Alice" in (place / "guard/inside.log").read_text(), printed
     assert "Connection refused" in printed and "1 recipient: retry" in printed, printed
     assert "Hi Bob." in (place / "sender/world.log").read_text(), printed
+    assert "Hi Carol." in (place / "sender/world.log").read_text(), printed
+    assert re.search(r"<carol@example\.org>\n(?:.*\n)*?now: settled", printed), printed
 
 
 @pytest.mark.skipif(any(not shutil.which(n) for n in ("make", "gcc", "clang-format", "git")), reason="a tool is missing")
@@ -155,6 +157,31 @@ def test_named_functions_exist(paper):
     names = set(re.findall(r"`(\w+_\w+)\(\)`", paper.read_text()))
     lacking = [n for n in names if not re.search(rf"^(static inline [^\n]*)?{n}\(", sources(), re.M)]
     assert not lacking, f"{paper.name}: {lacking}"
+
+
+def journeys():
+    """(heading, step) of docs/architecture.md's two journeys."""
+    text = (ROOT / "docs/architecture.md").read_text()
+    for heading in ("A stranger's message", "To the next hop"):
+        part = re.search(rf"^## {heading}\n(.*?)^## ", text, re.M | re.S)[1]
+        yield from ((heading, step) for step in re.split(r"^(?=\d+\. )|\n\n(?=\S)", part, flags=re.M) if "`" in step)
+
+
+def test_journeys_are_told_file_by_file():
+    """Each step names files that exist, and each of its functions is defined in one of them."""
+    steps = list(journeys())
+    assert len([s for _, s in steps if re.match(r"\d+\. \*\*[^*]+\*\* \(src/", s)]) == 18
+    for heading, step in steps:
+        files = [ROOT / name for name in re.findall(r"\bsrc/\w+/\w+\.c\b", step)]
+        texts = {path: path.read_text() for path in files}
+        for name in re.findall(r"`(\w+_\w+)\(\)`", step):
+            assert any(re.search(rf"^{name}\(", text, re.M) for text in texts.values()), f"{heading}: {name}() in {step[:60]}"
+    told = " ".join(step for _, step in steps)
+    for room in ("auth", "checks", "policy", "gate", "spool", "courier", "store", "smtp"):
+        assert f"src/{room}/" in told, room
+    for check in (ROOT / "src/checks").glob("*.c"):  # a check that is new has its place in the journey
+        if re.search(r"^const struct check check_", check.read_text(), re.M):
+            assert f"src/checks/{check.name}" in told, check.name
 
 
 @lru_cache
@@ -237,6 +264,27 @@ def test_examples_of_the_manual_stand_the_check(place, authority):
         done = subprocess.run([PROGRAM, "check", "-c", folder / "gapura.conf"], capture_output=True, text=True,
                               check=False)
         assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("paper", [p for p in PAPERS if "\n```conf\n" in p.read_text()], ids=lambda p: str(p.relative_to(ROOT)))
+def test_settings_in_papers_stand_the_check(paper, place):
+    """Each ```conf block, behind a host name and a listener."""
+    for text in re.findall(r"^```conf\n(.*?)^```$", paper.read_text(), re.M | re.S):
+        (place / "gapura.conf").write_text("hostname = mail.example.com\nlisten mx {\n    address = 127.0.0.1:2525\n}\n" + text)
+        done = subprocess.run([PROGRAM, "check", "-c", place / "gapura.conf"], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+
+
+def slugs(path):
+    """What a heading is called behind #."""
+    headings = re.findall(r"^#+ (.*)$", re.sub(r"```.*?```", "", path.read_text(), flags=re.S), re.M)
+    return {re.sub(r"[^\w\- ]", "", h.lower()).replace(" ", "-") for h in headings}
+
+
+def test_links_lead_to_headings():
+    for paper in PAPERS:
+        for link, heading in re.findall(r"\]\(([^)#\s:]*)#([^)\s]+)\)", paper.read_text()):
+            assert heading in slugs(paper.parent / link if link else paper), f"{paper.name}: {link}#{heading}"
 
 
 def test_no_paper_names_this_machine():
