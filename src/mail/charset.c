@@ -45,6 +45,19 @@ static const struct {
     {"iso-2022-jp", "ISO-2022-JP-3"},
     {"x-cp1252", "CP1252"},
 };
+/* What a process may use that can open no more files: libc would look for the others, and end it.
+ */
+static const char *const preloaded[] = {
+    "CP932",         "CP949",       "GBK",         "GB18030",     "BIG5-HKSCS",  "EUC-JP",
+    "ISO-2022-JP-3", "ISO-2022-KR", "UTF-7",       "UTF-16",      "UTF-32",      "KOI8-R",
+    "KOI8-U",        "CP874",       "CP1250",      "CP1251",      "CP1252",      "CP1253",
+    "CP1254",        "CP1255",      "CP1256",      "CP1257",      "CP1258",      "ISO-8859-2",
+    "ISO-8859-3",    "ISO-8859-4",  "ISO-8859-5",  "ISO-8859-6",  "ISO-8859-7",  "ISO-8859-8",
+    "ISO-8859-9",    "ISO-8859-10", "ISO-8859-11", "ISO-8859-13", "ISO-8859-14", "ISO-8859-15",
+    "ISO-8859-16",   "MACINTOSH",   "CP437",       "CP850",       "CP852",       "CP866",
+};
+static bool only_loaded, is_loaded[ARRAY_LEN(preloaded)]; /* as libc's own state: the process's */
+
 static const char *const utf8_names[] = {
     "utf-8",          "utf8",      "us-ascii",  "ascii",        "unicode-1-1-utf-8",
     "ansi_x3.4-1968", "iso646-us", "x-unknown", "unknown-8bit", "default"};
@@ -60,10 +73,36 @@ named(struct str name, const char *const *names, size_t n)
     return false;
 }
 
+static bool
+may_ask(const char *name)
+{
+    for (size_t i = 0; only_loaded && i < ARRAY_LEN(preloaded); i++)
+        if (str_ieq(str_c(name), str_c(preloaded[i])))
+            return is_loaded[i];
+    return !only_loaded;
+}
+
+/* Windows names and ISO names without their first dash. */
+static struct str
+plain_name(struct str name, char room[NAME_MAX_ + 16])
+{
+    static const struct {
+        const char *is, *becomes;
+    } heads[] = {{"windows-", "CP"}, {"iso8859-", "ISO-8859-"}, {"iso_8859-", "ISO-8859-"}};
+
+    for (size_t i = 0; i < ARRAY_LEN(heads); i++)
+        if (str_istarts(name, str_c(heads[i].is)))
+            return str_of(room, str_fmt(room, NAME_MAX_ + 16, "%s%.*s", heads[i].becomes,
+                                        STR_ARG(str_from(name, strlen(heads[i].is)))));
+    return name;
+}
+
 /* The name that iconv is asked for; false if it cannot be one. */
 static bool
 iconv_name(struct str name, char dst[NAME_MAX_ + 1])
 {
+    char room[NAME_MAX_ + 16];
+
     if (name.n == 0 || name.n > NAME_MAX_)
         return false;
     for (size_t i = 0; i < name.n; i++) {
@@ -76,7 +115,7 @@ iconv_name(struct str name, char dst[NAME_MAX_ + 1])
         if (str_ieq(name, str_c(aliases[i].name)))
             return str_copy(str_c(aliases[i].iconv), dst, NAME_MAX_ + 1);
     }
-    return str_copy(name, dst, NAME_MAX_ + 1);
+    return str_copy(plain_name(name, room), dst, NAME_MAX_ + 1);
 }
 
 int
@@ -91,7 +130,7 @@ charset_begin(struct charset *c, struct str name)
         c->kind = CHARSET_LATIN1;
         return 0;
     }
-    if (!iconv_name(name, wanted))
+    if (!iconv_name(name, wanted) || !may_ask(wanted))
         return ERR_UNSUPPORTED;
     iconv_t cd = iconv_open("UTF-8", wanted);
     if (cd == (iconv_t)-1)
@@ -299,17 +338,8 @@ charset_decode(struct str name, struct str text, struct buf *out)
 void
 charset_preload(void)
 {
-    static const char *const names[] = {
-        "CP932",         "CP949",       "GBK",         "GB18030",     "BIG5-HKSCS",  "EUC-JP",
-        "ISO-2022-JP-3", "ISO-2022-KR", "UTF-7",       "UTF-16",      "UTF-32",      "KOI8-R",
-        "KOI8-U",        "CP874",       "CP1250",      "CP1251",      "CP1252",      "CP1253",
-        "CP1254",        "CP1255",      "CP1256",      "CP1257",      "CP1258",      "ISO-8859-2",
-        "ISO-8859-3",    "ISO-8859-4",  "ISO-8859-5",  "ISO-8859-6",  "ISO-8859-7",  "ISO-8859-8",
-        "ISO-8859-9",    "ISO-8859-10", "ISO-8859-11", "ISO-8859-13", "ISO-8859-14", "ISO-8859-15",
-        "ISO-8859-16",   "MACINTOSH",   "CP437",       "CP850",       "CP852",       "CP866",
-    };
-
     /* Left open for good: closing would unload the module. */
-    for (size_t i = 0; i < ARRAY_LEN(names); i++)
-        (void)iconv_open("UTF-8", names[i]);
+    for (size_t i = 0; i < ARRAY_LEN(preloaded); i++)
+        is_loaded[i] = iconv_open("UTF-8", preloaded[i]) != (iconv_t)-1;
+    only_loaded = true;
 }

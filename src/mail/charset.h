@@ -27,6 +27,7 @@ void charset_again(struct charset *, struct buf *out);
 void charset_end(struct charset *, struct buf *out); /* out may be NULL */
 /* All of a text at once. */
 int charset_decode(struct str name, struct str text, struct buf *out);
+/* Loads what mail uses; from then on all other charsets are ERR_UNSUPPORTED in this process. */
 void charset_preload(void);
 
 /* Appends text that claims to be UTF-8; what is not becomes U+FFFD. Returns how many did. */

@@ -59,9 +59,32 @@ test_unknown(void)
     buf_done(&out);
 }
 
+/* What a sandboxed process does: libc is asked for nothing that it would have to load. */
+static void
+test_preloaded(void)
+{
+    struct buf out;
+
+    buf_init(&out, 1000);
+    IS(charset_decode(STR("IBM037"), STR("\xc1"), &out), 0, "known before");
+    charset_preload();
+    buf_clear(&out);
+    IS(charset_decode(STR("IBM037"), STR("\xc1"), &out), ERR_UNSUPPORTED, "and no more after");
+    IS(charset_decode(STR("klingon"), STR("a"), &out), ERR_UNSUPPORTED, "as what is none");
+    buf_clear(&out);
+    IS(charset_decode(STR("windows-1251"), STR("\xc0"), &out), 0, "another name of a loaded one");
+    TEXT(buf_view(&out), "\xd0\x90", "is read");
+    buf_clear(&out);
+    IS(charset_decode(STR("ISO8859-2"), STR("\xe8"), &out), 0, "and one without its dash");
+    TEXT(buf_view(&out), "\xc4\x8d", "too");
+    buf_done(&out);
+}
+
 int
 main(void)
 {
+    test_cases();
+    test_preloaded();
     test_cases();
     test_unknown();
     return tap_done();
