@@ -12,7 +12,7 @@ SAY = $(if $(V),@:,@echo "  $(1) $(2)")
 SAN ?= 0
 GAPURA_BENCH ?= ../shared/bench
 BUILD ?= build$(if $(filter 1,$(SAN)),-san)
-FOLDERS := core net mail smtp auth store spool policy ctl checks gate courier submit import authtool lab roles
+FOLDERS := core net mail smtp auth store spool policy ctl checks gate scan courier submit import authtool lab roles
 
 WARN := -Wall -Wextra -Wshadow=local -Wformat=2 -Wformat-signedness -Wstrict-prototypes \
         -Wmissing-prototypes -Wundef -Wvla -Wcast-align -Wwrite-strings -Wimplicit-fallthrough \

@@ -27,6 +27,7 @@ struct courier_links {
     struct dns_client *dns;
     struct chan *spooler; /* TELL_FREE goes here, TELL_FREED comes */
     struct chan *keyring; /* signs; NULL: nothing is signed */
+    struct chan *scan;    /* reads what brings reports; may be NULL */
     struct chan *gate;    /* TELL_INSIDE, TELL_LOAD, ASK_CALLOUT; may be NULL, may change */
     struct str (*file)(void *ctx, struct str path); /* files named in settings, read at start */
     void *file_ctx;
@@ -42,6 +43,7 @@ void courier_set_gate(struct courier *, struct chan *gate);
  */
 int courier_set_keys(struct courier *, int fd);
 void courier_keyring_lost(struct courier *); /* what it was asked has no answer */
+void courier_scan_lost(struct courier *);    /* the same */
 /* Begins to read what is on disk (all epochs but those in `live`), in slices beside the loop's
  * other work. `opened` (may be NULL) is called once, from the loop: 0 when all that was said of
  * mail so far is known and delivery is open, while the mail itself is still being read; negative

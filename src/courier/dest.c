@@ -10,6 +10,7 @@
 
 #include "core/event.h"
 #include "courier/scope.h"
+#include "store/settings_reports.h"
 
 #define DEST_IDLE_TICKS (60u << 4) /* about a minute */
 
@@ -66,7 +67,9 @@ dest_way(const struct courier *c, const struct index_dest *d, struct dest_way *r
     const struct conf_section *inside = domain_find(c->conf, domain);
     size_t match = 0;
 
-    *ret = (struct dest_way){0};
+    *ret = (struct dest_way){.reader = str_eq(via, STR(REPORTS_VIA))};
+    if (ret->reader)
+        return;
     if (via.n) {
         ret->route = conf_find(c->conf, "route", via);
         if (!ret->route)
@@ -182,6 +185,18 @@ site_static(struct courier *c, const char *kind, struct str label, const struct 
     return s;
 }
 
+/* The one of all mail that brings reports. */
+static struct site *
+site_reader(struct courier *c)
+{
+    bool fresh;
+    struct site *s = site_get(c, STR("role:scan"), &fresh);
+
+    if (s)
+        s->kind = SITE_READER;
+    return s;
+}
+
 struct site *
 dest_inside_site(struct courier *c, struct str domain)
 {
@@ -236,7 +251,9 @@ dest_route(struct courier *c, uint32_t dest)
     if (d->state == DEST_ASKING)
         return;
     dest_way(c, d, &way);
-    if (way.inside && !way.backup) {
+    if (way.reader) {
+        s = site_reader(c);
+    } else if (way.inside && !way.backup) {
         const struct settings_domain *in = way.inside->data;
         s = site_static(c, "inside", way.inside->label, &in->inside, NULL);
     } else if (way.route) {

@@ -10,6 +10,7 @@ struct dest_way {                      /* what the settings say; none set: MX */
     const struct conf_section *route;  /* block route */
     const struct conf_section *inside; /* block domain */
     bool backup;                       /* a domain that we are the backup of: by MX */
+    bool reader;                       /* reports, to be read by the scan role */
 };
 void dest_way(const struct courier *, const struct index_dest *, struct dest_way *ret);
 /* The index tells that a lane has rows now, or none. */

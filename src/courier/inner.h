@@ -35,6 +35,7 @@ struct sessions;
 struct outs;
 struct compaction;
 struct signing;
+struct reading;
 struct recover;
 struct control_call;
 struct worker;
@@ -97,6 +98,7 @@ struct courier {
     struct compaction *compaction;
     struct snapshot keys; /* of domains that we sign for */
     struct signing *signing;
+    struct reading *reading;    /* courier/reading.c */
     struct control_call *calls; /* control verbs that go on */
     struct worker *readers;     /* threads of explain, made when first needed */
     struct worker *writers;     /* threads of Maildirs, the same */

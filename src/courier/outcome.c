@@ -326,6 +326,7 @@ outcome_slice(struct courier *c, uint32_t message, const uint32_t *rows, uint32_
 {
     uint32_t attempts = 0;
     uint64_t by = 0;
+    bool told = r.result == SPOOL_ASIDE;
 
     for (uint32_t i = 0; i < n; i++) {
         struct index_row *row = index_row(&c->index, rows[i]);
@@ -344,7 +345,7 @@ outcome_slice(struct courier *c, uint32_t message, const uint32_t *rows, uint32_
         outcome_warn(c, message, rows, n, a, &r, by);
     else
         outcome_tell(c, message, rows, n, a, &r);
-    if (r.result == SPOOL_ASIDE)
+    if (r.result == SPOOL_ASIDE && !told)
         report_event(c, outcome_count(c, &r, n), message, rows, n, a, &r);
     rows_change(c, rows, n, a, &r);
     /* A repeat must have a name outside too: the event is out before the record that would keep a

@@ -211,8 +211,9 @@ courier_create(struct courier **ret, const struct courier_links *links, const st
     c->scopes = scopes_create();
     c->callouts = callouts_create(c);
     c->compaction = compaction_create(c);
-    err = signing_create(c) == 0 && c->files && c->sites && c->outs && c->scopes && c->callouts &&
-                  c->compaction
+    c->reading = reading_create(c);
+    err = signing_create(c) == 0 && c->reading && c->files && c->sites && c->outs && c->scopes &&
+                  c->callouts && c->compaction
               ? sessions_create(&c->sessions, c, why)
               : why_set(why, ERR_NOMEM, "no memory");
     if (err == 0)
@@ -261,6 +262,7 @@ courier_free(struct courier *c)
     controls_free(c);
     explain_readers_free(c);
     maildirs_free(c);
+    reading_free(c);
     loop_timer_stop(&c->wheel_timer);
     loop_timer_stop(&c->second_timer);
     loop_timer_stop(&c->stop_timer);
@@ -331,6 +333,12 @@ void
 courier_keyring_lost(struct courier *c)
 {
     signing_lost(c);
+}
+
+void
+courier_scan_lost(struct courier *c)
+{
+    reading_lost(c);
 }
 
 void
@@ -564,6 +572,9 @@ courier_message(struct courier *c, struct chan *from, uint16_t type, uint64_t id
         return true;
     case ASK_SIGN_ANSWER:
         signing_answer(c, id, body);
+        return true;
+    case ASK_READ_ANSWER:
+        reading_answer(c, id, body);
         return true;
     case ASK_CALLOUT:
         callout_ask(c, from, id, body);

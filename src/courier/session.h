@@ -117,4 +117,11 @@ void job_attempt(const struct session *, struct attempt *ret, const char *comman
 void maildir_run(struct site *, uint32_t source, struct site_host *);
 void maildirs_free(struct courier *); /* waits for what is being written */
 
+/* reading.c: the next message of the site of reports goes to the scan role, one at a time. */
+struct reading *reading_create(struct courier *); /* NULL: no memory */
+void reading_free(struct courier *);
+void reading_run(struct site *);
+void reading_answer(struct courier *, uint64_t id, struct wire *body); /* ASK_READ_ANSWER */
+void reading_lost(struct courier *); /* what was asked has no answer */
+
 #endif

@@ -524,6 +524,10 @@ plan_site(struct site *s)
         site_discard(s);
         return;
     }
+    if (s->kind == SITE_READER) {
+        reading_run(s);
+        return;
+    }
     for (x = s->idle; x && site_has_work(s); x = next) {
         next = x->idle_next;
         session_offer(x);

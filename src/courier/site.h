@@ -46,7 +46,7 @@ struct share { /* of one tenant in one class */
     struct share *next, *prev; /* ring of the class */
 };
 
-enum site_kind { SITE_HOSTS, SITE_HOLD, SITE_DISCARD };
+enum site_kind { SITE_HOSTS, SITE_HOLD, SITE_DISCARD, SITE_READER };
 struct site {
     struct courier *c;
     char *name;

@@ -85,6 +85,27 @@ static const struct ctl_option wind_options[] = {
     {"json", CTL_FLAG, NULL, "a JSON line for each law"}};
 static const struct ctl_option import_options[] = {
     {"o", CTL_TEXT, "FILE", "where to write (default: standard output, without tables)"}};
+#define SINCE                                                                                      \
+    {                                                                                              \
+        "since", CTL_DURATION, "TIME", "of the last so long: 7d, 24h"                              \
+    }
+#define KIND                                                                                       \
+    {                                                                                              \
+        "kind", CTL_TEXT, "KIND", "dmarc or tls"                                                   \
+    }
+#define PROVED                                                                                     \
+    {                                                                                              \
+        "proved", CTL_FLAG, NULL, "only reports whose sender was proved by SPF or DKIM"            \
+    }
+#define LIMIT                                                                                      \
+    {                                                                                              \
+        "limit", CTL_COUNT, "N", "at most so many lines (default 1000, most 2000)"                 \
+    }
+static const struct ctl_option reports_options[] = {
+    {"domain", CTL_TEXT, "DOMAIN", "reports about this domain"}, KIND, SINCE, PROVED, LIMIT};
+static const struct ctl_option report_show_options[] = {LIMIT};
+static const struct ctl_option report_sources_options[] = {KIND, SINCE, PROVED, LIMIT};
+static const struct ctl_option report_read_options[] = {JSON};
 static const struct ctl_option trace_options[] = {
     {"ip", CTL_PREFIX, "ADDRESS", "sessions from this address or network"},
     {"id", CTL_TEXT, "SESSION", "this session"}};
@@ -134,6 +155,22 @@ static const struct ctl_column key_columns[] = {
     {"tenant", "TENANT", CTL_COL_TEXT, 20},    {"state", "STATE", CTL_COL_TEXT, 0},
     {"since", "SINCE", CTL_COL_TIME, 0},       {"published", "IN DNS", CTL_COL_TEXT, 0},
     {"checked", "LOOKED UP", CTL_COL_TIME, 0}, {"reason", "REASON", CTL_COL_TEXT, 40}};
+static const struct ctl_column report_columns[] = {
+    {"number", "NUMBER", CTL_COL_NUMBER, 0},  {"kind", "KIND", CTL_COL_TEXT, 0},
+    {"domain", "DOMAIN", CTL_COL_TEXT, 36},   {"org", "ORGANIZATION", CTL_COL_TEXT, 28},
+    {"since", "FROM", CTL_COL_TIME, 0},       {"until", "TO", CTL_COL_TIME, 0},
+    {"messages", "COUNT", CTL_COL_NUMBER, 0}, {"passed", "PASSED", CTL_COL_NUMBER, 0},
+    {"failed", "FAILED", CTL_COL_NUMBER, 0},  {"proof", "SENDER PROVED", CTL_COL_TEXT, 0},
+    {"received", "RECEIVED", CTL_COL_TIME, 0}};
+static const struct ctl_column report_sources_columns[] = {
+    {"kind", "KIND", CTL_COL_TEXT, 0},         {"source", "SOURCE", CTL_COL_TEXT, 40},
+    {"messages", "COUNT", CTL_COL_NUMBER, 0},  {"passed", "PASSED", CTL_COL_NUMBER, 0},
+    {"failed", "FAILED", CTL_COL_NUMBER, 0},   {"dkim", "DKIM", CTL_COL_NUMBER, 0},
+    {"spf", "SPF", CTL_COL_NUMBER, 0},         {"none", "NONE", CTL_COL_NUMBER, 0},
+    {"quarantine", "QUAR", CTL_COL_NUMBER, 0}, {"reject", "REJECT", CTL_COL_NUMBER, 0},
+    {"signer", "SIGNED BY", CTL_COL_TEXT, 30}, {"bounce", "SPF OF", CTL_COL_TEXT, 30},
+    {"result", "RESULT", CTL_COL_TEXT, 36},    {"proved", "PROVED", CTL_COL_NUMBER, 0},
+    {"last", "LAST", CTL_COL_TIME, 0}};
 static const struct ctl_column status_columns[] = {{"role", "ROLE", CTL_COL_TEXT, 0},
                                                    {"pid", "PID", CTL_COL_NUMBER, 0},
                                                    {"ready", "READY", CTL_COL_TEXT, 0},
@@ -476,6 +513,46 @@ const struct ctl_verb ctl_verbs[] = {
      OPTIONS(remove_options),
      .help = "Forget a key and erase its private half at once.",
      .example = "domain dkim remove example.com old2024 --reason \"leaked\""},
+    {.group = "Reports of others",
+     .words = "report list",
+     .wire = "report.list",
+     .role = CTL_KEEPER,
+     .flags = CTL_LISTS,
+     OPTIONS(reports_options),
+     COLUMNS(report_columns),
+     .help = "List the DMARC and TLS reports that others sent about our domains.",
+     .more = "SENDER PROVED says what proved the mail that brought it: dmarc, dkim, spf or none. "
+             "The settings' block `reports` names the addresses at which reports arrive.",
+     .example = "report list --domain example.com --since 7d"},
+    {.words = "report show",
+     .wire = "report.show",
+     .role = CTL_KEEPER,
+     .argument = "number",
+     .shown = "NUMBER",
+     OPTIONS(report_show_options),
+     .help = "Show a received report, record by record.",
+     .example = "report show 17"},
+    {.words = "report sources",
+     .wire = "report.sources",
+     .role = CTL_KEEPER,
+     .flags = CTL_LISTS,
+     .argument = "domain",
+     .shown = "DOMAIN",
+     OPTIONS(report_sources_options),
+     COLUMNS(report_sources_columns),
+     .help = "Show who sends as a domain by what reports say, and how its TLS fares.",
+     .more = "For each address: messages, those that passed DMARC, aligned DKIM and SPF, what "
+             "receivers did with them, and how many reports of proved senders tell.",
+     .example = "report sources example.com --since 30d"},
+    {.words = "report read",
+     .flags = CTL_LOCAL | CTL_OFFLINE,
+     .argument = "file",
+     .shown = "FILE...",
+     OPTIONS(report_read_options),
+     .help = "Say what a report in a file says: a mail, .xml, .json, .gz or .zip (- is standard "
+             "input).",
+     .more = "Nothing is kept. Exit status: 0 read, 1 cannot be read, 2 wrong usage.",
+     .example = "report read google.com!example.com!1763856000!1763942399.zip"},
     {.group = "How mail is judged",
      .words = "policy show",
      .flags = CTL_LOCAL | CTL_SETTINGS,

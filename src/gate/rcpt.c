@@ -354,12 +354,23 @@ rcpt_catch_all(struct rcpt_query *q, const struct setup_domain *d, const struct 
     return rcpt_expanded(q, expand_one(q, d->conf->catch_all, &chain));
 }
 
+/* Mail there is read for its reports and then dropped: it needs no mailbox. */
+static bool
+rcpt_dropped(const struct rcpt_query *q)
+{
+    const struct settings_reports *r = q->setup->reports;
+
+    return r && r->mail == REPORTS_MAIL_DROP && settings_reports_find(r, q->address.text).n;
+}
+
 static bool
 rcpt_in_domain(struct rcpt_query *q, const struct setup_domain *d, const struct rcpt_name *name)
 {
     struct rcpt_name base;
     enum known known;
 
+    if (rcpt_dropped(q))
+        return rcpt_single(q, q->address.text, d, true, false);
     if (str_ieq(name->local, STR("postmaster"))) {
         struct str list;
 

@@ -189,17 +189,33 @@ put_queue(struct event *e, const struct tx_variant *v)
     event_c(e, "site", "");
 }
 
+/* A second way of an address that goes elsewhere too: through the reader of reports. */
+static bool
+is_reader(const struct tx_variant *v, uint32_t i)
+{
+    return str_eq(v->rcpts[i].via, STR(REPORTS_VIA)) &&
+           (v->rcpts[i].notify & SPOOL_NOTIFY_NEVER) != 0;
+}
+
 static void
 put_recipients(struct event *e, const struct tx_variant *v)
 {
-    if (v->n)
+    uint32_t n = 0, shown = 0;
+
+    for (uint32_t i = 0; i < v->n; i++)
+        n += !is_reader(v, i);
+    if (n)
         event_text(e, "recipient", v->rcpts[0].address);
-    event_u64(e, "nrcpt", v->n);
-    if (v->n < 2)
+    event_u64(e, "nrcpt", n);
+    if (n < 2)
         return;
     event_array(e, "recipients");
-    for (uint32_t i = 0; i < v->n && i < TX_SHOWN_RCPTS; i++)
+    for (uint32_t i = 0; i < v->n && shown < TX_SHOWN_RCPTS; i++) {
+        if (is_reader(v, i))
+            continue;
         event_text(e, "", v->rcpts[i].address);
+        shown++;
+    }
     event_end(e);
 }
 

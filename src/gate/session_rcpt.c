@@ -200,24 +200,50 @@ rcpt_via(const struct rcpt_target *t)
 }
 
 static int
+rcpt_add_one(struct session *s, struct tx_variant *v, struct str address, struct str via,
+             uint8_t notify)
+{
+    struct tx *tx = s->tx;
+    struct spool_rcpt rcpt = {
+        .address = address, .orcpt = tx->rcpt.orcpt, .via = via, .notify = notify};
+    int rc = v ? tx_add_rcpt(tx, v, &rcpt) : ERR_LIMIT;
+
+    return rc < 0 ? rc : judge_aim(tx, v, (uint32_t)rc);
+}
+
+/* A further way for the same address: through the reader of reports (courier/reading.c). It is
+ * written as in the settings, so that a message has one for each of them at most. It says
+ * nothing to the sender, unless it is the only way: then what cannot be read is a failure, whatever
+ * the sender asked for. */
+static int
+rcpt_add_reader(struct session *s, struct str address, uint32_t owner, bool only)
+{
+    struct tx *tx = s->tx;
+    struct tx_variant *v = tx->may_relay ? tx_variant(tx, tx->tenant, tx->class, false)
+                                         : tx_variant(tx, owner, SPOOL_CLASS_INSIDE, false);
+
+    return rcpt_add_one(s, v, address, STR(REPORTS_VIA),
+                        only ? tx->rcpt.notify & (uint8_t)~SPOOL_NOTIFY_NEVER : SPOOL_NOTIFY_NEVER);
+}
+
+static int
 rcpt_add_all(struct session *s)
 {
     struct tx *tx = s->tx;
+    const struct settings_reports *reports = s->setup->reports;
     const struct rcpt_result *r = &tx->query.result;
+    struct str reader = settings_reports_find(reports, tx->rcpt.to.text);
+    bool drop = reader.n && reports->mail == REPORTS_MAIL_DROP;
     int rc = 0;
 
-    for (unsigned i = 0; i < r->n && rc == 0; i++) {
+    for (unsigned i = 0; i < r->n && rc == 0 && !drop; i++) {
         const struct rcpt_target *t = &r->targets[i];
-        struct tx_variant *v = rcpt_variant(s, t, r->owner);
-        struct spool_rcpt rcpt = {.address = t->address,
-                                  .orcpt = tx->rcpt.orcpt,
-                                  .via = rcpt_via(t),
-                                  .notify = tx->rcpt.notify};
 
-        rc = v ? tx_add_rcpt(tx, v, &rcpt) : ERR_LIMIT;
-        if (rc >= 0)
-            rc = judge_aim(tx, v, (uint32_t)rc);
+        rc =
+            rcpt_add_one(s, rcpt_variant(s, t, r->owner), t->address, rcpt_via(t), tx->rcpt.notify);
     }
+    if (rc == 0 && reader.n)
+        rc = rcpt_add_reader(s, reader, r->owner, drop);
     return rc < 0 ? rc : judge_given(tx);
 }
 
@@ -255,6 +281,10 @@ rcpt_count(struct session *s)
         return;
     if (str_ieq(to->local, STR("postmaster")) || str_ieq(to->local, STR("abuse"))) {
         s->tx->noffice++;
+        return;
+    }
+    if (settings_reports_find(s->setup->reports, to->text).n) {
+        s->tx->nreports++;
         return;
     }
     for (size_t i = 0; verify && i < verify->reports.n; i++) {

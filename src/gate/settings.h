@@ -51,7 +51,7 @@ struct settings_smtp { /* block "smtp" */
     uint64_t auth_failure_delay; /* a failed login is answered so long after it began */
     struct rate unknown_rcpts_network, empty_mails_network;
     uint64_t lookups_per_session, lookups_per_network; /* open questions to DNS; 0 no limit */
-    int bare; /* enum bare_mode */
+    int bare;                                          /* enum bare_mode */
     int vrfy;
     int dsn;            /* enum dsn_mode */
     bool lookup_client; /* reverse DNS of the client (and its forward check) */

@@ -384,6 +384,7 @@ setup_fill(struct setup *su, const struct gate_links *links, struct why *why)
     su->smtp = conf_get(su->conf, "smtp");
     verify = conf_first(su->conf, "verify");
     su->verify = verify ? verify->data : NULL;
+    su->reports = su->main->wings == WINGS_OUTBOUND ? NULL : settings_reports(su->conf);
     if (!su->main || !su->smtp)
         return why_set(why, ERR_STATE, "settings were parsed without the blocks of the gate");
     settings_auth_mechs(conf_get(su->conf, "auth"), false, su->mechs);

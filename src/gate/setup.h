@@ -17,6 +17,7 @@
 #include "policy/profile.h"
 #include "smtp/server.h"
 #include "store/settings.h"
+#include "store/settings_reports.h"
 
 struct setup_domain {
     struct str name;                    /* A-labels, lower case */
@@ -37,7 +38,8 @@ struct setup {
     const struct conf *conf;
     const struct settings_main *main;
     const struct settings_smtp *smtp;
-    const struct settings_verify *verify; /* NULL: parsed without that block */
+    const struct settings_verify *verify;   /* NULL: parsed without that block */
+    const struct settings_reports *reports; /* NULL: none are read */
     struct arena arena;
     struct map domains; /* name -> struct setup_domain */
     struct map tenants; /* decimal number -> struct settings_tenant */

@@ -136,6 +136,7 @@ tx_variant(struct tx *tx, uint32_t tenant, uint8_t class, bool rewritten)
     v->rcpts = NULL; /* one that was taken back may have left its list */
     v->cap = 0;
     v->set = (struct rcpt_set){0};
+    v->readers = (struct rcpt_set){0};
     v->tx = tx;
     v->tenant = tenant;
     v->class = class;
@@ -143,18 +144,38 @@ tx_variant(struct tx *tx, uint32_t tenant, uint8_t class, bool rewritten)
     return v;
 }
 
+/* An address may stand there twice: where it goes, and through the reader of reports. */
+static bool
+is_reader(const struct spool_rcpt *r)
+{
+    return str_eq(r->via, STR(REPORTS_VIA));
+}
+
 static struct str
 rcpt_address(const void *rows, uint32_t i)
 {
-    return ((const struct spool_rcpt *)rows)[i].address;
+    const struct spool_rcpt *r = (const struct spool_rcpt *)rows + i;
+
+    return is_reader(r) ? STR_NONE : r->address;
+}
+
+static struct str
+reader_address(const void *rows, uint32_t i)
+{
+    const struct spool_rcpt *r = (const struct spool_rcpt *)rows + i;
+
+    return is_reader(r) ? r->address : STR_NONE;
 }
 
 int
 tx_add_rcpt(struct tx *tx, struct tx_variant *v, const struct spool_rcpt *rcpt)
 {
-    struct rcpt_rows rows = {.rows = v->rcpts, .n = v->n, .address = rcpt_address};
+    bool reader = is_reader(rcpt);
+    struct rcpt_set *set = reader ? &v->readers : &v->set;
+    struct rcpt_rows rows = {
+        .rows = v->rcpts, .n = v->n, .address = reader ? reader_address : rcpt_address};
     struct spool_rcpt *r;
-    int at = rcpt_set_find(&v->set, &rows, rcpt->address);
+    int at = rcpt_set_find(set, &rows, rcpt->address);
 
     if (at >= 0)
         return at;
@@ -176,7 +197,7 @@ tx_add_rcpt(struct tx *tx, struct tx_variant *v, const struct spool_rcpt *rcpt)
         r->orcpt = arena_str(&tx->arena, rcpt->orcpt);
     rows.rows = v->rcpts;
     if (!r->address.p || (rcpt->orcpt.n && !r->orcpt.p) ||
-        !rcpt_set_add(&v->set, &tx->arena, &rows, v->n, r->address))
+        !rcpt_set_add(set, &tx->arena, &rows, v->n, r->address))
         return ERR_LIMIT;
     return (int)v->n++;
 }

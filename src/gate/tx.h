@@ -36,8 +36,9 @@ struct tx_variant {
     bool added;               /* its record was given to the writer */
     struct spool_rcpt *rcpts; /* in the arena */
     uint32_t n, cap;
-    struct rcpt_set set;   /* of their addresses */
-    struct record *record; /* of its decision, once it is made; NULL: there is none */
+    struct rcpt_set set;     /* of their addresses */
+    struct rcpt_set readers; /* of those that go through the reader of reports */
+    struct record *record;   /* of its decision, once it is made; NULL: there is none */
     struct spool_chunk *chunks;
     uint32_t nchunks, cap_chunks;
     struct buf payload;

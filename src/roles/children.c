@@ -29,7 +29,7 @@
 #define UID_FALLBACK  61700u /* identities without a passwd entry, when no such user exists */
 
 static const enum role_id order[] = {ROLE_SPOOLER, ROLE_RESOLVER, ROLE_KEYRING, ROLE_KEEPER,
-                                     ROLE_GATE,    ROLE_COURIER,  ROLE_DESK};
+                                     ROLE_SCAN,    ROLE_GATE,     ROLE_COURIER, ROLE_DESK};
 
 enum plan_bundle
 children_bundle(enum role_id id)

@@ -14,6 +14,7 @@
 #include "roles/lab_confine.h"
 #include "roles/loader.h"
 #include "roles/policy.h"
+#include "roles/report_tool.h"
 #include "roles/role.h"
 #include "roles/sandbox.h"
 #include "roles/settings.h"
@@ -136,6 +137,8 @@ main(int argc, char **argv)
         return authtool_main(argc, argv);
     if (argc >= 2 && !strcmp(argv[1], "replies"))
         return replies_main(argc, argv);
+    if (argc >= 3 && !strcmp(argv[1], "report") && !strcmp(argv[2], "read"))
+        return report_tool_main(argc, argv);
     if (argc >= 2 && !strcmp(argv[1], "policy"))
         return policy_main(argc, argv);
     if (argc >= 2 && (!strcmp(argv[1], "run") || !strcmp(argv[1], "check")))

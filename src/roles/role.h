@@ -24,6 +24,7 @@ enum role_id {
     ROLE_COURIER,
     ROLE_GATE,
     ROLE_DESK,
+    ROLE_SCAN,
     ROLE_MAX_
 };
 #define ROLE_SUPERVISOR_FD 3
@@ -113,6 +114,6 @@ void role_exit(struct role *, int status);
 int role_main(const struct role_row *, unsigned index); /* never returns but to exit */
 
 extern const struct role_ops role_spooler_ops, role_resolver_ops, role_keyring_ops, role_keeper_ops,
-    role_courier_ops, role_gate_ops, role_desk_ops;
+    role_courier_ops, role_gate_ops, role_desk_ops, role_scan_ops;
 
 #endif

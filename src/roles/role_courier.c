@@ -164,6 +164,7 @@ courier_opened(struct role *r)
         .dns = c->dns,
         .spooler = role_chan(r, ROLE_SPOOLER),
         .keyring = m->wings == WINGS_INBOUND ? NULL : role_chan(r, ROLE_KEYRING),
+        .scan = m->wings == WINGS_OUTBOUND ? NULL : role_chan(r, ROLE_SCAN),
         .gate = role_has(r, ROLE_GATE) ? role_chan(r, ROLE_GATE) : NULL,
         .file = role_file,
         .file_ctx = r,
@@ -266,6 +267,8 @@ courier_role_lost(struct role *r, enum role_id id)
         dns_client_lost(c->dns);
     if (id == ROLE_KEYRING && c->courier)
         courier_keyring_lost(c->courier);
+    if (id == ROLE_SCAN && c->courier)
+        courier_scan_lost(c->courier);
     if (id == ROLE_GATE) {
         c->gate_known = c->gate_known && c->recovered;
         if (c->courier)

@@ -188,6 +188,10 @@ keeper_role_message(struct role *r, enum role_id from, uint16_t type, uint64_t i
                     struct wire *body, int fd)
 {
     struct keeper_role *k = r->self;
+    if (k && from == ROLE_SCAN && type == ASK_KEEP) {
+        keeper_report(k->keeper, role_chan(r, from), id, fd);
+        return;
+    }
     fd_close(&fd);
     if (k && type == TELL_SNAPSHOT_TAKEN) {
         uint64_t generation = wire_u64(body);

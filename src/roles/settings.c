@@ -12,6 +12,7 @@
 #include "gate/settings.h"
 #include "policy/profile.h"
 #include "store/settings.h"
+#include "store/settings_reports.h"
 
 static const struct conf_row spool_rows[] = {
     {.name = "dir",
@@ -185,5 +186,6 @@ const struct conf_block *const roles_blocks[] = {
     &auth_dns_list_block,
     &settings_dkim_block,
     &settings_arc_block,
+    &settings_reports_block,
 };
 const size_t roles_nblocks = ARRAY_LEN(roles_blocks);

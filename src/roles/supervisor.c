@@ -422,14 +422,18 @@ static void
 start_roles(struct supervisor *s)
 {
     static const enum role_id ids[] = {ROLE_SPOOLER, ROLE_RESOLVER, ROLE_KEYRING, ROLE_KEEPER,
-                                       ROLE_GATE,    ROLE_COURIER,  ROLE_DESK};
+                                       ROLE_SCAN,    ROLE_GATE,     ROLE_COURIER, ROLE_DESK};
     s->children.metrics_fd = memfd_create("gapura-metrics", MFD_CLOEXEC);
     if (s->children.metrics_fd >= 0 &&
         !ftruncate(s->children.metrics_fd, (off_t)metric_page_size()))
         metric_attach(fcntl(s->children.metrics_fd, F_DUPFD_CLOEXEC, 3), ROLE_SUPERVISOR);
-    for (size_t i = 0; i < ARRAY_LEN(ids); i++)
-        if (ids[i] != ROLE_KEYRING || s->plan->wings != WINGS_INBOUND) /* nobody logs in */
+    for (size_t i = 0; i < ARRAY_LEN(ids); i++) {
+        bool idle = ids[i] == ROLE_KEYRING ? s->plan->wings == WINGS_INBOUND /* nobody logs in */
+                    : ids[i] == ROLE_SCAN  ? s->plan->wings == WINGS_OUTBOUND
+                                           : false;
+        if (!idle)
             children_start(&s->children, ids[i]);
+    }
 }
 
 static void

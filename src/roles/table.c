@@ -31,15 +31,15 @@ const struct role_row role_table[ROLE_MAX_] = {
                      .ops = &role_keeper_ops,
                      .audience = BUNDLE_FOR_KEEPER,
                      .sandbox = "keeper",
-                     .peers = BIT(GATE) | BIT(KEYRING) | BIT(COURIER) | BIT(RESOLVER),
+                     .peers = BIT(GATE) | BIT(KEYRING) | BIT(COURIER) | BIT(RESOLVER) | BIT(SCAN),
                      .may = "write the store, read tables, ask directories"},
     [ROLE_COURIER] = {.id = ROLE_COURIER,
                       .name = "courier",
                       .ops = &role_courier_ops,
                       .audience = BUNDLE_FOR_COURIER,
                       .sandbox = "courier",
-                      .peers =
-                          BIT(GATE) | BIT(SPOOLER) | BIT(RESOLVER) | BIT(KEEPER) | BIT(KEYRING),
+                      .peers = BIT(GATE) | BIT(SPOOLER) | BIT(RESOLVER) | BIT(KEEPER) |
+                               BIT(KEYRING) | BIT(SCAN),
                       .may = "read the spool, connect out"},
     [ROLE_GATE] = {.id = ROLE_GATE,
                    .name = "gate",
@@ -55,6 +55,12 @@ const struct role_row role_table[ROLE_MAX_] = {
                    .sandbox = "desk",
                    .peers = 0,
                    .may = "serve the metrics page"},
+    [ROLE_SCAN] = {.id = ROLE_SCAN,
+                   .name = "scan",
+                   .ops = &role_scan_ops,
+                   .sandbox = "scan",
+                   .peers = BIT(COURIER) | BIT(KEEPER),
+                   .may = "read reports that it is handed; no network, no files"},
 };
 
 const struct role_row *

@@ -39,6 +39,13 @@ enum ask_type {
     /* courier -> gate, unasked, about once a second: numbers for admission. */
     TELL_LOAD = 0x0404, /* u64 waiting, u64 lag_bytes */
 
+    /* courier -> scan: mail that brings reports. fd: a sealed memfd with its bytes. */
+    ASK_READ = 0x0701,        /* str id, u64 received s, u64 size; + fd */
+    ASK_READ_ANSWER = 0x0702, /* u8 enum read_said, str text */
+    /* scan -> keeper: what a report says (store/report_wire.h), in a sealed memfd. */
+    ASK_KEEP = 0x0703,        /* + fd */
+    ASK_KEEP_ANSWER = 0x0704, /* u8 enum keep_said, u64 number in the store, str text */
+
     /* writers and courier <-> spooler. */
     ASK_EPOCH = 0x0501,          /* u16 stream -> */
     ASK_EPOCH_ANSWER = 0x0502,   /* i64 as u64: epoch or negative, u32 node, u8 direct */
@@ -86,6 +93,14 @@ enum sign_status {
     SIGN_FOREIGN,    /* sealed under another master key */
     SIGN_MASTERLESS, /* the keyring has no master key */
 };
+enum read_said {
+    READ_KEPT,  /* its report is in the store */
+    READ_AGAIN, /* the same report was there before */
+    READ_NONE,  /* it brings no report */
+    READ_BAD,   /* it does, and it cannot be read */
+    READ_LATER, /* not now */
+};
+enum keep_said { KEEP_DONE, KEEP_AGAIN, KEEP_REFUSED, KEEP_LATER };
 #define SIGN_MAX          4u /* signatures on one message */
 #define INSIDE_8BITMIME   1u
 #define INSIDE_SMTPUTF8   2u

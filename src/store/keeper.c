@@ -257,8 +257,9 @@ keeper_create(struct keeper **ret, const struct keeper_links *links, const struc
         r = keeper_set_conf(k, conf, why);
     if (r == 0)
         on_renewal(k);
-    if (r == 0 && (keeper_keys_create(k) < 0 || keeper_domain_create(k) < 0))
-        r = why_set(why, ERR_NOMEM, "out of memory for the signing keys");
+    if (r == 0 &&
+        (keeper_keys_create(k) < 0 || keeper_domain_create(k) < 0 || keeper_reports_create(k) < 0))
+        r = why_set(why, ERR_NOMEM, "out of memory for signing keys and reports");
     if (r < 0) {
         keeper_free(k);
         return r;
@@ -275,6 +276,7 @@ keeper_free(struct keeper *k)
     keeper_asks_drop(k);
     keeper_domain_free(k);
     keeper_keys_free(k);
+    keeper_reports_free(k);
     loop_call_cancel(k->links.loop, &k->publish);
     loop_timer_stop(&k->renewal);
     watch_free(k->watch);

@@ -48,11 +48,13 @@ int keeper_snapshot(const struct keeper *, enum keeper_view, uint64_t *ret_gener
  * later. */
 bool keeper_message(struct keeper *, struct chan *from, uint16_t type, uint64_t id,
                     struct wire *body);
+/* ASK_KEEP of the scan role, and of nobody else: takes fd, answers at once. */
+void keeper_report(struct keeper *, struct chan *from, uint64_t id, int fd);
 /* To be called before `from` is freed: no answer goes there any more. */
 void keeper_lost(struct keeper *, struct chan *from);
 
-/* Control verbs, as courier_verb: user.add user.password user.remove user.list, and domain.dkim.*;
- * false if the verb is not ours. args is a JSON object's text. The end may come later. */
+/* Control verbs, as courier_verb: user.add user.password user.remove user.list, domain.dkim.*,
+ * report.*; false if the verb is not ours. args is a JSON object's text. The end may come later. */
 struct keeper_reply {
     void (*line)(void *ctx, struct str json);
     void (*end)(void *ctx, int status, const char *text);

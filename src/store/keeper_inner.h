@@ -36,6 +36,7 @@ struct keeper {
     struct keeper_keys *keys;
     struct chan_asks *key_asks;
     struct domain_call *domain_calls; /* verbs that wait for the keyring */
+    struct keeper_reports *reports;
 };
 
 void keeper_problem(struct keeper *, const char *fmt, ...) PRINTF_LIKE(2, 3);
@@ -70,5 +71,11 @@ int keeper_domain_create(struct keeper *);
 void keeper_domain_free(struct keeper *);
 void keeper_domain_answer(struct keeper *, uint64_t id, struct wire *body); /* ASK_KEY_ANSWER */
 void keeper_domain_lost(struct keeper *); /* the keyring is gone */
+
+/* keeper_report.c, keeper_report_verb.c: received reports. */
+extern const struct keeper_verb_row report_verbs[];
+extern const size_t report_nverbs;
+int keeper_reports_create(struct keeper *);
+void keeper_reports_free(struct keeper *);
 
 #endif

@@ -143,6 +143,9 @@ find_verb(struct str verb)
     for (size_t i = 0; i < ARRAY_LEN(user_verbs); i++)
         if (str_eq(verb, str_c(user_verbs[i].name)))
             return &user_verbs[i];
+    for (size_t i = 0; i < report_nverbs; i++)
+        if (str_eq(verb, str_c(report_verbs[i].name)))
+            return &report_verbs[i];
     for (size_t i = 0; i < domain_nverbs; i++)
         if (str_eq(verb, str_c(domain_verbs[i].name)))
             return &domain_verbs[i];

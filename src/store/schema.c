@@ -59,6 +59,71 @@ static const char *const steps[] = {
     "  secret BLOB NOT NULL,"
     "  PRIMARY KEY (name, number)"
     ") STRICT, WITHOUT ROWID;",
+    /* 4: received reports: DMARC with records, TLS with policies and failures */
+    "CREATE TABLE reports ("
+    "  number INTEGER PRIMARY KEY AUTOINCREMENT,"
+    "  kind INTEGER NOT NULL," /* 1 DMARC, 2 TLS */
+    "  org TEXT NOT NULL,"
+    "  id TEXT NOT NULL,"
+    "  domain TEXT NOT NULL," /* of the policy; of TLS the first */
+    "  contact TEXT NOT NULL,"
+    "  policy TEXT NOT NULL,"
+    "  errors TEXT NOT NULL,"
+    "  since INTEGER NOT NULL,"
+    "  until INTEGER NOT NULL,"
+    "  messages INTEGER NOT NULL," /* of TLS: sessions */
+    "  good INTEGER NOT NULL,"
+    "  bad INTEGER NOT NULL,"
+    "  records INTEGER NOT NULL," /* rows of the tables below */
+    "  received INTEGER NOT NULL,"
+    "  mail TEXT NOT NULL,"
+    "  sender TEXT NOT NULL,"
+    "  proof TEXT NOT NULL," /* empty: nothing proved the sender of that mail */
+    "  proved_by TEXT NOT NULL,"
+    "  UNIQUE (kind, org, id, domain)"
+    ") STRICT;"
+    "CREATE INDEX reports_domain ON reports(domain, since);"
+    "CREATE INDEX reports_received ON reports(received);"
+    "CREATE TABLE report_records ("
+    "  report INTEGER NOT NULL REFERENCES reports(number) ON DELETE CASCADE,"
+    "  n INTEGER NOT NULL,"
+    "  source TEXT NOT NULL,"
+    "  messages INTEGER NOT NULL,"
+    "  disposition INTEGER NOT NULL," /* 0 none, 1 pass, 2 quarantine, 3 reject */
+    "  dkim INTEGER NOT NULL,"        /* aligned: 1 pass */
+    "  spf INTEGER NOT NULL,"
+    "  header_from TEXT NOT NULL,"
+    "  envelope_from TEXT NOT NULL,"
+    "  envelope_to TEXT NOT NULL,"
+    "  signer TEXT NOT NULL," /* domain of a signature that passed */
+    "  bounce TEXT NOT NULL," /* domain whose SPF passed */
+    "  details TEXT NOT NULL,"
+    "  PRIMARY KEY (report, n)"
+    ") STRICT, WITHOUT ROWID;"
+    "CREATE TABLE report_policies ("
+    "  report INTEGER NOT NULL REFERENCES reports(number) ON DELETE CASCADE,"
+    "  n INTEGER NOT NULL,"
+    "  type TEXT NOT NULL,"
+    "  domain TEXT NOT NULL,"
+    "  strings TEXT NOT NULL,"
+    "  mxs TEXT NOT NULL,"
+    "  good INTEGER NOT NULL," /* sessions */
+    "  failed INTEGER NOT NULL,"
+    "  PRIMARY KEY (report, n)"
+    ") STRICT, WITHOUT ROWID;"
+    "CREATE INDEX report_policies_domain ON report_policies(domain);"
+    "CREATE TABLE report_failures ("
+    "  report INTEGER NOT NULL REFERENCES reports(number) ON DELETE CASCADE,"
+    "  n INTEGER NOT NULL,"
+    "  policy INTEGER NOT NULL,"
+    "  result TEXT NOT NULL,"
+    "  sessions INTEGER NOT NULL,"
+    "  sending_ip TEXT NOT NULL,"
+    "  receiving_ip TEXT NOT NULL,"
+    "  mx TEXT NOT NULL,"
+    "  info TEXT NOT NULL,"
+    "  PRIMARY KEY (report, n)"
+    ") STRICT, WITHOUT ROWID;",
 };
 
 static int

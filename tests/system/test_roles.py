@@ -16,7 +16,7 @@ from common import guard, submission, trusted, waits
 from gapura import PROGRAM, freeze, until
 from smtp import Closed, Smtp
 
-ROLES = ("spooler", "resolver", "keyring", "keeper", "courier", "gate", "desk")
+ROLES = ("spooler", "resolver", "keyring", "keeper", "courier", "gate", "desk", "scan")
 TEXT = "Subject: hello\n\nA line.\n"
 SANITIZED = b"__asan_init" in PROGRAM.read_bytes() if PROGRAM.exists() else False
 ROOT = os.geteuid() == 0
@@ -216,7 +216,7 @@ def test_each_role_has_only_descriptors_it_needs(gapura, sink, net):
     listening = {role: [s for s in inet_of(pids[role]) if s == "0A"] for role in ROLES}
     assert len(listening.pop("gate")) == 1 and len(listening.pop("desk")) == 1
     assert not any(listening.values()), listening
-    for role in ("keyring", "spooler", "keeper"):
+    for role in ("keyring", "spooler", "keeper", "scan"):
         assert inet_of(pids[role]) == [], role
     for role in ROLES:
         open_ = descriptors(pids[role])
@@ -230,7 +230,8 @@ def test_each_role_has_only_descriptors_it_needs(gapura, sink, net):
         extra = {x for x in files if os.path.basename(x) not in wanted}
         assert not extra, (role, extra)
         assert not any(str(g.conf) in x for x in open_.values()), role
-    assert not [x for x in descriptors(pids["keyring"]).values() if "/spool/" in x or "/store/" in x]
+    for role in ("keyring", "scan"):
+        assert not [x for x in descriptors(pids[role]).values() if "/spool/" in x or "/store/" in x]
 
 
 @pytest.mark.skipif(not ROOT, reason="needs root to be another user")
@@ -251,6 +252,7 @@ def test_a_role_gives_no_orders(gapura, net):
 @pytest.mark.skipif(SANITIZED, reason="no seccomp under the sanitizer")
 @pytest.mark.parametrize("profile,what,killed", [
     ("gate", "socket", True), ("gate", "open", True), ("keyring", "socket", True), ("scan", "exec", True),
+    ("scan", "socket", True), ("scan", "open", True), ("scan", "write", True), ("scan", "fork", True),
     ("spooler", "socket", True), ("courier", "socket", False), ("resolver", "socket", False),
     ("courier", "fork", True), ("keeper", "ptrace", True), ("gate", "nothing", False)])
 def test_the_program_itself_is_held(profile, what, killed):
@@ -517,6 +519,7 @@ def test_only_outbound(gapura, net, authority):
     g = gapura("wings = outbound\n" + text, wait=waits(net)[1:])
     assert refused((net.ip(1), 2525))
     assert any("mx" in e["text"] for e in g.events("Notice"))
+    assert "scan" not in g.pids(), "there are no strangers"
 
 
 # The checker.

@@ -40,7 +40,7 @@ def test_kill_all_and_start_again(gapura, net, sink):
 
 
 @pytest.mark.crashes
-@pytest.mark.parametrize("role", ["gate", "courier", "spooler", "resolver", "keyring", "keeper", "desk"])
+@pytest.mark.parametrize("role", ["gate", "courier", "spooler", "resolver", "keyring", "keeper", "desk", "scan"])
 def test_a_role_dies_and_comes_back(gapura, net, sink, role):
     out = sink(3)
     g = gapura(guard(net))
