@@ -21,10 +21,12 @@
 #define DNS_QUOTA_MAX 8000u /* questions for strangers; the resolver takes some more */
 #define DNS_KEY_MAX   1024u /* longer names are refused, not remembered */
 #define DNS_ARENA_MAX (256u << 10)
+#define DNS_BYTES_MAX (64u << 20) /* of all answers: a name can have 48 KB of them */
 
 /* One allocation; lives while an entry or a delivery holds it. */
 struct dns_known {
     unsigned refs;
+    size_t bytes; /* with this struct */
     struct dns_answer answer;
 };
 
@@ -50,6 +52,7 @@ struct dns_client {
     struct map map;
     struct dns_entry *newest, *oldest;
     unsigned n, max;
+    size_t bytes; /* of what entries know */
     uint64_t ids;
     struct dns_quotas *quotas;
     struct arena arena; /* of one answer being decoded */
@@ -69,6 +72,7 @@ dns_known_copy(const struct dns_answer *a)
     if (!k)
         return NULL;
     k->refs = 1;
+    k->bytes = at + bytes + 1;
     k->answer = *a;
     records = (struct dns_record *)(void *)(k + 1);
     text = (char *)k + at;
@@ -96,6 +100,16 @@ dns_known_unref(struct dns_known *k)
 {
     if (k && --k->refs == 0)
         free(k);
+}
+
+/* What the entry knows from now on; NULL: nothing. */
+static void
+dns_entry_know(struct dns_entry *e, struct dns_known *k)
+{
+    e->client->bytes += k ? k->bytes : 0;
+    e->client->bytes -= e->known ? e->known->bytes : 0;
+    dns_known_unref(e->known);
+    e->known = k;
 }
 
 static void
@@ -146,7 +160,7 @@ dns_entry_free(struct dns_entry *e)
     dns_entry_over(e);
     dns_lru_out(e);
     (void)map_del(&c->map, str_of(e->key, e->key_n));
-    dns_known_unref(e->known);
+    dns_entry_know(e, NULL);
     c->n--;
     free(e);
 }
@@ -218,6 +232,25 @@ dns_entry_type(const struct dns_entry *e)
     return (enum dns_type)((uint8_t)e->key[0] << 8 | (uint8_t)e->key[1]);
 }
 
+static bool
+dns_entry_used(const struct dns_entry *e)
+{
+    return e->open || e->asks || e->delivering || e->payer;
+}
+
+/* Answers that nobody waits for go, oldest first, until the others are within the ceiling. */
+static void
+dns_trim(struct dns_client *c)
+{
+    struct dns_entry *e = c->oldest, *newer;
+
+    for (; e && c->bytes > DNS_BYTES_MAX; e = newer) {
+        newer = e->newer;
+        if (!dns_entry_used(e))
+            dns_entry_free(e);
+    }
+}
+
 /* Takes the answer (NULL: none could be had) and wakes the askers. */
 static void
 dns_entry_settle(struct dns_entry *e, const struct dns_answer *answer, bool keep)
@@ -236,8 +269,7 @@ dns_entry_settle(struct dns_entry *e, const struct dns_answer *answer, bool keep
 
         ttl = failed ? DNS_TTL_FAIL : MIN(MAX(k->answer.ttl, DNS_TTL_MIN), DNS_TTL_MAX);
         e->expires = keep ? clock_mono() + ttl * NS_PER_S : 0;
-        dns_known_unref(e->known);
-        e->known = k;
+        dns_entry_know(e, k);
     }
     if (e->asks)
         loop_defer(e->client->loop, &e->call);
@@ -297,7 +329,7 @@ dns_make_room(struct dns_client *c)
     if (c->n < c->max)
         return true;
     for (e = c->oldest; e; e = e->newer) {
-        if (e->open || e->asks || e->delivering || e->payer)
+        if (dns_entry_used(e))
             continue;
         dns_entry_free(e);
         return true;
@@ -471,6 +503,7 @@ dns_client_message(struct dns_client *c, uint16_t type, uint64_t id, struct wire
     }
     dns_entry_over(e);
     dns_entry_settle(e, &answer, true);
+    dns_trim(c);
     return true;
 }
 

@@ -12,8 +12,9 @@
 #define DNS_CNAMES_MAX 16u
 #define DNS_TYPE_SOA   6u
 #define DNS_CLASS_IN   1u
-#define DNS_DATA_MAX   16384u /* of one TXT or TLSA record, joined */
-#define DNS_BYTES_MAX  49152u /* of all names and data of an answer: it must fit a channel */
+#define DNS_FLAG_TC    0x0200u /* RFC 1035 4.1.1: cut off */
+#define DNS_DATA_MAX   16384u  /* of one TXT or TLSA record, joined */
+#define DNS_BYTES_MAX  49152u  /* of all names and data of an answer: it must fit a channel */
 
 struct dns_packet {
     const uint8_t *p;
@@ -333,7 +334,9 @@ dns_packet_parse(const void *packet, size_t size, struct str name, enum dns_type
         err = dns_collect(&m, &at, answers, &owner, arena, &a);
     if (err)
         return err;
-    switch (flags & 15) {
+    /* What was cut off is no answer: a list without its end, or "no such record" for want of room.
+     */
+    switch (flags & DNS_FLAG_TC ? 2 : flags & 15) {
     case 0:
         a.status = a.n ? DNS_OK : DNS_NODATA;
         break;

@@ -294,7 +294,13 @@ dns_server_options(struct dns_server *s, const struct dns_server_conf *conf, str
 {
     const char *const options[][2] = {
         {"module-config:", conf->trust_anchor_file.n ? "validator iterator" : "iterator"},
-        {"do-not-query-localhost:", "no"}, /* a resolver of our own may run here */
+        /* A resolver of our own may run here. Without one, name servers are whoever a stranger's
+         * zone says, and ours are none of them. */
+        {"do-not-query-localhost:", conf->nforward ? "no" : "yes"},
+        /* Somebody guesses ids and ports (32 bits of chance): what he may have got in is thrown
+         * away before it counts. 0x20 stays off: it adds little to that, and breaks name servers
+         * that do not keep the case. */
+        {"unwanted-reply-threshold:", "1000000"},
         {"use-syslog:", "no"},
         {"unblock-lan-zones:", "yes"}, /* the company's own reverse zones */
         {"insecure-lan-zones:", "yes"},

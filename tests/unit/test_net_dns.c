@@ -234,6 +234,12 @@ test_packet(void)
        "NXDOMAIN behind an alias");
     IS(got.status, DNS_NXDOMAIN, "is NXDOMAIN");
     IS(got.n, 0, "without records");
+    memcpy(bad, packet, sizeof(packet));
+    bad[2] |= 2;
+    IS(dns_packet_parse(bad, sizeof(bad), STR("www.example.test"), DNS_A, &arena, &got), 0,
+       "a message that was cut off");
+    OK(got.status == DNS_TEMPORARY && got.n == 0, "is no answer, whatever it holds");
+    memcpy(bad, packet, sizeof(packet));
     bad[3] = 0x82;
     IS(dns_packet_parse(bad, sizeof(bad), STR("www.example.test"), DNS_A, &arena, &got), 0,
        "SERVFAIL");
@@ -434,6 +440,59 @@ test_client(void)
     clock_release();
 }
 
+/* Many large answers: the cache has a ceiling of bytes, too, whoever asks for them. */
+static void
+test_client_bytes(void)
+{
+    static char big[16000];
+    struct loop *loop = loop_create();
+    struct dns_record records[3];
+    struct fake f = {0};
+    struct chan *side;
+    struct asker k = {.called = 0};
+    unsigned kept = 0;
+    char name[32];
+    int fds[2];
+
+    chan_pair(fds);
+    f.c = chan_create(loop, fds[0], &fake_ops, &f);
+    side = chan_create(loop, fds[1], &client_ops, &f);
+    f.client = dns_client_create(loop, side, 20000);
+    memset(big, 'x', sizeof(big));
+    for (size_t i = 0; i < ARRAY_LEN(records); i++)
+        records[i] = (struct dns_record){.type = DNS_TXT, .data = str_of(big, sizeof(big))};
+    for (unsigned i = 0; i < 2000; i++) {
+        struct dns_answer a = {.name = str_c(name),
+                               .type = DNS_TXT,
+                               .status = DNS_OK,
+                               .ttl = 3600,
+                               .records = records,
+                               .n = ARRAY_LEN(records)};
+        struct buf b = {.max = CHAN_BODY_MAX};
+
+        str_fmt(name, sizeof(name), "n%u.test", i);
+        a.name = str_c(name);
+        dns_client_ask(f.client, a.name, DNS_TXT, &k.ask, on_answer, &k);
+        loop_once(loop, false);
+        dns_answer_encode(&b, &a);
+        chan_send(f.c, DNS_MSG_ANSWER, f.id, &b, -1);
+        buf_done(&b);
+        loop_once(loop, true);
+    }
+    IS(k.called, 2000, "2000 answers of 48 KB are heard");
+    for (unsigned i = 0; i < 2000; i++) {
+        str_fmt(name, sizeof(name), "n%u.test", i);
+        kept += dns_client_cached(f.client, str_c(name), DNS_TXT) != NULL;
+    }
+    OK(kept > 500 && kept < 1500, "as many as 64 MB hold are kept: %u", kept);
+    OK(dns_client_cached(f.client, STR("n1999.test"), DNS_TXT), "the newest is");
+    OK(!dns_client_cached(f.client, STR("n0.test"), DNS_TXT), "the oldest is not");
+    dns_client_free(f.client);
+    chan_free(f.c);
+    chan_free(side);
+    loop_free(loop);
+}
+
 static void
 test_client_ceiling(void)
 {
@@ -489,5 +548,6 @@ main(void)
     test_packet();
     test_client();
     test_client_ceiling();
+    test_client_bytes();
     return tap_done();
 }

@@ -292,40 +292,165 @@ test_local_data(void)
     dns_server_free(NULL);
 }
 
-/* A name server in a process of its own that answers any name with 192.0.2.1, but those that begin
- * with "dead" never. */
-static pid_t
-deaf_start(struct endpoint *ret)
+/* What the hostile server's child does with one question: the length of the reply in `q`, 0: none.
+ * "dead": silence. "cut": by UDP cut off, by TCP whole. "evil": what nobody asked for along with
+ * it.
+ */
+static size_t
+hostile_reply(uint8_t *q, ssize_t got, bool tcp)
 {
-    struct sockaddr_in in = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
-    socklen_t n = sizeof(in);
-    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     static const uint8_t answer[] = {0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 192, 0, 2, 1};
-    pid_t pid;
+    static const uint8_t more[] = {4, 'b', 'a', 'n', 'k', 4, 't', 'e', 's', 't', 0, 0, 1,
+                                   0, 1,   0,   0,   14,  0, 0,   4,   6,   6,   6, 6};
+    const char *label = (const char *)q + 13;
+    ssize_t end = 12;
 
-    if (bind(fd, (struct sockaddr *)&in, n) < 0 ||
-        getsockname(fd, (struct sockaddr *)&in, &n) < 0 || addr_parse(STR("127.0.0.1"), &ret->addr))
-        return -1;
-    ret->port = ntohs(in.sin_port);
-    pid = fork();
-    while (pid == 0) {
-        uint8_t q[1024];
-        ssize_t got, end = 12;
+    if (got < 18 || strncasecmp(label, "dead", 4) == 0)
+        return 0;
+    while (end < got - 5 && q[end])
+        end += q[end] + 1;
+    end += 5;
+    memcpy(q + 2, (uint8_t[]){0x81, 0x80, 0, 1, 0, 1, 0, 0, 0, 0}, 10);
+    memcpy(q + end, answer, sizeof(answer));
+    end += (ssize_t)sizeof(answer);
+    if (strncasecmp(label, "cut", 3) == 0 && !tcp)
+        q[2] |= 2;
+    if (strncasecmp(label, "evil", 4) == 0) { /* once as an answer, once as additional */
+        q[7] = 2;
+        q[11] = 1;
+        memcpy(q + end, more, sizeof(more));
+        memcpy(q + end + sizeof(more), more, sizeof(more));
+        end += 2 * (ssize_t)sizeof(more);
+    }
+    return (size_t)end;
+}
 
-        n = sizeof(in);
-        got = recvfrom(fd, q, 512, 0, (struct sockaddr *)&in, &n);
-        prctl(PR_SET_PDEATHSIG, SIGTERM);
-        if (got < 18 || strncasecmp((const char *)q + 13, "dead", 4) == 0)
-            continue;
-        while (end < got - 5 && q[end])
-            end += q[end] + 1;
-        end += 5;
-        memcpy(q + end, answer, sizeof(answer));
-        memcpy(q + 2, (uint8_t[]){0x81, 0x80, 0, 1, 0, 1, 0, 0, 0, 0}, 10);
-        (void)sendto(fd, q, (size_t)end + sizeof(answer), 0, (struct sockaddr *)&in, n);
+/* Before the true reply those of somebody who guesses: other ids, or the id and another name. */
+static void
+hostile_guess(int fd, const uint8_t *q, size_t n, const struct sockaddr_in *to)
+{
+    uint8_t forged[1024];
+
+    memcpy(forged, q, n);
+    memcpy(forged + n - 4, (uint8_t[]){6, 6, 6, 6}, 4);
+    for (unsigned i = 1; i < 4 && q[13] == 'g'; i++) {
+        forged[1] = (uint8_t)(q[1] + i);
+        (void)sendto(fd, forged, n, 0, (const struct sockaddr *)to, sizeof(*to));
+    }
+    forged[1] = q[1];
+    forged[13] ^= 3;
+    if (q[13] != 'g')
+        (void)sendto(fd, forged, n, 0, (const struct sockaddr *)to, sizeof(*to));
+}
+
+static void
+hostile_tcp(int fd)
+{
+    uint8_t q[1024];
+    ssize_t got = recv(fd, q, sizeof(q) / 2, 0);
+    size_t n = got > 2 ? hostile_reply(q + 2, got - 2, true) : 0;
+
+    if (got > 2 && !n)
+        return; /* silent, and stays */
+    if (n) {
+        q[0] = (uint8_t)(n >> 8);
+        q[1] = (uint8_t)n;
+        (void)send(fd, q, n + 2, MSG_NOSIGNAL);
     }
     close(fd);
+}
+
+static void
+hostile_run(int udp, int tcp)
+{
+    struct pollfd p[200] = {{udp, POLLIN, 0}, {tcp, POLLIN, 0}};
+    nfds_t n = 2;
+
+    prctl(PR_SET_PDEATHSIG, SIGTERM);
+    while (poll(p, n, -1) > 0) {
+        struct sockaddr_in in;
+        socklen_t size = sizeof(in);
+        uint8_t q[1024];
+
+        if (p[0].revents) {
+            ssize_t got = recvfrom(udp, q, 512, 0, (struct sockaddr *)&in, &size);
+            size_t reply = hostile_reply(q, got, false);
+
+            if (reply && (!strncasecmp((const char *)q + 13, "guess", 5) ||
+                          !strncasecmp((const char *)q + 13, "twist", 5)))
+                hostile_guess(udp, q, reply, &in);
+            if (reply)
+                (void)sendto(udp, q, reply, 0, (struct sockaddr *)&in, size);
+        }
+        if (p[1].revents && n < ARRAY_LEN(p))
+            p[n++] = (struct pollfd){accept4(tcp, NULL, NULL, SOCK_CLOEXEC), POLLIN, 0};
+        for (nfds_t i = 2; i < n; i++) {
+            if (p[i].fd < 0 || !p[i].revents)
+                continue;
+            hostile_tcp(p[i].fd);
+            p[i].fd = -1;
+        }
+    }
+    _exit(1);
+}
+
+/* A name server in a process of its own that does as it likes. */
+static pid_t
+hostile_start(struct endpoint *ret)
+{
+    struct sockaddr_in in = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    int udp = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    int tcp = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    uint16_t port = 0;
+    pid_t pid;
+
+    for (int i = 0; i < 100 && port == 0; i++)
+        port = zone_free_port();
+    in.sin_port = htons(port);
+    addr_parse(STR("127.0.0.1"), &ret->addr);
+    ret->port = port;
+    if (bind(udp, (struct sockaddr *)&in, sizeof(in)) < 0 ||
+        bind(tcp, (struct sockaddr *)&in, sizeof(in)) < 0 || listen(tcp, 200) < 0)
+        return -1;
+    pid = fork();
+    if (pid == 0)
+        hostile_run(udp, tcp);
+    close(udp);
+    close(tcp);
     return pid;
+}
+
+static const char *
+address_of(const struct dns_answer *a)
+{
+    static char text[48];
+
+    return a->status == DNS_OK && a->n == 1 ? addr_show(&a->records[0].addr, text) : "none";
+}
+
+/* What a server says that nobody asked for, and what somebody says in its place. */
+static void
+test_poison(void)
+{
+    struct rig r = {0};
+    struct endpoint hostile;
+    struct dns_server_conf conf = {.forward = &hostile, .nforward = 1};
+    pid_t pid = hostile_start(&hostile);
+
+    OK(pid > 0 && rig_up(&r, &conf), "a hostile name server");
+    TEXT(str_c(address_of(ask(&r, "evil.test", DNS_A))), "192.0.2.1",
+         "an answer with another name's beside it");
+    TEXT(str_c(address_of(ask(&r, "bank.test", DNS_A))), "192.0.2.1",
+         "which is not remembered for that name");
+    TEXT(str_c(address_of(ask(&r, "guess.test", DNS_A))), "192.0.2.1",
+         "replies with other ids before the true one");
+    OK(strcmp(address_of(ask(&r, "twist.test", DNS_A)), "6.6.6.6") != 0,
+       "one with the right id for another name is not taken");
+    TEXT(str_c(address_of(ask(&r, "cut.test", DNS_A))), "192.0.2.1",
+         "a reply that is cut off is asked for by TCP");
+    rig_down(&r);
+    kill(pid, SIGTERM);
+    waitpid(pid, NULL, 0);
 }
 
 /* Names whose servers keep silent must not keep others waiting. */
@@ -340,7 +465,7 @@ test_silence(void)
     unsigned fine = 0;
     uint64_t start;
     char name[64];
-    pid_t pid = deaf_start(&deaf);
+    pid_t pid = hostile_start(&deaf);
 
     OK(pid > 0 && rig_up(&r, &conf), "a name server that keeps silent about some");
     IS(ask(&r, "first.test", DNS_A)->n, 1, "it answers");
@@ -429,6 +554,7 @@ main(void)
 
     test_local_data();
     test_silence();
+    test_poison();
     if (access("/usr/sbin/nsd", X_OK) < 0) {
         tap_skip("the resolver against a name server", "nsd is not installed");
         return tap_done();
