@@ -138,8 +138,7 @@ static void
 dns_entry_over(struct dns_entry *e)
 {
     e->lingers = 0;
-    if (e->payer)
-        dns_quota_return(e->payer);
+    dns_quota_return(e->payer);
     e->payer = NULL;
 }
 
@@ -445,7 +444,7 @@ dns_client_ask_for(struct dns_client *c, struct dns_quota *quota, struct str nam
     char key[DNS_KEY_MAX];
     size_t n = dns_key(name, type, key);
     struct dns_entry *e = n ? map_get(&c->map, str_of(key, n)) : NULL;
-    bool costs = n && quota && dns_entry_costs(e);
+    bool costs = n && dns_entry_costs(e);
 
     if (costs && dns_quota_charge(quota) < 0)
         return ERR_LIMIT;

@@ -18,7 +18,8 @@ struct dns_quotas *dns_quotas_create(unsigned max);
 void dns_quotas_unref(struct dns_quotas *); /* NULL is fine */
 struct dns_quotas *dns_client_quotas(struct dns_client *);
 
-/* One more question. ERR_LIMIT: none is charged, and the quota remembers that. */
+/* One more question, NULL: the house's. ERR_LIMIT: none is charged, and the quota remembers that.
+ */
 int dns_quota_charge(struct dns_quota *);
 void dns_quota_return(struct dns_quota *); /* that question is open no more */
 

@@ -138,6 +138,8 @@ dns_quota_forget(struct dns_quota *q)
 int
 dns_quota_charge(struct dns_quota *q)
 {
+    if (!q)
+        return 0;
     if (dns_quota_spent(q)) {
         q->refused = true;
         return ERR_LIMIT;
@@ -152,6 +154,8 @@ dns_quota_charge(struct dns_quota *q)
 void
 dns_quota_return(struct dns_quota *q)
 {
+    if (!q)
+        return;
     q->open--;
     q->network->open--;
     q->network->all->open--;
