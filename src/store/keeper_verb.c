@@ -57,17 +57,23 @@ end_change(const struct verb_call *c, int r, const struct why *why, const char *
 static void
 user_add(struct verb_call *c)
 {
-    struct str tenant = arg(c, "tenant");
+    struct str tenant = arg(c, "tenant"), login = arg(c, "login");
+    bool silent = str_chr(login, '@') < 0 && !arg(c, "senders").n &&
+                  !conf_find(c->keeper->conf, "user", login);
     struct why why = {{0}};
 
     if (tenant.n && !conf_find(c->keeper->conf, "tenant", tenant)) {
         end(c, 1, "there is no tenant of that name in the settings; nothing was changed");
         return;
     }
-    end_change(c,
-               users_add(c->keeper->store, arg(c, "login"), arg(c, "password"), tenant,
-                         arg(c, "senders"), iterations(c->keeper), &why),
-               &why, "The login can be used now.");
+    end_change(
+        c,
+        users_add(c->keeper->store, login, arg(c, "password"), tenant, arg(c, "senders"),
+                  iterations(c->keeper), &why),
+        &why,
+        silent ? "The login can be used now, but it is no address and may write as nobody: add a "
+                 "block `user` of its name to the settings, or remove it and add it with --senders."
+               : "The login can be used now.");
 }
 
 static void

@@ -315,6 +315,9 @@ def test_users(gapura, net, authority, sink):
     assert not may("one")
     assert [u["login"] for u in g.ctl("user", "list")[1]] == ["alice@inside.test"]
     assert g.ctl("user", "list", "--domain", "inside.test")[1] and not g.ctl("user", "list", "--domain", "x.test")[1]
+    for words, said in ((("bob",), "may write as nobody"), (("carl", "--senders", "inside.test"), "The login can be used now.")):
+        assert said in g.ctl("user", "add", *words, stdin="x\n")[1][0]["text"]
+        g.ctl("user", "remove", words[0], "--reason", "a try")
     g.ctl("user", "remove", "alice@inside.test", "--reason", "left")
     until(lambda: not may("two"), what="the end of the login")
     g.stop()

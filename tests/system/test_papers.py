@@ -208,6 +208,15 @@ def test_manual_knows_every_verb():
         assert re.search(rf"\.It Cm {verb}\b|\.Cm {verb}$", manual, re.M), f"gapura.1 lacks {verb}"
 
 
+def test_manual_knows_every_option():
+    manual = set(re.findall(r"\bFl -?([\w-]+)", (ROOT / "man/gapura.1").read_text()))
+    for verb in re.findall(r"^  ([a-z]+(?: [a-z]+){0,2})\b", subprocess.run([PROGRAM, "help"], capture_output=True, text=True,
+                                                                         check=True).stdout, re.M):
+        shown = subprocess.run([PROGRAM, *verb.split(), "--help"], capture_output=True, text=True, check=True).stdout
+        lacking = set(re.findall(r"^  --?([\w-]+)", shown, re.M)) - manual
+        assert not lacking, f"gapura.1 lacks of {verb}: {lacking}"
+
+
 def test_readme_in_indonesian_has_the_same_commands():
     assert blocks(ROOT / "README.id.md") == blocks(ROOT / "README.md")
 
