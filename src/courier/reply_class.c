@@ -234,6 +234,8 @@ class_at_phase(const struct evidence *e, uint8_t class)
     /* A domain that is not there "for now" is a server of names that does not answer. */
     if (class == REPLY_CLASS_DOMAIN && e->severity == 4)
         return REPLY_CLASS_DNS;
+    if (class == REPLY_CLASS_NO_MAIL && e->code && e->severity == 4) /* 4.3.2: not now */
+        return REPLY_CLASS_SYSTEM;
     /* Nothing was said of a recipient before RCPT. */
     if (e->phase == REPLY_PHASE_CONNECT && e->code && (recipient || reply_class_is_hard(class)))
         return REPLY_CLASS_HOST;
