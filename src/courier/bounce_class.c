@@ -142,6 +142,7 @@ bounce_classify(const struct reply_classes *classes, const struct dsn_report *re
         ret->class = kinds[kind].class;
         reply_law_advise(ret, NULL, REPLY_TIER_PROVIDER, 2);
     }
-    if (!proven)
+    /* A complaint is a feedback report; what only reads like one is anybody's letter. */
+    if (!proven || (report->kind == DSN_KIND_FEEDBACK && !report->machine))
         suppress_nobody(ret);
 }

@@ -120,7 +120,7 @@ reply_rank(struct str s, size_t at)
     size_t status = status_behind(s, at), before = at;
     char mark;
 
-    if (at && !strchr(" \t\r\n<[(\"':,=", s.p[at - 1]))
+    if (at && !strchr(" \t\r\n<[(\"':,=#", s.p[at - 1]))
         return 0;
     while (before && (s.p[before - 1] == ' ' || s.p[before - 1] == '\t'))
         before--;

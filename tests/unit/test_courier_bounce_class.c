@@ -6,11 +6,12 @@
 #include "tap.h"
 
 static struct reply_classes *classes;
+static bool machine = true; /* the report has fields for programs */
 
 static struct reply_class_result
 class_of(enum dsn_kind kind, const struct dsn_outcome *o, bool proven)
 {
-    struct dsn_report report = {.kind = kind, .rcpts = o, .nrcpt = 1};
+    struct dsn_report report = {.kind = kind, .machine = machine, .rcpts = o, .nrcpt = 1};
     struct reply_class_result r;
 
     bounce_classify(classes, &report, o, proven, &r);
@@ -115,6 +116,10 @@ test_kinds(void)
         IS(r.advice.suppress,
            r.class == REPLY_CLASS_FEEDBACK ? REPLY_SCOPE_RECIPIENT : REPLY_SCOPE_NONE,
            "only who complains gets no more");
+        machine = false;
+        r = class_of(rows[i].kind, &o, true);
+        OK(!r.hard && r.advice.suppress == REPLY_SCOPE_NONE, "in a feedback report");
+        machine = true;
         r = class_of(rows[i].kind, &o, false);
         OK(!r.hard && r.advice.suppress == REPLY_SCOPE_NONE, "and nothing follows without proof");
     }
