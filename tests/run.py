@@ -238,7 +238,8 @@ RUNNERS = (
 # Runners over cases that the tree carries.
 OWN = (("dmarc_suite", "tests/auth/dmarc.yml"), ("reply_suite", "tests/data/replies-field.tsv"),
        ("reply_suite", "--shuffle-hosts 7 tests/data/replies-field.tsv"),
-       ("reply_suite", "tests/data/replies-variants.tsv"))
+       ("reply_suite", "tests/data/replies-variants.tsv"),
+       ("reply_suite", "tests/data/reports-variants.tsv"))
 
 
 def suite_calls(build, name, patterns, env):

@@ -6,12 +6,13 @@
  *                             [--disputed FILE] PATH...
  *
  * Takes tables with a header of three forms: file, status, reason, hard, reply (replies-sisimai);
- * reply, action, category (replies-zonemta); reply, class, hard (tests/data/replies-field.tsv).
- * tests/data/reason-map.txt says which classes agree with a label. A case that differs is printed
- * with the digest of what it says; those of docs/disputed/replies.txt count as skipped, but never
- * as right in the figures. --shuffle-hosts puts other hosts and addresses into the replies first:
- * what a server says must mean the same to others. --held-out measures a half of the cases without
- * the patterns that decide in that half alone.
+ * reply, action, category (replies-zonemta); reply, class, hard (tests/data/replies-field.tsv),
+ * where a column phase may say `unknown`. tests/data/reason-map.txt says which classes agree with a
+ * label. A case that differs is printed with the digest of what it says; those of
+ * docs/disputed/replies.txt count as skipped, but never as right in the figures. --shuffle-hosts
+ * puts other hosts and addresses into the replies first: what a server says must mean the same to
+ * others. --held-out measures a half of the cases without the patterns that decide in that half
+ * alone.
  */
 #include <stdlib.h>
 
@@ -269,6 +270,7 @@ run_row(const struct str *heads, const struct str *values, unsigned n)
     struct str hard = column(heads, values, n, "hard");
     struct str file = column(heads, values, n, "file");
     struct str classes = column(heads, values, n, "class");
+    struct str phase = column(heads, values, n, "phase");
     struct label own;
     struct one c = {.reply = column(heads, values, n, "reply"), .action = -1};
     uint16_t said[3] = {0};
@@ -285,7 +287,8 @@ run_row(const struct str *heads, const struct str *values, unsigned n)
         own.block = classes_are_refusals(own.classes);
         c.label = &own;
         c.hard = -1;
-        c.phase = REPLY_PHASE_RCPT; /* our own are what servers say to RCPT */
+        if (!str_eq(phase, STR("unknown"))) /* our own are what servers say to RCPT */
+            c.phase = REPLY_PHASE_RCPT;
     }
     if (hard.n > 0 && !str_eq(hard, STR("-")))
         c.hard = str_eq(hard, STR("hard")) || str_eq(hard, STR("1")) || str_eq(hard, STR("true"));
