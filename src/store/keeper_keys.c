@@ -11,6 +11,7 @@
 
 #define PROBES_MAX 16u /* questions under way */
 #define TICK_MOST  (60 * NS_PER_S)
+#define TELL_GAP   NS_PER_S
 #define DUE_MAX    4096u /* of one look: the next one begins when these are answered */
 
 struct probe {
@@ -40,7 +41,8 @@ struct keeper_keys {
     struct lives due; /* of one look at the table: due.items[at] is the next */
     size_t at;
     bool more;    /* others were due as well */
-    bool changed; /* published when all that is under way has been answered */
+    bool changed; /* since it was published last, at `told` */
+    uint64_t told;
 };
 
 const struct settings_dkim *
@@ -131,14 +133,28 @@ tell_step(struct keeper *k, const struct life *l, enum keys_step step)
     notice(k, text);
 }
 
-/* Each change alone would have all be published anew: those of one look go together. */
+/* Each change has all keys published anew: while many are looked up, once a second. */
+static void
+keys_tell(struct keeper_keys *keys)
+{
+    uint64_t now = clock_mono();
+
+    if (!keys->changed || (keys->nprobes && now - keys->told < TELL_GAP))
+        return;
+    keys->changed = false;
+    keys->told = now;
+    keeper_publish_soon(keys->keeper);
+}
+
 static void
 keys_changed(struct keeper *k)
 {
-    if (!k->keys || !k->keys->nprobes)
+    if (!k->keys) {
         keeper_publish_soon(k);
-    else
-        k->keys->changed = true;
+        return;
+    }
+    k->keys->changed = true;
+    keys_tell(k->keys);
 }
 
 /* One domain's keys: lives[0..n). */
@@ -244,12 +260,8 @@ probe_answered(void *ctx, const struct dns_answer *a)
     }
     if (c.found == KEYS_PUBLISHED)
         keeper_keys_run(k, str_c(p->domain));
-    if (keys->nprobes)
-        return;
-    if (keys->changed)
-        keeper_publish_soon(k);
-    keys->changed = false;
-    if (keys->more || keys->at < keys->due.n)
+    keys_tell(keys);
+    if (keys->at < keys->due.n || (keys->more && !keys->nprobes))
         loop_defer(k->links.loop, &keys->again);
 }
 

@@ -228,6 +228,25 @@ def test_keyring_killed(server, sink, net):
 
 
 @pytest.mark.crashes
+def test_courier_and_keeper_killed(server, sink, net):
+    """A courier that has just started knows no keys: until it does, nothing goes unsigned."""
+    out = sink(3)
+    g = server()
+    published = key(g, "example.com")
+    for i in range(30):
+        with trusted(g) as c:
+            assert c.mail("alice@example.com", "bob@outside.test", message(subject=f"n{i}")).code == 250
+        for role in ("courier", "keeper") if i in (10, 20) else ():
+            pid = g.pids()[role]
+            if pid:
+                os.kill(pid, signal.SIGKILL)
+    until(lambda: {m.header("Subject")[0] for m in out.messages} == {f"n{i}" for i in range(30)}, 60, "all of them")
+    g.wait_empty(60)
+    for m in out.messages:
+        assert verify(m.data, published) == sorted(published)
+
+
+@pytest.mark.crashes
 def test_master_key_lost(server, sink, net, place):
     """Keys that cannot be opened: the mail waits and says why; the backup makes it go."""
     out = sink(3)

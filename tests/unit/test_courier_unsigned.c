@@ -33,7 +33,7 @@ pass_slowly(uint64_t seconds)
 static void
 start(const char *settings)
 {
-    alarm_text[0] = '\0';
+    alarm_text[0] = said[0] = '\0';
     begin_with(settings);
     event_tap(remember_alarm, &rig);
 }
@@ -233,6 +233,91 @@ test_long_header(void)
     finish();
 }
 
+/* 300 KB of header, which is read by several calls. */
+static char *
+long_header(void)
+{
+    char *body = malloc(400000);
+    size_t n = str_fmt(body, 400000, "From: a@test.example\r\n");
+
+    while (n < 300000)
+        n += str_fmt(body + n, 400000 - n, "X-Long: %0900d\r\n", 1);
+    str_fmt(body + n, 400000 - n, "\r\nOne line.\r\n");
+    return body;
+}
+
+/* What was read ahead of the file stays, but for what lies behind the first 256 KB. */
+static void
+forget_the_rest(uint64_t number)
+{
+    for (size_t i = 0; i < ARRAY_LEN(rig.courier->windows); i++)
+        if (rig.courier->windows[i].at > (128u << 10))
+            rig.courier->windows[i].n = 0;
+    spool_files_forget(rig.courier->files, number);
+}
+
+/* The disk fails while the header is read: it is read again, then held; nothing goes unsigned. */
+static void
+unreadable(bool twice)
+{
+    char *body = long_header(), path[200], away[210];
+    uint64_t number;
+
+    start(ROUTE SOON "}\n");
+    rig.mail = "451 4.3.0 later\r\n";
+    rig_post(&rig, "a@test.example", "b@one.example", NULL, body);
+    RIG_FOR(&rig, in_state(ROW_WAITING) == 1);
+    number = first_file(rig.gate.epoch);
+    all_die();
+    OK(rig_courier(&rig, true), "the next courier reads the file, not the ring");
+    event_tap(remember_alarm, &rig);
+    RIG_FOR(&rig, rig.courier->recovered && in_state(ROW_WAITING) == 1);
+    index_message(&rig.courier->index, 0)->pins++; /* nor a copy of its own */
+    ring_open();
+    keys_set(true);
+    rig.mail = "250 2.1.0 ok\r\n";
+    ring.says = SIGN_BUSY;
+    pass_slowly(65);
+    RIG_FOR(&rig, ring.asked >= 1 && in_state(ROW_WAITING) == 1);
+    str_fmt(path, sizeof path, "%s/seg/%08llu.seg", rig.dir, (unsigned long long)number);
+    str_fmt(away, sizeof away, "%s.away", path);
+    OK(rename(path, away) == 0, "%s is away", path);
+    forget_the_rest(number);
+    ring.says = SIGN_DONE;
+    for (unsigned i = 0; i < 10 && !strstr(said, "could not be read"); i++) {
+        pass(1);
+        verb("queue.list", "{}");
+    }
+    OK(strstr(said, "could not be read"), "it waits for that: %s", said);
+    IS(rig.messages, 0, "nothing was sent");
+    if (twice) {
+        pass_slowly(6);
+        RIG_FOR(&rig, in_state(ROW_HELD) == 1);
+        OK(strstr(alarm_text, "is held: its bytes in the log cannot be read"), "%s", alarm_text);
+    }
+    OK(rename(away, path) == 0, "it is back");
+    if (twice)
+        verb("queue.release", "{\"all\":true,\"reason\":\"the disk is mended\"}");
+    index_message(&rig.courier->index, 0)->pins--;
+    pass_slowly(10);
+    RIG_FOR(&rig, rig.messages == 1);
+    OK(strncmp(rig.last_body, "DKIM-Signature: ", 16) == 0, "signed: %.60s", rig.last_body);
+    free(body);
+    finish();
+}
+
+static void
+test_unreadable_once(void)
+{
+    unreadable(false);
+}
+
+static void
+test_unreadable_twice(void)
+{
+    unreadable(true);
+}
+
 /* --- seals on what is forwarded: a courtesy that holds nothing up for long --- */
 
 #define SEALS     "arc {\n seal = yes\n domain = platform.example\n}\n"
@@ -271,7 +356,8 @@ test_seal(void)
     RIG_FOR(&rig, rig.deliveries == 1);
     IS(ring.asked, 2, "remembered");
     OK(strncmp(rig.last_body, "ARC-Seal: a=rsa-sha256;", 23) == 0, "sealed: %.200s", rig.last_body);
-    OK(strstr(rig.last_body, "ARC-Authentication-Results: i=1;\r\n\tmx.test.example;\r\n\tspf=pass"),
+    OK(strstr(rig.last_body,
+              "ARC-Authentication-Results: i=1;\r\n\tmx.test.example;\r\n\tspf=pass"),
        "with our results: %.900s", rig.last_body);
     forward("Received: from us\r\n" FORWARDED); /* somebody else's results, under our name */
     RIG_FOR(&rig, rig.deliveries == 2);
@@ -335,6 +421,8 @@ main(int argc, char **argv)
                                             {"refused-for-good", test_refused_for_good},
                                             {"delay", test_delay},
                                             {"long-header", test_long_header},
+                                            {"unreadable-once", test_unreadable_once},
+                                            {"unreadable-twice", test_unreadable_twice},
                                             {"seal", test_seal},
                                             {"seal-cannot", test_seal_cannot}};
 
