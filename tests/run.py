@@ -273,13 +273,18 @@ def pytest_argv():
     return ["pytest"]
 
 
+TOGETHER = ("test_package.py", "test_systemd.py")  # share a Debian root and our packages, made once a worker
+
+
 def shares(files):
     """As many lists of about equal work as there are jobs: the size of a file is a fair guess."""
+    files = list(files)
+    bundles = [[p] for p in files if p.name not in TOGETHER] + [[p for p in files if p.name in TOGETHER]]
     lists, weight = [[] for _ in range(JOBS)], [0] * JOBS
-    for path in sorted(files, key=lambda p: -p.stat().st_size):
+    for size, bundle in sorted(((sum(p.stat().st_size for p in b), b) for b in bundles), key=lambda row: -row[0]):
         least = weight.index(min(weight))
-        lists[least].append(path)
-        weight[least] += path.stat().st_size
+        lists[least] += bundle
+        weight[least] += size
     return [sorted(part) for part in lists if part]
 
 
@@ -298,7 +303,7 @@ def system_counts(report, label):
     return sum(row["not ok"] for row in rows.values())
 
 
-def system_tests(files, label="", env=None, timeout=720):
+def system_tests(files, label="", env=None, timeout=900):
     program = pytest_argv()
 
     def call(number, part):

@@ -17,7 +17,7 @@ import pytest
 from gapura import ROOT, until
 from peers import need
 
-LIMIT = 400
+LIMIT = 600
 ENV = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C", "HOME": "/root"}
 MOUNT = 'mount -t proc proc "$0/proc" && exec chroot "$0" "$@"'
 PROGRAMS = ("debootstrap", "dpkg-buildpackage", "dh", "unshare")
