@@ -10,7 +10,7 @@ FUZZ := $(patsubst fuzz/fuzz_%.c,%,$(wildcard fuzz/fuzz_*.c))
 TARGETS ?= $(FUZZ)
 FUZZ_OUT := build/fuzz
 # Folders that targets call; a target for another folder adds it here.
-FUZZ_FOLDERS ?= core mail net smtp auth spool store policy
+FUZZ_FOLDERS ?= core mail net smtp auth spool store policy scan
 FUZZ_SRC := $(sort $(foreach f,$(FUZZ_FOLDERS),$(wildcard src/$(f)/*.c)) \
               $(wildcard src/*/settings.c) $(wildcard src/courier/reply_class*.c) src/roles/fixed.c \
               src/courier/pace.c src/courier/warmup.c src/gate/srs.c src/gate/returned.c)

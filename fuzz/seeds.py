@@ -202,6 +202,21 @@ def results_of(suites):
             yield value.strip().encode()
 
 
+def report_wire(kind):
+    """What src/store/report_wire.c writes: 1 a DMARC report with a record, 2 a TLS report with a failure."""
+    def text(*all_):
+        return b"".join(len(s).to_bytes(4, "little") + s for s in all_)
+    number = lambda *all_: b"".join(v.to_bytes(8, "little") for v in all_)
+    small = lambda *all_: b"".join(v.to_bytes(4, "little") for v in all_)
+    head = (bytes([1, kind]) + text(b"m1") + number(7) + text(b"d@o.test", b"dkim", b"o.test", b"o.test", b"r1", b"a.test",
+                                                             b"d@o.test", b"p=none", b"one\n") + number(1, 2, 3, 2, 1))
+    if kind == 1:
+        return (head + small(1, 1) + bytes(10) + b"\xff\xff\xc0\0\2\1" + number(3) + bytes([1, 1, 2])
+                + text(b"a.test", b"", b"b.test", b"a.test", b"", b"dkim\tpass\ta.test\ts1\n"))
+    return (head + small(1, 2) + text(b"sts", b"a.test", b"version: STSv1\n", b"mx.a.test\n") + number(2, 1) + small(1)
+            + text(b"certificate-expired", b"192.0.2.1", b"", b"mx.a.test", b"") + number(1))
+
+
 def seeds(suites):
     addresses = load(suites / "address-isemail/tests.json") + load(suites / "address-eai/addresses.json")
     smuggling = load(suites / "smtp-smuggling/sequences.json")
@@ -228,6 +243,8 @@ def seeds(suites):
                           + [b"\xff" + p.read_bytes()[:8000] for p in sorted(pathlib.Path("share/replies").glob("*.conf"))])
     yield "mime", [m[:8192] for folder in sorted(suites.glob("mime-*")) for m in files(folder)]
     yield "report", REPORT + [m for folder in sorted(suites.glob("dmarc-*")) for m in files(folder) if len(m) < 16384]
+    yield "report_wire", [report_wire(1), report_wire(2), b"Authentication-Results: mx.test; dkim=pass header.d=a.test;\r\n"
+                          b" spf=pass smtp.mailfrom=x@a.test\r\nReceived: by mx.test; now\r\nFrom: <d@a.test>\r\n\r\n"]
     yield "tnef", [tnef(tnef())] + [p.read_bytes() for p in suites.glob("av-clamav/*.tnef")]
     yield "param", [bytes([i]) + v for i in (0, 1, 2, 40) for v in PARAM]
     bounces = [p for f in ("bounce-*", "dsn-*") for p in sorted(suites.glob(f + "/**/*.eml")) if p.stat().st_size <= 8192]

@@ -261,6 +261,14 @@ strict_note(struct advice *a, struct advice_row *r, struct str record)
                         STR_ARG(above), STR_ARG(a->in->domain));
 }
 
+/* Where reports are to go: to where they are read, or to somebody who reads them. */
+static struct str
+reports_to(const struct advice *a)
+{
+    return a->in->reports.n ? a->in->reports
+                            : arena_fmt(a->arena, "postmaster@%.*s", STR_ARG(a->in->domain));
+}
+
 static void
 dmarc_row(struct advice *a)
 {
@@ -269,8 +277,7 @@ dmarc_row(struct advice *a)
     struct str first = STR_NONE, above;
     unsigned found;
 
-    r->value =
-        arena_fmt(a->arena, "v=DMARC1; p=none; rua=mailto:postmaster@%.*s", STR_ARG(a->in->domain));
+    r->value = arena_fmt(a->arena, "v=DMARC1; p=none; rua=mailto:%.*s", STR_ARG(reports_to(a)));
     if (!got)
         return;
     found = gather(a, r, got, STR("v=DMARC1"), &first);
@@ -354,10 +361,9 @@ advice_run(const struct advice_input *in, const struct auth_answers *answers,
         optional_row(&a, "_mta-sts.", STR("v=STSv1"),
                      arena_fmt(arena, "v=STSv1; id=%llu", (unsigned long long)in->now),
                      "only with the policy file at https://mta-sts.DOMAIN/.well-known/mta-sts.txt");
-        optional_row(
-            &a, "_smtp._tls.", STR("v=TLSRPTv1"),
-            arena_fmt(arena, "v=TLSRPTv1; rua=mailto:postmaster@%.*s", STR_ARG(in->domain)),
-            "for reports of senders whose TLS failed here");
+        optional_row(&a, "_smtp._tls.", STR("v=TLSRPTv1"),
+                     arena_fmt(arena, "v=TLSRPTv1; rua=mailto:%.*s", STR_ARG(reports_to(&a))),
+                     "for reports of senders whose TLS failed here");
     }
     if (needs->n)
         return AUTH_NEED;

@@ -30,6 +30,7 @@ struct advice_input {
     unsigned nkeys;
     bool served; /* we take mail for it */
     bool sent;   /* mail of it leaves from here */
+    struct str reports; /* address at the domain where reports are read; empty: none */
     uint64_t now;
 };
 enum advice_status {

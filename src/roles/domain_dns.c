@@ -13,6 +13,7 @@
 #include "roles/advice.h"
 #include "store/keys.h"
 #include "store/settings.h"
+#include "store/settings_reports.h"
 
 #define RUNS_MAX    16u
 #define ANSWERS_MAX 400u
@@ -227,6 +228,23 @@ add_keys(struct domain_dns *d, struct str domain)
     return rc;
 }
 
+/* The first address at the domain at which reports are read. Another domain would have to agree to
+ * take them (RFC 9990 4), so that none of those is named. */
+static struct str
+reports_at(const struct conf *conf, struct str domain)
+{
+    const struct settings_reports *r = settings_reports(conf);
+    const struct str *items = r ? r->addresses.items : NULL;
+
+    for (size_t n = 0; r && n < r->addresses.n; n++) {
+        ssize_t at = str_rchr(items[n], '@');
+
+        if (at > 0 && str_ieq(str_from(items[n], (size_t)at + 1), domain))
+            return items[n];
+    }
+    return STR_NONE;
+}
+
 static int
 read_input(struct domain_dns *d, struct str name)
 {
@@ -244,6 +262,7 @@ read_input(struct domain_dns *d, struct str name)
                                   .keys = d->keys,
                                   .served = served && m->wings != WINGS_OUTBOUND,
                                   .sent = m->wings != WINGS_INBOUND,
+                                  .reports = reports_at(d->links.conf, domain),
                                   .now = clock_wall_s()};
     add_sources(d, served ? ((const struct settings_domain *)served->data)->tenant : STR_NONE);
     return add_keys(d, domain);

@@ -74,9 +74,10 @@ store_open(struct store **ret, const char *path, struct why *why)
     if (r == 0) {
         sqlite3_busy_timeout(s->db, 5000); /* a backup or an sqlite3 shell may hold it shortly */
         sqlite3_limit(s->db, SQLITE_LIMIT_LENGTH, 64 << 20);
+        /* Temporary files would be outside of the keeper's sandbox. */
         r = db_exec(s,
                     "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;"
-                    "PRAGMA trusted_schema=OFF; PRAGMA secure_delete=ON;",
+                    "PRAGMA trusted_schema=OFF; PRAGMA secure_delete=ON; PRAGMA temp_store=MEMORY;",
                     why);
     }
     if (r == 0)

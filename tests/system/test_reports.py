@@ -265,6 +265,9 @@ def test_who_sent_it_is_kept(world):
     assert [r["id"] for r in reports(g, "--proved")] == ["1"]
     assert g.wait_event("ReportReceived", report_id="1")["proof"] == "dmarc"
     assert g.ctl("report", "sources", "inside.test")[1][0]["proved"] == 3
+    published = {r["name"]: r["value"] for r in g.ctl("domain", "dns", "inside.test")[1]}
+    assert published["_dmarc.inside.test"].endswith(f"rua=mailto:{ADDRESS}"), published
+    assert published["_smtp._tls.inside.test"].endswith(f"rua=mailto:{ADDRESS}"), published
 
 
 def test_a_proved_report_of_a_large_mail(world):
@@ -343,6 +346,23 @@ def test_many_reports_while_the_reader_is_killed_again_and_again(gapura, sink, n
     rows = reports(g)
     assert sorted(r["messages"] for r in rows) == list(range(1, 31)), "each once"
     assert len(inside.wait(30)) == 30
+
+
+def test_a_large_report(gapura, sink, net):
+    """As many records as are taken; sorting them, and letting them go, needs no file outside of the store's folder."""
+    sink(2)
+    g = gapura(guard(net) + block("max_records = 20000\n    keep_records = 20000"))
+    records = [record(f"10.0.{n >> 8}.{n & 255}", n + 1) for n in range(20000)]
+    send(g, gz(dmarc("1", records)))
+    row = wait_reports(g, 1)[0]
+    assert (row["records"], row["messages"]) == (20000, sum(range(1, 20001)))
+    sources = g.ctl("report", "sources", "inside.test")[1]
+    assert len(sources) == 1000 and sources[0]["messages"] == 20000
+    shown = g.ctl("report", "show", str(row["number"]), "--limit", "5")[1]
+    assert [r.get("messages") for r in shown[1:]] == [20000, 19999, 19998, 19997, 19996]
+    send(g, gz(dmarc("2", [record("192.0.2.1", 1)])))
+    until(lambda: [r["id"] for r in reports(g)] == ["2"], what="room made")
+    assert not g.events("Alarm")
 
 
 # What strangers send.

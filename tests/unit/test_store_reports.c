@@ -1,0 +1,311 @@
+/* Received reports: as bytes between two roles, which may be anybody's; in the store, once each and
+ * for their time; as lines. */
+#include "store/reports.h"
+
+#include <jansson.h>
+#include <sqlite3.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "core/err.h"
+#include "mail/report_dmarc.h"
+#include "mail/report_tls.h"
+#include "store/report_line.h"
+#include "tap.h"
+
+static char path[] = "/tmp/test_store_reports.XXXXXX";
+
+/* --- reports --- */
+
+static void
+dmarc_bytes(struct buf *out, const char *id, const char *proof, const char *mail, uint64_t received,
+            unsigned records)
+{
+    struct report_auth dkim = {
+        .domain = STR("a.test"), .selector = STR("s\t1"), .result = REPORT_RESULT_PASS};
+    struct report_auth spf = {.domain = STR("b.test"), .result = REPORT_RESULT_SOFTFAIL};
+    struct report_reason reason = {.type = REPORT_OVERRIDE_FORWARDED, .comment = STR("a\nlist")};
+    struct report_row *rows = calloc(records + 1u, sizeof *rows);
+    struct report_dmarc d = {.org = STR("o.test"),
+                             .id = str_c(id),
+                             .email = STR("d@o.test"),
+                             .domain = STR("a.test"),
+                             .begin = 1700000000,
+                             .end = 1700086399,
+                             .p = REPORT_POLICY_REJECT,
+                             .has_sp = true,
+                             .nrows = records,
+                             .rows = records ? rows : NULL};
+    struct report r = {.kind = REPORT_DMARC_AGGREGATE, .dmarc = &d};
+    struct report_facts f = {.mail = str_c(mail),
+                             .received = received,
+                             .from = STR("d@o.test"),
+                             .proof = str_c(proof),
+                             .by = STR("o.test")};
+
+    ENSURE(rows);
+    for (unsigned i = 0; i < records; i++) {
+        rows[i] = (struct report_row){.next = i + 1 < records ? &rows[i + 1] : NULL,
+                                      .count = i ? UINT64_MAX : 3,
+                                      .dkim = REPORT_RESULT_PASS,
+                                      .spf = REPORT_RESULT_FAIL,
+                                      .disposition = REPORT_DONE_QUARANTINE,
+                                      .header_from = STR("a.test"),
+                                      .dkims = &dkim,
+                                      .spfs = &spf,
+                                      .reasons = &reason};
+        addr_parse(STR("192.0.2.1"), &rows[i].source);
+        d.messages += rows[i].count;
+        d.passed += rows[i].count;
+    }
+    buf_clear(out);
+    IS(report_wire_put(out, &f, &r), 0, "%s is written", id);
+    free(rows);
+}
+
+static void
+tls_bytes(struct buf *out, const char *id)
+{
+    struct report_tls_failure fail = {.result = REPORT_TLS_CERTIFICATE_EXPIRED,
+                                      .mx = STR("mx.a.test"),
+                                      .sending_ip = STR("192.0.2.9"),
+                                      .count = 2};
+    struct str strings[] = {STR("version: STSv1"), STR("mode: enforce")};
+    struct report_tls_policy p = {.type = REPORT_TLS_STS,
+                                  .domain = STR("a.test"),
+                                  .strings = strings,
+                                  .nstrings = 2,
+                                  .good = 5,
+                                  .failed = 2,
+                                  .failures = &fail,
+                                  .nfailures = 1};
+    struct report_tls t = {.org = STR("o.test"),
+                           .id = str_c(id),
+                           .begin = 1700000000,
+                           .end = 1700086399,
+                           .policies = &p,
+                           .npolicies = 1,
+                           .good = 5,
+                           .failed = 2};
+    struct report r = {.kind = REPORT_TLS, .tls = &t};
+    struct report_facts f = {.mail = STR("m1")};
+
+    buf_clear(out);
+    IS(report_wire_put(out, &f, &r), 0, "%s is written", id);
+}
+
+/* --- the wire --- */
+
+static void
+test_wire(void)
+{
+    CLEANUP(buf_done) struct buf b;
+    struct report_head h;
+    struct report_record x;
+    struct wire w;
+    struct report other = {.kind = REPORT_DMARC_FAILURE};
+    struct report_facts none = {0};
+
+    buf_init(&b, 1u << 20);
+    IS(report_wire_put(&b, &none, &other), ERR_UNSUPPORTED, "failure reports are not kept");
+    dmarc_bytes(&b, "r1", "dmarc", "m1", 7, 2);
+    IS(report_wire_open(&w, buf_view(&b), &h), 0, "read back");
+    TEXT(h.org, "o.test", "who");
+    TEXT(h.policy, "p=reject sp=none adkim=r aspf=r", "the policy in words");
+    OK(h.records == 2 && h.rows == 2 && h.facts.received == 7, "numbers");
+    IS(report_wire_record(&w, &x), 0, "a record");
+    TEXT(x.details,
+         "dkim\tpass\ta.test\ts 1\nspf\tsoftfail\tb.test\tmfrom\nreason\tforwarded\ta list\t\n",
+         "its details, where nothing can begin a line or a field");
+    TEXT(x.signer, "a.test", "who signed");
+    TEXT(x.bounce, "", "no SPF passed");
+    IS(report_wire_record(&w, &x), 0, "another");
+    OK(x.count == REPORT_COUNT_MAX && wire_end(&w), "a count that no sum could hold is cut");
+}
+
+static void
+test_text(void)
+{
+    CLEANUP(buf_done) struct buf b;
+
+    buf_init(&b, 100);
+    report_wire_text(&b, STR("a\tb\x7f\xc2\x9b\xff\xc3\xa9"), 100);
+    TEXT(buf_view(&b), "a b  ?\xc3\xa9", "no control characters, and UTF-8");
+    buf_clear(&b);
+    report_wire_text(&b, STR("ab\xc3\xa9z"), 3);
+    TEXT(buf_view(&b), "ab", "cut at a whole character");
+}
+
+/* --- the store --- */
+
+static unsigned
+count(struct store *s, const char *sql)
+{
+    CLEANUP(store_finalize) struct sqlite3_stmt *st = NULL;
+    struct why why = {{0}};
+
+    return store_prepare(s, sql, &st, &why) == 0 && store_step(s, st, &why) == 1
+               ? (unsigned)sqlite3_column_int(st, 0)
+               : 9999;
+}
+
+static void
+test_keep(struct store *s)
+{
+    CLEANUP(buf_done) struct buf b;
+    struct reports_kept kept;
+    struct why why = {{0}};
+
+    buf_init(&b, 1u << 20);
+    dmarc_bytes(&b, "r1", "", "m1", 100, 3);
+    OK(reports_keep(s, buf_view(&b), &kept, &why) == 0 && kept.said == KEEP_DONE && kept.number,
+       "kept");
+    IS(count(s, "SELECT count(*) FROM report_records"), 3, "with its records");
+    uint64_t number = kept.number;
+    OK(reports_keep(s, buf_view(&b), &kept, &why) == 0 && kept.said == KEEP_DONE &&
+           kept.number == number,
+       "the same mail again is done already");
+    dmarc_bytes(&b, "r1", "", "m2", 100, 9);
+    OK(reports_keep(s, buf_view(&b), &kept, &why) == 0 && kept.said == KEEP_AGAIN &&
+           kept.number == number,
+       "the same report in another mail is refused");
+    IS(count(s, "SELECT count(*) FROM report_records"), 3, "and changes nothing");
+    dmarc_bytes(&b, "r1", "dkim", "m3", 100, 2);
+    OK(reports_keep(s, buf_view(&b), &kept, &why) == 0 && kept.said == KEEP_DONE && kept.replaced,
+       "proved it takes that place");
+    IS(count(s, "SELECT count(*) FROM report_records"), 2, "the former records went");
+    dmarc_bytes(&b, "r1", "dmarc", "m4", 100, 5);
+    OK(reports_keep(s, buf_view(&b), &kept, &why) == 0 && kept.said == KEEP_AGAIN,
+       "which nobody takes then");
+    tls_bytes(&b, "r1");
+    OK(reports_keep(s, buf_view(&b), &kept, &why) == 0 && kept.said == KEEP_DONE,
+       "a TLS report of that id is another report");
+    IS(count(s, "SELECT sessions FROM report_failures"), 2, "with its failures");
+    IS(count(s, "SELECT records FROM reports WHERE kind = 2"), 2, "and counts both rows");
+    dmarc_bytes(&b, "nobody", "", "", 100, 1);
+    IS(reports_keep(s, buf_view(&b), &kept, &why), ERR_CORRUPT, "of no mail");
+}
+
+/* Cut anywhere, with a byte more, and with each byte changed: kept whole or not at all. */
+static void
+test_hostile(struct store *s)
+{
+    CLEANUP(buf_done) struct buf good, b;
+    struct reports_kept kept;
+    struct why why = {{0}};
+    unsigned before = count(s, "SELECT count(*) FROM reports"), bad = 0, torn = 0;
+
+    buf_init(&good, 1u << 20);
+    buf_init(&b, 1u << 20);
+    tls_bytes(&good, "h1");
+    for (size_t n = 0; n < good.n; n++)
+        bad += reports_keep(s, str_sub(buf_view(&good), 0, n), &kept, &why) == ERR_CORRUPT;
+    IS(bad, (unsigned)good.n, "cut off anywhere");
+    buf_str(&b, buf_view(&good));
+    buf_char(&b, 0);
+    IS(reports_keep(s, buf_view(&b), &kept, &why), ERR_CORRUPT, "with a byte behind it");
+    IS(count(s, "SELECT count(*) FROM reports"), before, "nothing of these stayed");
+    dmarc_bytes(&good, "h2", "", "m9", 100, 2);
+    for (size_t i = 0; i < good.n; i++) {
+        struct report_head h;
+        struct report_record x;
+        struct wire w;
+
+        buf_clear(&b);
+        buf_str(&b, buf_view(&good));
+        b.p[i] = (char)(b.p[i] ^ 0x81);
+        if (report_wire_open(&w, buf_view(&b), &h) == 0)
+            while (report_wire_record(&w, &x) == 0 && wire_left(&w))
+                torn += !str_is_utf8(x.details) || x.count > REPORT_COUNT_MAX ||
+                        x.disposition > REPORT_DONE_REJECT;
+    }
+    IS(torn, 0, "what is read is within its bounds");
+}
+
+static void
+test_expire(struct store *s)
+{
+    CLEANUP(buf_done) struct buf b;
+    struct reports_kept kept;
+    struct why why = {{0}};
+    struct reports_law law = {.now = 2000, .keep = 1000, .records = 1000000};
+    char id[16], mail[16];
+    unsigned gone = 0;
+
+    buf_init(&b, 1u << 20);
+    sqlite3_exec(store_db(s), "DELETE FROM reports", NULL, NULL, NULL);
+    IS(count(s, "SELECT (SELECT count(*) FROM report_records) + (SELECT count(*) FROM "
+                "report_policies) + (SELECT count(*) FROM report_failures)"),
+       0, "rows go with their report");
+    for (unsigned i = 0; i < 10; i++) {
+        str_fmt(id, sizeof id, "e%u", i);
+        str_fmt(mail, sizeof mail, "em%u", i);
+        dmarc_bytes(&b, id, i < 5 ? "spf" : "", mail, i < 2 ? 900 : 1000 + i, 10);
+        reports_keep(s, buf_view(&b), &kept, &why);
+    }
+    OK(reports_expire(s, &law, 1, &gone, &why) == 0 && gone == 1, "no more at a time than asked");
+    OK(reports_expire(s, &law, 20, &gone, &why) == 0 && gone == 1, "those that are too old");
+    IS(count(s, "SELECT count(*) FROM reports WHERE received < 1000"), 0, "and no others");
+    law.records = 45;
+    OK(reports_expire(s, &law, 20, &gone, &why) == 0 && gone == 4, "too many records");
+    IS(count(s, "SELECT count(*) FROM reports WHERE proof = ''"), 1, "nobody's go first");
+    IS(count(s, "SELECT count(*) FROM reports WHERE id = 'e9'"), 1, "the latest of them last");
+    law.records = 20;
+    OK(reports_expire(s, &law, 20, &gone, &why) == 0 && gone == 2, "then the oldest");
+    IS(count(s, "SELECT count(*) FROM reports WHERE id IN ('e3', 'e4')"), 2, "and these stay");
+    OK(reports_expire(s, &law, 20, &gone, &why) == 0 && gone == 0, "nothing is left to do");
+}
+
+/* --- lines --- */
+
+static void
+test_lines(void)
+{
+    CLEANUP(buf_done) struct buf b;
+    struct report_head h;
+    struct report_record x;
+    struct wire w;
+    json_t *row;
+
+    buf_init(&b, 1u << 20);
+    dmarc_bytes(&b, "r1", "", "m1", 7, 1);
+    report_wire_open(&w, buf_view(&b), &h);
+    row = report_line_head(&h, 17);
+    OK(json_integer_value(json_object_get(row, "number")) == 17, "its number");
+    OK(strstr(json_string_value(json_object_get(row, "text")), "not proved: anybody"), "a warning");
+    TEXT(str_c(json_string_value(json_object_get(row, "proof"))), "none", "for programs too");
+    json_decref(row);
+    row = report_line_head(&h, 0);
+    OK(!json_object_get(row, "number") && !json_object_get(row, "proof"), "of a file: neither");
+    json_decref(row);
+    report_wire_record(&w, &x);
+    row = report_line_record(&x);
+    TEXT(str_c(json_string_value(json_object_get(row, "text"))),
+         "  192.0.2.1  3 as a.test: dkim pass, spf fail, done quarantine\n      dkim pass a.test "
+         "(s 1)\n      spf softfail b.test (mfrom)\n      reason forwarded a list",
+         "a record");
+    OK(json_array_size(json_object_get(row, "details")) == 3, "with its details");
+    json_decref(row);
+}
+
+int
+main(void)
+{
+    struct store *s = NULL;
+    struct why why = {{0}};
+    int fd = mkstemp(path);
+
+    fd_close(&fd);
+    test_wire();
+    test_text();
+    test_lines();
+    IS(store_open(&s, path, &why), 0, "a store: %s", why.text);
+    if (s) {
+        test_keep(s);
+        test_hostile(s);
+        test_expire(s);
+    }
+    store_close(s);
+    (void)unlink(path);
+    return tap_done();
+}
