@@ -62,6 +62,18 @@ notify(const char *state)
         (void)!sendto(fd, state, strlen(state), MSG_NOSIGNAL, (struct sockaddr *)&un, n);
 }
 
+/* sd_notify(3): a reload says when it began, so that the READY=1 that follows is told from an older
+ * one. CLOCK_MONOTONIC, in microseconds. */
+static void
+tell_end(bool restart)
+{
+    char text[64];
+
+    str_fmt(text, sizeof(text), "RELOADING=1\nMONOTONIC_USEC=%llu",
+            (unsigned long long)(clock_mono() / 1000));
+    notify(restart ? text : "STOPPING=1");
+}
+
 static void
 tell_listen(struct supervisor *s, const char *name, int fd)
 {
@@ -305,7 +317,7 @@ begin_stop(struct supervisor *s)
         children_kill_all(&s->children); /* asked twice: at once */
         return;
     }
-    notify(s->restart ? "RELOADING=1" : "STOPPING=1");
+    tell_end(s->restart);
     loop_timer_set(&s->late, STOP_MOST);
     children_stop_all(&s->children);
     children_reap(&s->children);

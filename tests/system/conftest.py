@@ -108,8 +108,10 @@ def debian():
     """A Debian root to copy, and our packages."""
     path = Path(tempfile.mkdtemp(prefix="gapura-debian-"))
     path.chmod(0o755)
-    yield Made(path)
-    shutil.rmtree(path, ignore_errors=True)
+    try:
+        yield Made(path)
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def pytest_configure(config):

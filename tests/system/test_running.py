@@ -1,8 +1,11 @@
 """Staying alive: restarts, rolling restarts, dead roles, a full disk, rotation, hostile clients."""
 import os
+import re
 import signal
+import socket
 import subprocess
 import threading
+import time
 
 import pytest
 
@@ -60,6 +63,24 @@ def test_a_role_dies_and_comes_back(gapura, net, sink, role):
             return False
     until(accepted, what="mail after that")
     until(lambda: any(m.recipients == ["b1@outside.test"] for m in out.messages), what="its delivery")
+
+
+def test_service_manager_is_told(gapura, net, place, monkeypatch):
+    """sd_notify(3), without a systemd: ready, a restart with its moment, ready again, the end."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as told:
+        told.bind(str(place / "notify"))
+        told.settimeout(60)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(place / "notify"))
+        g = gapura(guard(net))
+        assert told.recv(4096) == b"READY=1"
+        began = time.monotonic()
+        g.signal(signal.SIGUSR2)
+        moment = re.fullmatch(rb"RELOADING=1\nMONOTONIC_USEC=(\d+)", told.recv(4096))
+        assert began * 1e6 - 1 <= int(moment[1]) <= time.monotonic() * 1e6
+        assert told.recv(4096) == b"READY=1"
+        g.ready()
+        g.stop()
+        assert told.recv(4096) == b"STOPPING=1"
 
 
 @pytest.mark.crashes
