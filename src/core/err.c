@@ -43,6 +43,8 @@ err_text_own(int code)
         return "out of memory";
     case ERR_UNSUPPORTED:
         return "not supported";
+    case ERR_TOOBIG:
+        return "too large to be taken, now or later";
     }
     return NULL;
 }

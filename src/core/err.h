@@ -27,6 +27,7 @@ enum err {
     ERR_DNS = -1013,      /* no usable answer */
     ERR_NOMEM = -1014,    /* no memory */
     ERR_UNSUPPORTED = -1015,
+    ERR_TOOBIG = -1016, /* larger than can ever be taken: trying again does not help */
 };
 
 /* Text of a code; never NULL, static storage. */

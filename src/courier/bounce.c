@@ -3,7 +3,9 @@
  *
  * Called by outcome. The backscatter law: a report goes only to a sender that logged in or whose
  * domain was authenticated; never for the null sender. A report is added to the log before the
- * outcome that it tells of, so that a crash may double it and cannot lose it.
+ * outcome that it tells of, so that a crash may double it and cannot lose it. It always fits a
+ * batch of the log: recipients that do not fit one report go into the next, and a large original is
+ * told by its header.
  */
 #include "core/event.h"
 #include "courier/intake.h"
@@ -11,19 +13,51 @@
 #include "courier/outs.h"
 #include "mail/dsn_write.h"
 
-#define HEADER_MAX   (64u << 10)
 #define BOUNCE_RCPTS 1000u
+#define BOUNCE_TEXT  (1u << 20) /* on recipients, in one report */
+#define BOUNCE_REPLY 900u       /* of what a server said */
+#define BOUNCE_ARENA (8u << 20)
 
 struct bounce {
     struct dsn dsn;
     struct dsn_rcpt *rcpts;
-    size_t nrcpt;
+    size_t nrcpt, text; /* bytes that they take at most */
     struct arena arena;
     struct buf original;
-    bool eight_bit, utf8;
+    bool eight_bit, utf8, read;
     uint32_t message;
     const struct letter *letter;
+    enum bounce_kind kind;
+    struct out *last; /* report that was written */
 };
+
+/* Most bytes of the original, and of what is said of recipients: together they fit a record. */
+static size_t
+original_max(const struct courier *c)
+{
+    uint64_t room = spool_writer_max(c->links.writer) / 2;
+
+    return (size_t)MIN(MAX(c->delivery->dsn_max_original, DELIVERY_REPORT_HEADER), room);
+}
+
+static size_t
+text_max(const struct courier *c)
+{
+    uint64_t room = spool_writer_max(c->links.writer),
+             used = original_max(c) + DELIVERY_REPORT_HEAD;
+
+    return (size_t)MIN(BOUNCE_TEXT, room > used ? room - used : 0);
+}
+
+/* What a recipient adds to a report at most: each text stands in two parts, and is folded. */
+static size_t
+rcpt_bytes(const struct spool_rcpt *rcpt, const struct attempt *a, const struct result *r)
+{
+    size_t host = a->host ? MIN(strlen(a->host), 255) : 0;
+    size_t text = MIN(r->text.n, BOUNCE_REPLY) + 100;
+
+    return 512 + rcpt->orcpt.n + 2 * (rcpt->address.n + host + text) * 5 / 4;
+}
 
 /* Does this recipient want a report of that kind? Without NOTIFY failures and delays are told. */
 static bool
@@ -102,10 +136,11 @@ rcpt_fill(struct bounce *b, enum bounce_kind kind, const struct spool_rcpt *from
                     r->enhanced[2]);
         else
             str_fmt(code, sizeof code, "%u", r->code);
-        d->diagnostic = arena_fmt(&b->arena, "%s %.*s", code, STR_ARG(str_sub(r->text, 0, 900)));
+        d->diagnostic =
+            arena_fmt(&b->arena, "%s %.*s", code, STR_ARG(str_sub(r->text, 0, BOUNCE_REPLY)));
     } else if (r->text.n) {
         d->reason = arena_fmt(&b->arena, "%s: %.*s", reason_of(kind, a, r, late),
-                              STR_ARG(str_sub(r->text, 0, 900)));
+                              STR_ARG(str_sub(r->text, 0, BOUNCE_REPLY)));
     }
     if (!str_is_ascii(from->address))
         b->utf8 = true;
@@ -113,19 +148,23 @@ rcpt_fill(struct bounce *b, enum bounce_kind kind, const struct spool_rcpt *from
 
 /* The original's bytes: all of it if it is small and wanted, else its header. */
 static void
-original_read(struct courier *c, struct bounce *b, enum bounce_kind kind, uint32_t message,
-              const struct letter *l)
+original_read(struct courier *c, struct bounce *b, const struct letter *l)
 {
-    bool whole = kind == BOUNCE_FAILED && !(l->env.flags & SPOOL_MAIL_BINARY) &&
-                 l->env.ret != SPOOL_RET_HDRS && l->env.size <= c->delivery->dsn_max_original;
-    size_t max = whole ? c->delivery->dsn_max_original : HEADER_MAX;
+    size_t most = original_max(c);
+    bool whole = b->kind == BOUNCE_FAILED && !(l->env.flags & SPOOL_MAIL_BINARY) &&
+                 l->env.ret != SPOOL_RET_HDRS &&
+                 l->env.size <= MIN(c->delivery->dsn_max_original, most);
+    size_t max = whole ? most : MIN(DELIVERY_REPORT_HEADER, most);
     struct body body;
     struct str piece;
     ssize_t end;
 
+    if (b->read) /* by the report before this one */
+        return;
+    b->read = true;
     buf_init(&b->original, max);
     letter_body_init(&body, c);
-    if (letter_body_open(&body, message, l) == 0) {
+    if (letter_body_open(&body, b->message, l) == 0) {
         while (b->original.n < max && letter_body_pull(&body, &piece) == 0 && piece.n) {
             buf_str(&b->original, str_sub(piece, 0, max - b->original.n));
             if (!whole && str_find(buf_view(&b->original), STR("\r\n\r\n")) >= 0)
@@ -167,6 +206,7 @@ bounce_durable(struct out *o, int status)
 static bool
 bounce_write(struct courier *c, struct bounce *b, const struct letter *l)
 {
+    size_t max = spool_writer_max(c->links.writer) - DELIVERY_REPORT_HEAD / 2;
     struct spool_id id = {c->links.node, c->own_epoch, spool_writer_seq(c->links.writer)};
     struct out *o = out_take(c, SPOOL_MESSAGE);
     struct spool_rcpt to = {.address = l->env.sender};
@@ -180,6 +220,7 @@ bounce_write(struct courier *c, struct bounce *b, const struct letter *l)
 
     if (!o)
         return false;
+    original_read(c, b, l);
     spool_id_show(&id, text);
     b->dsn.reporting_mta = c->main->hostname;
     b->dsn.from = arena_fmt(&b->arena, "Mail Delivery System <mailer-daemon@%.*s>",
@@ -195,6 +236,12 @@ bounce_write(struct courier *c, struct bounce *b, const struct letter *l)
     b->dsn.nrcpt = b->nrcpt;
     b->dsn.utf8 = b->utf8 || !str_is_ascii(l->env.sender);
     dsn_write(&o->body, &b->dsn);
+    if (o->body.n > max) { /* never, by what was counted: then without the original */
+        b->dsn.original = STR_NONE;
+        b->dsn.original_whole = false;
+        buf_clear(&o->body);
+        dsn_write(&o->body, &b->dsn);
+    }
     env.size = o->body.n;
     env.message_id = b->dsn.message_id;
     if (b->eight_bit || b->dsn.utf8)
@@ -208,30 +255,69 @@ bounce_write(struct courier *c, struct bounce *b, const struct letter *l)
         out_give(o);
         return false;
     }
-    c->report = o;
+    b->last = o;
     return true;
+}
+
+/* Writes what is gathered; the next recipients begin another report. */
+static bool
+bounce_flush(struct courier *c, struct bounce *b, const struct letter *l)
+{
+    bool gathering = c->bounce == b, done;
+
+    if (gathering)
+        outs_open_first(c);
+    done = bounce_write(c, b, l);
+    if (gathering)
+        outs_hold(c);
+    arena_done(&b->arena);
+    arena_init(&b->arena, BOUNCE_ARENA);
+    b->rcpts = NULL;
+    b->nrcpt = b->text = 0;
+    b->utf8 = false;
+    return done;
+}
+
+static void
+bounce_done(struct bounce *b)
+{
+    if (b->read)
+        buf_done(&b->original);
+    arena_done(&b->arena);
+}
+
+static bool
+rcpts_room(struct bounce *b)
+{
+    if (!b->rcpts)
+        b->rcpts = arena_array(&b->arena, sizeof *b->rcpts, BOUNCE_RCPTS);
+    return b->rcpts != NULL;
 }
 
 /* Gathers the recipients that want a report; false: out of memory. */
 static bool
-bounce_gather(struct courier *c, struct bounce *b, enum bounce_kind kind, const struct letter *l,
-              const uint32_t *rows, uint32_t n, const struct attempt *a, const struct result *r,
-              uint64_t until)
+bounce_gather(struct courier *c, struct bounce *b, const struct letter *l, const uint32_t *rows,
+              uint32_t n, const struct attempt *a, const struct result *r, uint64_t until)
 {
     struct letter_walk w = {0};
     struct spool_rcpt rcpt;
     uint32_t ordinal, i = 0;
+    size_t max = text_max(c), bytes;
 
-    if (!b->rcpts)
-        b->rcpts = arena_array(&b->arena, sizeof *b->rcpts, BOUNCE_RCPTS);
-    if (!b->rcpts)
-        return false;
-    while (i < n && b->nrcpt < BOUNCE_RCPTS && letter_next(l, &w, &ordinal, &rcpt) == 1) {
+    while (i < n && letter_next(l, &w, &ordinal, &rcpt) == 1) {
         if (index_row(&c->index, rows[i])->ordinal != ordinal)
             continue;
         i++;
-        if (wants(kind, rcpt.notify))
-            rcpt_fill(b, kind, &rcpt, a, r, until, is_late(c, l));
+        if (!wants(b->kind, rcpt.notify))
+            continue;
+        bytes = rcpt_bytes(&rcpt, a, r);
+        if (b->nrcpt > 0 && (b->nrcpt == BOUNCE_RCPTS || b->text + bytes > max) &&
+            !bounce_flush(c, b, l))
+            return false;
+        if (!rcpts_room(b))
+            return false;
+        b->text += bytes;
+        rcpt_fill(b, b->kind, &rcpt, a, r, until, is_late(c, l));
     }
     return true;
 }
@@ -266,7 +352,7 @@ bounce_make(struct courier *c, enum bounce_kind kind, uint32_t message, const st
             const uint32_t *rows, uint32_t n, const struct attempt *a, const struct result *r,
             uint64_t until)
 {
-    struct bounce b = {0};
+    struct bounce b = {.message = message, .kind = kind};
     bool done;
 
     if (l->env.sender.n == 0 || !any_wants(c, kind, l, rows, n))
@@ -274,15 +360,14 @@ bounce_make(struct courier *c, enum bounce_kind kind, uint32_t message, const st
     if (!may_tell(l))
         return false; /* backscatter law */
     if (c->bounce && c->bounce->message == message && kind == BOUNCE_FAILED)
-        return bounce_gather(c, c->bounce, kind, l, rows, n, a, r, until);
-    arena_init(&b.arena, 4u << 20);
-    done = bounce_gather(c, &b, kind, l, rows, n, a, r, until);
-    if (done && b.nrcpt > 0) {
-        original_read(c, &b, kind, message, l);
+        return bounce_gather(c, c->bounce, l, rows, n, a, r, until);
+    arena_init(&b.arena, BOUNCE_ARENA);
+    done = bounce_gather(c, &b, l, rows, n, a, r, until);
+    if (done && b.nrcpt > 0)
         done = bounce_write(c, &b, l);
-        buf_done(&b.original);
-    }
-    arena_done(&b.arena);
+    bounce_done(&b);
+    if (done)
+        c->report = b.last;
     return done;
 }
 
@@ -293,9 +378,10 @@ bounce_begin(struct courier *c, uint32_t message, const struct letter *l)
 
     if (!b)
         return; /* then each failure has its own report */
-    arena_init(&b->arena, 4u << 20);
+    arena_init(&b->arena, BOUNCE_ARENA);
     b->message = message;
     b->letter = l;
+    b->kind = BOUNCE_FAILED;
     c->bounce = b;
     outs_hold(c);
 }
@@ -310,15 +396,11 @@ bounce_end(struct courier *c)
     c->bounce = NULL;
     c->report = NULL;
     outs_open_first(c);
-    if (b->nrcpt > 0) {
-        original_read(c, b, BOUNCE_FAILED, b->message, b->letter);
-        if (!bounce_write(c, b, b->letter))
-            event_alarm("no memory for a report to a sender; its recipients' outcomes are recorded "
-                        "and in the events");
-        buf_done(&b->original);
-    }
-    outs_release(c, c->report);
-    arena_done(&b->arena);
+    if (b->nrcpt > 0 && !bounce_write(c, b, b->letter))
+        event_alarm("no memory for a report to a sender; its recipients' outcomes are recorded "
+                    "and in the events");
+    outs_release(c, b->last);
+    bounce_done(b);
     free(b);
 }
 

@@ -87,6 +87,25 @@ outcome_from_reply(struct courier *c, struct result *ret, enum smtp_client_stage
     ret->due = advised_due(c, &said.advice);
 }
 
+/* Its record, or the report that must stand before it, does not fit the log: nobody can be told
+ * that this mail is over, so it is not. */
+static void
+outcome_too_big(struct out *o)
+{
+    struct courier *c = o->c;
+    struct str why = STR("what became of it is larger than the log takes in one piece: raise "
+                         "spool.max_batch, then release or remove it");
+
+    for (uint32_t i = 0; i < o->nrows && out_message_is(o); i++) {
+        struct index_row *r = index_row(&c->index, o->rows[i]);
+        if (r->state != ROW_SETTLING)
+            continue;
+        index_set(&c->index, o->rows[i], ROW_HELD);
+        r->due = reasons_number(&c->reasons, why);
+        outcome_again(c, o->rows[i], SPOOL_HELD, why);
+    }
+}
+
 static void
 outcome_durable(struct out *o, int status)
 {
@@ -94,6 +113,8 @@ outcome_durable(struct out *o, int status)
     uint32_t own;
 
     if (status < 0) { /* the writer has ended: the next start reads what is on disk */
+        if (status == ERR_TOOBIG)
+            outcome_too_big(o);
         out_give(o);
         return;
     }
@@ -131,6 +152,7 @@ outcome_record(struct courier *c, uint32_t message, const uint32_t *rows, uint32
         .text = str_sub(r->text, 0, OUTCOME_TEXT_MAX),
         .nordinals = n,
     };
+    int err;
 
     for (uint32_t i = 0; i < n; i++)
         ordinals[i] = index_row(&c->index, rows[i])->ordinal;
@@ -155,8 +177,8 @@ outcome_record(struct courier *c, uint32_t message, const uint32_t *rows, uint32
     spool_outcome_encode(&o->payload, &rec, ordinals);
     if (o->reported && c->report)
         out_add_after(o, c->report);
-    else if (out_add(o) < 0)
-        out_give(o);
+    else if ((err = out_add(o)) < 0)
+        outcome_durable(o, err);
 }
 
 /* RETRY and UNKNOWN: when, or is it over? The earliest law of all is the message's own expiry; at

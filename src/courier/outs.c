@@ -16,6 +16,7 @@ struct outs {
     struct out *all; /* taken and not given back */
     size_t nfree, open;
     struct out *stuck, **stuck_tail;
+    struct out *cursor;  /* put among those last: a failed batch comes back in its order */
     uint64_t given;      /* numbers of struct out */
     uint64_t stuck_last; /* of the last one that waits */
     struct out *held, **held_tail;
@@ -198,10 +199,13 @@ out_wait(struct out *o)
     struct outs *q = o->c->outs;
     struct out **at = q->stuck && q->stuck_last > o->given ? &q->stuck : q->stuck_tail;
 
+    if (*at && q->cursor && q->cursor->given < o->given)
+        at = &q->cursor->next;
     while (*at && (*at)->given < o->given)
         at = &(*at)->next;
     o->next = *at;
     *at = o;
+    q->cursor = o;
     if (!o->next) {
         q->stuck_tail = &o->next;
         q->stuck_last = o->given;
@@ -226,7 +230,41 @@ out_add_after(struct out *o, struct out *first)
     *at = o;
 }
 
-/* What waited for a record is added behind it, or without it if it was given up. */
+static void
+tell_too_big(const struct out *o)
+{
+    event_alarm("a record of %llu bytes about mail is larger than the log takes in one piece "
+                "(%llu) and was not written; the mail is kept, `gapura queue list` shows what is "
+                "held for it: raise spool.max_batch, restart, then `gapura queue release`",
+                (unsigned long long)(o->payload.n + o->body.n),
+                (unsigned long long)spool_writer_max(o->c->links.writer));
+}
+
+/* It will never be written, and nothing that was to stand behind it may be. */
+static void
+out_give_up(struct out *o, int status)
+{
+    struct out *after = o->after, *next;
+
+    o->after = NULL;
+    o->durable(o, status);
+    for (; after; after = next) {
+        next = after->next;
+        out_give_up(after, status);
+    }
+}
+
+/* Takes up one that was kept back; nobody else has it. */
+static void
+out_add_kept(struct out *o)
+{
+    int err = out_add(o);
+
+    if (err < 0)
+        out_give_up(o, err);
+}
+
+/* What waited for a record is added behind it. */
 static void
 after_add(struct out *o)
 {
@@ -234,8 +272,7 @@ after_add(struct out *o)
 
     for (; o; o = next) {
         next = o->next;
-        if (out_add(o) < 0)
-            out_give(o);
+        out_add_kept(o);
     }
 }
 
@@ -248,7 +285,13 @@ out_done(struct spool_out *so, int status)
         out_give(o);
         return;
     }
-    if (status < 0 && o->can_wait && status != ERR_CLOSED && status != ERR_LIMIT) {
+    if (status == ERR_TOOBIG) {
+        if (o->can_wait)
+            tell_too_big(o);
+        out_give_up(o, status);
+        return;
+    }
+    if (status < 0 && o->can_wait && status != ERR_CLOSED) {
         if (so->type == SPOOL_MESSAGE || so->type == SPOOL_CHUNK)
             so->seq = spool_writer_seq(o->c->links.writer); /* the failed batch's id is void */
         out_wait(o);
@@ -262,8 +305,6 @@ out_done(struct spool_out *so, int status)
 static int
 out_try(struct out *o)
 {
-    if (o->payload.failed || o->body.failed)
-        return ERR_NOMEM;
     o->o.payload = buf_view(&o->payload);
     o->o.done = out_done;
     if (o->o.type != SPOOL_MESSAGE && o->o.type != SPOOL_CHUNK)
@@ -289,11 +330,15 @@ out_add(struct out *o)
         q->held_tail = &o->next;
         return 0;
     }
+    if (o->payload.failed || o->body.failed)
+        return ERR_NOMEM;
     err = q->stuck ? ERR_FULL : out_try(o);
 
     if (err == 0)
         return 0;
-    if (!o->can_wait || err == ERR_NOMEM)
+    if (err == ERR_TOOBIG && o->can_wait)
+        tell_too_big(o);
+    if (!o->can_wait || err == ERR_TOOBIG)
         return err;
     out_wait(o);
     return 0;
@@ -324,8 +369,8 @@ outs_release(struct courier *c, struct out *report)
         next = o->next;
         if (report && o->reported)
             out_add_after(o, report);
-        else if (out_add(o) < 0)
-            out_give(o);
+        else
+            out_add_kept(o);
     }
 }
 
@@ -336,12 +381,18 @@ outs_again(struct courier *c)
 
     while (q->stuck) {
         struct out *o = q->stuck, *next = o->next;
-        if (out_try(o) < 0)
+        int err = out_try(o);
+        if (err < 0 && err != ERR_TOOBIG)
             return;
+        q->cursor = NULL;
         q->stuck = next;
         if (!next)
             q->stuck_tail = &q->stuck;
         q->nstuck--;
+        if (err == ERR_TOOBIG) {
+            tell_too_big(o);
+            out_give_up(o, err);
+        }
     }
     if (q->told)
         event_notice("the log takes outcomes again");

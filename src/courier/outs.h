@@ -6,6 +6,9 @@
  * added again: outcomes are never dropped. Intents alone are refused instead, since the dot can
  * wait.
  *
+ * A record that can never be written (larger than a batch may be) is given up with an Alarm and
+ * holds nothing up; what it spoke of is set aside by its durable(), and so is what waited for it.
+ *
  * Order: records that can wait reach the log in the order in which they were given here. The writer
  * gives back all that stands behind a failure before it takes more (spool/writer.h), and what was
  * given meanwhile waits behind what comes back.
@@ -26,7 +29,7 @@ struct out {
     struct out *after; /* added when this one is durable, see out_add_after() */
     struct buf payload, body;
     struct iovec body_piece;
-    /* The record is durable (0), or was given up (only when the writer ends). */
+    /* The record is durable (0), or was given up: ERR_CLOSED (the writer ends), ERR_TOOBIG. */
     void (*durable)(struct out *, int status);
     uint64_t given; /* order in which records were given: 0 not yet */
     bool can_wait;  /* waits for the writer instead of being refused */
@@ -47,7 +50,8 @@ void outs_free(struct outs *);
 struct out *out_take(struct courier *, uint8_t type); /* NULL: no memory */
 void out_give(struct out *);
 bool out_rows(struct out *, const uint32_t *rows, uint32_t n);
-/* The payload is encoded. 0, or negative if it cannot wait: the caller has it back. */
+/* The payload is encoded. 0, or negative if it cannot wait, or never fits (ERR_TOOBIG, which was
+ * told): the caller has it back. */
 int out_add(struct out *);
 /* As out_add(), but not before `first`, which was added in this turn of the loop, is durable: after
  * a crash the outcome must not stand there without what it brought about. */
@@ -57,7 +61,7 @@ bool out_message_is(const struct out *);
 /* Records that can wait are kept back until the release, in their order: what must stand before
  * them in the log is added in between (a report before the outcomes that it tells of). */
 void outs_hold(struct courier *);
-void outs_open_first(struct courier *); /* the next out_add() goes before what is held */
+void outs_open_first(struct courier *); /* out_add() goes before what is held, until outs_hold() */
 void outs_release(struct courier *, struct out *report); /* NULL: none was written */
 void outs_again(struct courier *);                       /* adds what waits */
 void outs_orphan(struct courier *); /* the courier goes, records may still be under way */

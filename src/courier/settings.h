@@ -55,6 +55,12 @@ struct settings_delivery { /* block "delivery" */
     struct conf_list only_to; /* prefixes; empty: anywhere */
 };
 
+/* What a report to a sender takes beside the original: its own head, and what it says of recipients
+ * at least (more of them make more reports). A header that stands for the original has a bound. */
+#define DELIVERY_REPORT_HEAD   (16u << 10)
+#define DELIVERY_REPORT_TEXT   (192u << 10)
+#define DELIVERY_REPORT_HEADER (64u << 10)
+
 extern const struct conf_block courier_source_block, courier_pool_block, courier_route_block,
     courier_delivery_block;
 

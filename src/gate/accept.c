@@ -23,6 +23,10 @@ accept_failure(int status)
         {ERR_FULL, {452, "4.3.1", "No room for mail here now; nothing was kept, try again later"}},
         {ERR_LIMIT,
          {452, "4.3.1", "Too much is being written here now; nothing was kept, try again later"}},
+        {ERR_TOOBIG,
+         {552, "5.3.4",
+          "Larger than can be written here in one piece; nothing was kept, send it to fewer "
+          "recipients at a time"}},
         {ERR_NOMEM, {452, "4.3.1", "Out of memory; nothing was kept, try again later"}},
         {ERR_TIMEOUT, {451, "4.4.2", "The message came too slowly; nothing was kept"}},
     };

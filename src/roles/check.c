@@ -14,6 +14,7 @@
 #include "core/map.h"
 #include "courier/reply_class.h"
 #include "courier/settings.h"
+#include "gate/body.h"
 #include "gate/settings.h"
 #include "gate/setup.h"
 #include "net/tls.h"
@@ -21,6 +22,7 @@
 #include "roles/bounds.h"
 #include "roles/check.h"
 #include "roles/settings.h"
+#include "spool/format.h"
 #include "store/settings.h"
 
 struct checker {
@@ -438,6 +440,34 @@ file_for_gate(void *ctx, struct str path)
     return STR_NONE;
 }
 
+/* The largest records that gate and courier make must fit a batch: one that does not is refused
+ * each time it is tried. */
+static void
+check_spool(struct checker *c)
+{
+    const struct settings_spool *sp = conf_get(c->conf, "spool");
+    const struct settings_delivery *d = conf_get(c->conf, "delivery");
+    const struct conf_section *s = conf_first(c->conf, "spool");
+    uint64_t report = MAX(d->dsn_max_original, DELIVERY_REPORT_HEADER) + DELIVERY_REPORT_HEAD +
+                      DELIVERY_REPORT_TEXT;
+    uint64_t least = MAX(report, BODY_WHOLE + SPOOL_UNIT), room = settings_spool_room(sp);
+    uint64_t ring = 1u << 20;
+    char have[32], want[32], rings[32], original[32];
+
+    if (room >= least)
+        return;
+    while (ring < 4 * least)
+        ring *= 2;
+    s = s ? s : conf_first(c->conf, "");
+    conf_fail(c->errs, s->file, s->line,
+              "block `spool`: a batch has room for %s (the least of max_batch, a quarter of the "
+              "ring, and a segment without its header), and one piece of mail or a report to a "
+              "sender takes %s with delivery.dsn_max_original %s: raise max_batch, and ring to %s "
+              "or more, or lower dsn_max_original",
+              str_show_size(room, have), str_show_size(least, want),
+              str_show_size(d->dsn_max_original, original), str_show_size(ring, rings));
+}
+
 /* What the gate would refuse later is refused now, by the gate's own code. */
 static void
 check_gate(struct checker *c)
@@ -466,5 +496,6 @@ check_conf(const struct conf *conf, struct check_files *files, struct conf_error
     check_domains(&c);
     check_routes(&c);
     check_profiles(&c);
+    check_spool(&c);
     check_gate(&c);
 }

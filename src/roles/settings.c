@@ -11,6 +11,7 @@
 #include "courier/settings.h"
 #include "gate/settings.h"
 #include "policy/profile.h"
+#include "spool/format.h"
 #include "store/settings.h"
 #include "store/settings_reports.h"
 
@@ -57,6 +58,12 @@ static const struct conf_row spool_rows[] = {
               .max = 64u << 20, .flags = CONF_RESTART,
               .doc = "Most bytes written with one sync; at most a quarter of the ring.")},
 };
+uint64_t
+settings_spool_room(const struct settings_spool *sp)
+{
+    return MIN(MIN(sp->max_batch, sp->ring / 4), sp->segment - SPOOL_UNIT);
+}
+
 static void
 spool_check(const struct conf_section *s, struct conf_errors *errs)
 {

@@ -18,6 +18,8 @@ struct settings_spool { /* block "spool" */
     uint64_t max_batch;
     uint64_t slack; /* percent */
 };
+/* Most bytes of a batch under these settings: what a record must fit. */
+uint64_t settings_spool_room(const struct settings_spool *);
 enum events_to { EVENTS_FILE, EVENTS_SYSLOG, EVENTS_JOURNALD, EVENTS_STDERR, EVENTS_NONE };
 struct settings_events { /* block "events" */
     int to;

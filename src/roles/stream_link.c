@@ -137,7 +137,7 @@ take_epoch(struct stream_link *l, struct wire *body)
         .node = l->node,
         .epoch = l->epoch,
         .stream = l->stream,
-        .max_batch = MIN(sp->max_batch, sp->ring / 4),
+        .max_batch = settings_spool_room(sp),
         .ring_size = sp->ring,
         .standby = 2,
         .start_later = true, /* behind sandbox_enter() */

@@ -292,7 +292,7 @@ commit_some(struct spool_writer *w)
                 w->backlog.tail = &w->backlog.head;
             out_list_clear(&one);
             out_list_push(&one, o);
-            out_list_status(&one, ERR_LIMIT);
+            out_list_status(&one, ERR_TOOBIG);
             finish(w, &one);
         } else if (!segment_next(w)) {
             fail_all(w);

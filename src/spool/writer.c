@@ -207,6 +207,12 @@ spool_writer_seq(struct spool_writer *w)
     return atomic_fetch_add_explicit(&w->seq, 1, memory_order_relaxed);
 }
 
+uint64_t
+spool_writer_max(const struct spool_writer *w)
+{
+    return w->conf.max_batch - SPOOL_BATCH_HEADER;
+}
+
 /* Sets body_len; false if the record can never go into one batch. */
 static bool
 out_measure(const struct spool_writer *w, struct spool_out *o)
@@ -233,7 +239,7 @@ spool_writer_add(struct spool_writer *w, struct spool_out *o)
     int err = 0;
 
     if (!out_measure(w, o))
-        return ERR_LIMIT;
+        return ERR_TOOBIG;
     bytes = out_bytes(o);
     if (bytes > w->conf.max_pending || w->pending_bytes > w->conf.max_pending - bytes)
         return ERR_LIMIT;

@@ -87,8 +87,11 @@ void spool_writer_give(struct spool_writer *, int fd, const struct spool_segment
  * the next give, which the spooler owes: need_segment is not called again for it. */
 void spool_writer_starve(struct spool_writer *);
 uint64_t spool_writer_seq(struct spool_writer *); /* the next id's sequence; loop thread */
-/* 0, ERR_FULL (no segment), ERR_LIMIT (too much queued, or larger than max_batch), ERR_STATE
- * (broken, not yet recovered, or failures are not told yet). */
+/* Bytes that a record may take, with its body; larger ones are never taken. */
+uint64_t spool_writer_max(const struct spool_writer *);
+/* 0, ERR_FULL (no segment), ERR_LIMIT (too much queued), ERR_STATE (broken, not yet recovered, or
+ * failures are not told yet): later. ERR_TOOBIG (larger than max_batch): never. done() may be told
+ * it too, where a segment is smaller than the record. */
 int spool_writer_add(struct spool_writer *, struct spool_out *);
 void spool_writer_poll(struct spool_writer *); /* runs done() of all that finished */
 enum spool_writer_state spool_writer_state(const struct spool_writer *);

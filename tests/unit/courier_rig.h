@@ -529,11 +529,11 @@ rig_mail(struct rig *r, const char *sender, const char *rcpts, const struct spoo
 {
     struct rig_mail *m = calloc(1, sizeof *m);
     struct spool_envelope env = like ? *like : (struct spool_envelope){0};
-    struct spool_rcpt list[128];
+    static struct spool_rcpt list[2048];
     struct str rest = str_c(rcpts), one;
 
     env.nrcpt = 0;
-    for (one = str_word(&rest); one.n; one = str_word(&rest)) {
+    for (one = str_word(&rest); one.n && env.nrcpt < ARRAY_LEN(list); one = str_word(&rest)) {
         bool held = one.p[0] == '!';
 
         list[env.nrcpt] = (struct spool_rcpt){.address = str_from(one, held),

@@ -83,7 +83,7 @@ test_err(void)
     struct why why;
     char want[256];
 
-    for (int code = ERR_UNSUPPORTED; code <= ERR_SYNTAX; code++)
+    for (int code = ERR_TOOBIG; code <= ERR_SYNTAX; code++)
         OK(strcmp(err_text(code), "unknown error") != 0, "code %d has a text", code);
     OK(strcmp(err_text(-ENOENT), strerror(ENOENT)) == 0, "errno has the kernel's text");
     OK(strcmp(err_text(-999), "unknown error") == 0, "unknown errno");

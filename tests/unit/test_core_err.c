@@ -5,7 +5,7 @@
 int
 main(void)
 {
-    for (int a = ERR_UNSUPPORTED; a <= ERR_SYNTAX; a++) {
+    for (int a = ERR_TOOBIG; a <= ERR_SYNTAX; a++) {
         bool alone = true;
 
         for (int b = a + 1; b <= ERR_SYNTAX; b++)

@@ -222,7 +222,7 @@ test_refusals(void)
     IS(spool_list(dir, NULL, &list, &why), ERR_VERSION, "for readers too");
     spool_segment_encode(&s, page);
     overwrite("seg/00000001.seg", (char *)page, sizeof page, 0);
-    overwrite("node", "9", 1, 20);
+    overwrite("node", "x", 1, 20);
     IS(spool_pool_open(&p, &c, &why), ERR_CORRUPT, "a damaged node file refuses the start");
     str_fmt(path, sizeof path, "%s/node", dir);
     unlink(path);

@@ -121,8 +121,8 @@ test_limits(void)
 
     begin(16 * SPOOL_UNIT);
     OK(rig_ready(&rig), "ready");
-    IS(offer(100, 17 * SPOOL_UNIT), ERR_LIMIT, "larger than a batch");
-    IS(offer(17 * SPOOL_UNIT, 0), ERR_LIMIT, "payload larger than a batch");
+    IS(offer(100, 17 * SPOOL_UNIT), ERR_TOOBIG, "larger than a batch");
+    IS(offer(17 * SPOOL_UNIT, 0), ERR_TOOBIG, "payload larger than a batch");
     IS(offer(100, 16 * SPOOL_UNIT - 300), 0, "just a batch");
     OK(rig_settle(&rig) && rig.notes[rig.nnotes - 1]->status == 0, "is written");
     n = rig_note(&rig, 8, 0);
