@@ -355,7 +355,10 @@ struct spool_epoch {
     struct epoch_range range;
     struct spool_segment *segments;
     uint64_t *starts; /* where each begins in the epoch; NO_BATCH for one that holds none */
+    bool *fresh;      /* its mark says that it was never written to */
     size_t n, known;  /* segments; of those, how many starts are known */
+    size_t doubted;   /* of those, how many marks were looked behind, see epoch_doubt() */
+    size_t held;      /* of those up to the last one that holds a batch */
     uint64_t search;  /* for the start of the next one: how far; 0: not begun */
     size_t at;        /* the segment being read */
     bool open;        /* it is: part says how far */
@@ -372,6 +375,7 @@ spool_epoch_close(struct spool_epoch *e)
     fd_close(&e->segdir);
     free(e->segments);
     free(e->starts);
+    free(e->fresh);
     free(e);
 }
 
@@ -390,8 +394,9 @@ epoch_open_range(struct spool_epoch **ret, const char *dir, const struct spool_s
     e->n = n;
     e->segments = calloc(n + 1, sizeof *e->segments);
     e->starts = calloc(n + 1, sizeof *e->starts);
+    e->fresh = calloc(n + 1, sizeof *e->fresh);
     e->segdir = walk_segdir(dir);
-    if (e->segdir < 0 || !e->segments || !e->starts) {
+    if (e->segdir < 0 || !e->segments || !e->starts || !e->fresh) {
         err = e->segdir < 0 ? e->segdir : ERR_NOMEM;
         spool_epoch_close(e);
         return err;
@@ -410,6 +415,14 @@ spool_epoch_open(struct spool_epoch **ret, const char *dir, const struct spool_s
                             ops, ctx);
 }
 
+/* The walk found where a segment begins. */
+static void
+start_is(struct spool_epoch *e, size_t i)
+{
+    e->starts[i] = e->r.w.base + SPOOL_UNIT;
+    e->held = MAX(e->held, i + 1);
+}
+
 /* All starts are known before the first batch is told: a later segment says how far an earlier one
  * was durable. One that was never written to says so; where its mark is gone with the first batch,
  * it is searched, in many steps. */
@@ -418,7 +431,6 @@ epoch_start(struct spool_epoch *e)
 {
     struct walk *w = &e->r.w;
     size_t i = e->known;
-    bool fresh = false;
     int got = 0;
 
     if (e->search == 0) {
@@ -427,7 +439,7 @@ epoch_start(struct spool_epoch *e)
         got = walk_open(w, e->segdir, &e->segments[i]);
         if (got == 0)
             got = walk_is_fresh(w);
-        fresh = got == 1;
+        e->fresh[i] = got == 1;
         if (got == 0)
             got = walk_try(w, SPOOL_UNIT);
     }
@@ -435,13 +447,42 @@ epoch_start(struct spool_epoch *e)
         got = walk_find_some(w, &e->search);
     if (got == WALK_MORE)
         return 0;
-    if (got == 1 && !fresh)
-        e->starts[i] = w->base + SPOOL_UNIT;
+    if (got == 1 && !e->fresh[i])
+        start_is(e, i);
     e->search = 0;
     e->known++;
     if (got == ERR_NOTFOUND || got == ERR_STALE)
         return 0; /* freed since it was listed */
     return got < 0 ? got : 0;
+}
+
+/* A mark is what a lost write of the first unit leaves as well. Before a segment that holds a batch
+ * it proves nothing, since segments are written in their order: what is behind it is searched. Of
+ * those behind the last batch only the first can have been written to: its first megabytes are
+ * looked at, where a second batch would begin. */
+static int
+epoch_doubt(struct spool_epoch *e)
+{
+    struct walk *w = &e->r.w;
+    size_t i = e->doubted;
+    bool whole = i < e->held;
+    int got = 0;
+
+    if (e->fresh[i] && i <= e->held) {
+        if (e->search == 0) {
+            e->search = SPOOL_UNIT;
+            got = walk_open(w, e->segdir, &e->segments[i]);
+        }
+        if (got == 0)
+            got = walk_find_some(w, &e->search);
+        if (got == WALK_MORE && whole)
+            return 0;
+        if (got == 1)
+            start_is(e, i);
+    }
+    e->search = 0;
+    e->doubted++;
+    return got < 0 && got != ERR_NOTFOUND && got != ERR_STALE ? got : 0;
 }
 
 /* Opens the present segment, with what the later ones tell about it. 1: there is a part to read,
@@ -501,6 +542,10 @@ spool_epoch_step(struct spool_epoch *e)
 
     if (e->known < e->n) {
         got = epoch_start(e);
+        return got < 0 ? got : 1;
+    }
+    if (e->doubted < e->n) {
+        got = epoch_doubt(e);
         return got < 0 ? got : 1;
     }
     if (e->at == e->n) {

@@ -224,8 +224,10 @@ tail_from_file(struct spool_tail *t, uint64_t durable)
     uint64_t start, offset;
     int got = spool_share_segment_at(&t->share, t->pos, &s, &start);
 
-    if (got == ERR_STALE) /* thousands of segments behind: the table has forgotten it */
+    if (got == ERR_STALE) { /* thousands of segments behind: the table has forgotten it */
+        t->gap = 0;         /* the past looks for itself; what comes behind it is another file */
         return past_begin(t, durable, true);
+    }
     if (got < 0)
         return got;
     if (t->w.fd < 0 || t->w.s.number != s.number || t->w.s.generation != s.generation) {
