@@ -49,6 +49,9 @@ struct courier_tail { /* one live stream of another role */
     struct loop_call again;
     uint32_t epoch, before; /* epochs of the stream between the two were followed by nobody */
     uint16_t stream;
+    struct spool_listing missed; /* segments of those epochs, while they are read */
+    size_t missed_at;
+    struct spool_epoch *missed_epoch;
     bool caught_up; /* once: early outcomes of this epoch may go */
     bool failed;    /* not read on in this life: it would begin anew, or behind a gap */
     bool ended;     /* its writer was followed by another one: read to the end, then closed */

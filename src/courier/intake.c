@@ -421,6 +421,8 @@ intake_segment_end(void *ctx, const struct spool_segment *s)
         segments_left(&c->segments, slot);
 }
 
+const struct spool_reader_ops intake_dead_ops = {.record = intake_record, .damage = intake_damage};
+
 const struct spool_reader_ops intake_ops = {
     .record = intake_record,
     .damage = intake_damage,

@@ -9,6 +9,8 @@
 
 /* For readers: ctx is the courier. */
 extern const struct spool_reader_ops intake_ops;
+/* Of an epoch that is read whole before any of it is left: then intake_epoch_over(). */
+extern const struct spool_reader_ops intake_dead_ops;
 
 /* A tail has read all that was durable when it began. */
 void intake_caught_up(struct courier *, uint32_t epoch);

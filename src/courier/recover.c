@@ -14,6 +14,7 @@
  */
 #include "courier/recover.h"
 
+#include "courier/follow.h"
 #include "courier/intake_inner.h"
 #include "courier/scope.h"
 
@@ -25,8 +26,7 @@ struct recover {
     struct courier *c;
     struct recover_told told;
     struct spool_listing all;
-    struct spool_reader_ops ops; /* intake's; segments are left when their epoch is over */
-    uint32_t *live;              /* epochs that are read from tails */
+    uint32_t *live; /* epochs that are read from tails */
     unsigned nlive;
     enum phase phase;
     size_t at, n; /* the epoch being read: items of the listing */
@@ -263,7 +263,7 @@ recover_step(struct recover *r)
     }
     got = r->epoch ? 0
                    : spool_epoch_open(&r->epoch, c->links.spool_dir, r->all.items + r->at, r->n,
-                                      NULL, &r->ops, c);
+                                      NULL, &intake_dead_ops, c);
     if (got == 0)
         got = epoch_step(r);
     if (got == 1)
@@ -330,11 +330,9 @@ recover_begin(struct courier *c, const uint32_t *live, unsigned nlive,
     c->recover = r;
     *r = (struct recover){.c = c,
                           .told = *told,
-                          .ops = intake_ops,
                           .nlive = nlive,
                           .began = clock_mono(),
                           .call = {.fn = recover_run, .ctx = c}};
-    r->ops.segment_end = NULL;
     r->live = calloc(nlive + 1, sizeof *r->live);
     if (r->live && nlive > 0)
         memcpy(r->live, live, nlive * sizeof *live);
@@ -377,18 +375,10 @@ recover_progress(const struct courier *c, size_t *ret_read, size_t *ret_of)
 {
     const struct recover *r = c->recover;
     bool reads = r != NULL;
-    size_t done, of;
 
     *ret_read = r ? r->done + (r->epoch ? spool_epoch_at(r->epoch) : 0) : 0;
     *ret_of = r ? r->total : 0;
-    for (unsigned i = 0; i < COURIER_TAILS; i++) {
-        if (!c->tails[i].tail || !spool_tail_progress(c->tails[i].tail, &done, &of))
-            continue;
-        reads = true;
-        *ret_read += done;
-        *ret_of += of;
-    }
-    return reads;
+    return follow_progress(c, ret_read, ret_of) || reads;
 }
 
 /* --- epochs that end later --- */

@@ -1,5 +1,5 @@
 /*
- * courier/service.c - the courier as a whole: made, recovered, joined to streams, stopped.
+ * courier/service.c - the courier as a whole: made, recovered, stopped.
  *
  * Called by the role alone. All work is elsewhere; here are the clock's ticks and the ends of
  * channels.
@@ -11,6 +11,7 @@
 #include "courier/control.h"
 #include "courier/dest.h"
 #include "courier/explain.h"
+#include "courier/follow.h"
 #include "courier/intake.h"
 #include "courier/outcome.h"
 #include "courier/outs.h"
@@ -24,9 +25,6 @@
 #include "courier/session_sign.h"
 #include "store/asks.h"
 
-#define TAIL_BATCHES 64u /* read in one go before sessions get their turn */
-#define TAIL_STEP    8u  /* of those, before a look at the clock */
-#define TAIL_SLICE   (20 * NS_PER_MS)
 #define DUE_PER_TURN 4096u /* rows that become ready in one go */
 #define OPEN_FILES   64u
 
@@ -228,17 +226,6 @@ courier_create(struct courier **ret, const struct courier_links *links, const st
 }
 
 static void
-tail_close(struct courier_tail *t)
-{
-    if (!t->tail)
-        return;
-    loop_io_free(t->wake);
-    loop_call_cancel(t->c->loop, &t->again);
-    spool_tail_free(t->tail);
-    *t = (struct courier_tail){0};
-}
-
-static void
 sessions_end_all(struct courier *c)
 {
     struct str key;
@@ -269,8 +256,7 @@ courier_free(struct courier *c)
     loop_call_cancel(c->loop, &c->plan_call);
     loop_call_cancel(c->loop, &c->wheel_call);
     recover_free(c);
-    for (unsigned i = 0; i < COURIER_TAILS; i++)
-        tail_close(&c->tails[i]);
+    follow_done(c);
     c->index.lane_changed = NULL;
     if (c->sites && c->sessions)
         sessions_end_all(c);
@@ -348,180 +334,6 @@ courier_set_gate(struct courier *c, struct chan *gate)
     callouts_tell_all(c);
 }
 
-/* --- tails --- */
-
-/* What is behind the failure is read by the next start: until then nothing of that epoch goes back
- * to the spooler, nor what was said of its messages. */
-static void
-tail_failed(struct courier_tail *t)
-{
-    struct courier *c = t->c;
-
-    t->failed = true;
-    loop_io_free(t->wake);
-    t->wake = NULL;
-    c->unread++;
-    for (uint32_t i = 0; i < c->segments.n; i++) {
-        const struct segment *g = segments_at(&c->segments, i);
-        if (g->used && !g->own && g->s.epoch == t->epoch)
-            segments_pin(&c->segments, i);
-    }
-}
-
-/* The next batches, for as long as others can wait: steps done, or an error. */
-static int
-tail_read(struct courier_tail *t)
-{
-    uint64_t until = clock_mono() + TAIL_SLICE;
-    unsigned n = 0, max = t->c->recover_steps ? t->c->recover_steps : TAIL_BATCHES;
-    unsigned step = MIN(TAIL_STEP, max);
-    int got;
-
-    do {
-        got = spool_tail_run(t->tail, step);
-        n += got > 0 ? (unsigned)got : 0;
-    } while (got == (int)step && n < max && clock_mono() < until);
-    return got < 0 ? got : (int)n;
-}
-
-/* The writer is gone: what it left is read to the end, in slices. */
-static void
-tail_finish(struct courier_tail *t)
-{
-    struct courier *c = t->c;
-    uint64_t until = clock_mono() + TAIL_SLICE;
-    unsigned step = c->recover_steps ? c->recover_steps : TAIL_STEP;
-    uint32_t epoch = t->epoch;
-    int err = ERR_STATE;
-
-    while (!t->failed && (err = spool_tail_finish(t->tail, step)) == 1) {
-        if (clock_mono() >= until || c->recover_steps) {
-            loop_defer_next(c->loop, &t->again);
-            return;
-        }
-    }
-    if (err < 0 && !t->failed) {
-        event_alarm("the end of epoch %u cannot be read: %s; its mail is safe on disk and is "
-                    "delivered after the courier's next start",
-                    epoch, err_text(err));
-        tail_failed(t);
-    }
-    tail_close(t);
-    if (err == 0)
-        intake_epoch_over(c, epoch);
-}
-
-static void
-tail_run(void *ctx)
-{
-    struct courier_tail *t = ctx;
-    int got;
-
-    if (!t->c->opened) /* what was said of its messages comes first */
-        return;
-    if (t->ended) {
-        tail_finish(t);
-        return;
-    }
-    if (t->failed)
-        return;
-    got = tail_read(t);
-    if (got < 0) {
-        event_alarm("the log of epoch %u cannot be followed: %s; its mail is safe on disk and is "
-                    "delivered after the courier's next start",
-                    t->epoch, err_text(got));
-        tail_failed(t);
-        return;
-    }
-    if (!t->caught_up && spool_tail_lag(t->tail) == 0) {
-        t->caught_up = true;
-        intake_caught_up(t->c, t->epoch);
-    }
-    if (!spool_tail_sleep(t->tail))
-        loop_defer_next(t->c->loop, &t->again);
-}
-
-static void
-tail_woken(void *ctx, unsigned ready)
-{
-    (void)ready;
-    tail_run(ctx);
-}
-
-/* Word of a gate may be lost with its channel: when the next one is followed, what the former left
- * is read as dead. It is younger than our own epoch, so that our dead ones said nothing of it. */
-static void
-missed_read(struct courier *c, const struct courier_tail *t)
-{
-    struct spool_listing all = {0};
-    int err;
-
-    if (t->epoch <= t->before + 1)
-        return;
-    err = spool_list(c->links.spool_dir, NULL, &all, NULL);
-    for (size_t i = 0, n; err == 0 && i < all.n; i += n) {
-        const struct spool_segment *s = &all.items[i];
-        for (n = 1; i + n < all.n && all.items[i + n].epoch == s->epoch; n++)
-            ;
-        if (s->stream != t->stream || s->epoch <= t->before || s->epoch >= t->epoch)
-            continue;
-        err = spool_epoch_read(c->links.spool_dir, s, n, NULL, &intake_ops, c);
-        if (err == 0)
-            intake_epoch_over(c, s->epoch);
-    }
-    spool_listing_done(&all);
-    if (err == 0)
-        return;
-    c->unread++;
-    event_alarm("the end of epoch %u cannot be read: %s; its mail is safe on disk and is "
-                "delivered after the courier's next start",
-                t->epoch - 1, err_text(err));
-}
-
-int
-courier_attach(struct courier *c, uint16_t stream, uint32_t epoch, int share_fd, int wake_fd)
-{
-    struct courier_tail *t = NULL;
-    struct spool_share share;
-    uint32_t before = c->own_epoch;
-    int err;
-
-    for (unsigned i = 0; i < COURIER_TAILS; i++) {
-        if (!c->tails[i].tail || c->tails[i].stream != stream)
-            continue;
-        before = MAX(before, c->tails[i].epoch);
-        c->tails[i].ended = true;
-        loop_defer(c->loop, &c->tails[i].again);
-    }
-    for (unsigned i = 0; i < COURIER_TAILS && !t; i++)
-        t = c->tails[i].tail ? NULL : &c->tails[i];
-    err = spool_share_attach(&share, share_fd, wake_fd);
-    if (err < 0)
-        return err;
-    if (!t) {
-        spool_share_done(&share);
-        return ERR_LIMIT;
-    }
-    *t = (struct courier_tail){
-        .c = c, .epoch = epoch, .before = before, .stream = stream, .share = share};
-    err = spool_tail_create(&t->tail, c->links.spool_dir, share, NULL, &intake_ops, c);
-    if (err < 0) {
-        *t = (struct courier_tail){0};
-        return err;
-    }
-    t->has_share = true;
-    if (c->opened)
-        missed_read(c, t);
-    t->again = (struct loop_call){.fn = tail_run, .ctx = t};
-    t->wake = loop_io_add(c->loop, spool_tail_wake_fd(t->tail), LOOP_READ, tail_woken, t);
-    if (!t->wake) {
-        tail_close(t);
-        return ERR_NOMEM;
-    }
-    loop_defer(c->loop, &t->again);
-    return 0;
-}
-
 /* --- the start --- */
 
 static void
@@ -530,12 +342,8 @@ delivery_opened(void *ctx, int status, const struct why *why)
     struct courier *c = ctx;
 
     c->opened = status == 0;
-    for (unsigned i = 0; i < COURIER_TAILS && c->opened; i++) {
-        if (c->tails[i].tail)
-            missed_read(c, &c->tails[i]);
-        if (c->tails[i].tail)
-            loop_defer(c->loop, &c->tails[i].again);
-    }
+    if (c->opened)
+        follow_opened(c);
     courier_wheel_soon(c);
     if (c->opened_fn)
         c->opened_fn(c->opened_ctx, status, why);

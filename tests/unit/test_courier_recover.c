@@ -246,6 +246,50 @@ test_gate_replaced(void)
     rig_done(&rig);
 }
 
+/* A gate came and went, and its word never reached us: what it left is read in slices when the next
+ * one is followed, and given back only when it was read whole. */
+static void
+test_gate_missed(void)
+{
+    enum { N = 60 };
+    struct rig_stream second = {0}, third = {0};
+    char *big = big_body();
+    unsigned turns = 0, freed;
+    size_t done, of;
+
+    rig_init(&rig, ROUTE);
+    rig_post(&rig, "a@test.example", "b@far.example", NULL, BODY);
+    RIG_FOR(&rig, rig.messages == 1 && waiting() == 0);
+    rig.courier->recover_steps = 1;
+    OK(rig_stream_open(&rig, &second, SPOOL_STREAM_GATE * 256), "a second gate");
+    rig_stream_close(&rig.gate);
+    rig.gate = second;
+    for (int i = 0; i < N; i++)
+        rig_post(&rig, "a@test.example", "b@far.example", NULL, big);
+    rig_stream_close(&rig.gate);
+    OK(rig_stream_open(&rig, &third, SPOOL_STREAM_GATE * 256), "a third gate");
+    freed = rig.freed;
+    IS(rig_follow(&third), 0, "is followed");
+    IS(waiting(), 0, "joining it reads nothing");
+    while (waiting() == 0 && rig.messages == 1 && turns++ < 15000)
+        rig_turn(&rig);
+    OK(recover_progress(rig.courier, &done, &of), "what was missed is being read");
+    OK(verb("queue.list", "{}") == 1 && strstr(ended, "reading the log"), "and said: %s", ended);
+    OK(rig.freed <= freed + 2, "nothing goes back before but what the first gate had");
+    RIG_FOR(&rig, rig.messages == N + 1 && waiting() == 0);
+    RIG_FOR(&rig, !recover_progress(rig.courier, &done, &of));
+    rig.gate = third;
+    rig_post(&rig, "a@test.example", "b@far.example", NULL, BODY);
+    RIG_FOR(&rig, rig.messages == N + 2);
+    RIG_FOR(&rig, rig.freed >= freed + 3);
+    IS(rig.alarms, 0, "no alarm");
+    rig.gate = (struct rig_stream){0};
+    rig_crash(&rig);
+    rig_stream_close(&third);
+    rig_done(&rig);
+    free(big);
+}
+
 /* The courier alone starts again beside a gate that has gone on: what waits in its stream is read
  * in slices, mail goes meanwhile, and answers say that they are not whole. The gate's end beside it
  * is read in slices as well. */
@@ -338,6 +382,7 @@ main(int argc, char **argv)
         {"slices", test_slices},
         {"unknown", test_unknown},
         {"replaced", test_gate_replaced},
+        {"missed", test_gate_missed},
         {"tails", test_tail_slices},
         {"unreadable", test_unreadable},
     };
