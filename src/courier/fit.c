@@ -71,7 +71,7 @@ fit_notify_by(struct courier *c, uint32_t message, const struct letter *l)
     struct letter own;
     uint64_t by = 0;
 
-    if (!(index_message(&c->index, message)->flags & SPOOL_MAIL_DELIVERBY))
+    if (!index_message(&c->index, message)->notify)
         return 0;
     if (l && l->bytes.n)
         return l->env.by_mode == SPOOL_BY_NOTIFY ? MAX(l->env.deliver_by, UINT64_C(1)) : 0;

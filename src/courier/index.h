@@ -59,6 +59,7 @@ struct index_message {
     uint8_t chunked : 1;         /* segments of its chunks are counted in a side table */
     uint8_t unsigned_yet : 3;    /* enum sign_wait: it waits for its signature */
     uint8_t partial : 1; /* recipients of it are not in the index: never moved, see intake.c */
+    uint8_t notify : 1;  /* its sender is told when the time that he set is over (late.c) */
 };
 
 enum dest_state { DEST_NEW, DEST_ASKING, DEST_ROUTED, DEST_FAILED };
@@ -79,7 +80,8 @@ struct index_dest { /* one recipient domain (and transport chosen by the gate) *
 struct index_lane { /* ready rows of one (destination, rank, tenant), oldest first */
     uint32_t dest;
     uint32_t head, tail, n;
-    uint32_t next; /* of the destination's lanes */
+    uint32_t next;  /* of the destination's lanes */
+    uint32_t since; /* tick at which it was joined last */
     uint16_t tenant;
     uint8_t class; /* a rank: in it no message is before another */
     bool joined;   /* to a share of a site */

@@ -29,6 +29,7 @@
 
 struct scopes;
 struct purge;
+struct late;
 struct callouts;
 struct sites;
 struct sessions;
@@ -61,6 +62,17 @@ struct courier_load { /* numbers for `top` and TELL_LOAD, over the last seconds 
     uint64_t delivered, deferred, bounced, unknown, taken;
     uint64_t last_delivered, last_deferred, last_bounced, last_taken;
     uint64_t rate_delivered, rate_deferred, rate_bounced, rate_taken; /* of the last second */
+};
+
+struct deadline { /* of a message: courier/deadline.h */
+    uint64_t seq;
+    uint32_t epoch, message;
+    uint32_t by; /* wall s */
+};
+struct deadlines {
+    struct deadline *heap; /* the earliest first */
+    size_t n, cap;
+    size_t live; /* of messages that are in the index */
 };
 
 #define LETTER_WINDOW (256u << 10)
@@ -97,6 +109,8 @@ struct courier {
     struct purge *purges; /* courier/purge.h */
     size_t npurges;
     struct loop_call *purge_waiter; /* of the verb that makes one now: what it wrote stays pinned */
+    struct late *late;
+    struct deadlines deadlines;
     struct callouts *callouts;
     struct compaction *compaction;
     struct snapshot keys; /* of domains that we sign for */

@@ -7,6 +7,7 @@
  */
 #include "courier/intake.h"
 
+#include "courier/deadline.h"
 #include "courier/fit.h"
 #include "courier/intake_inner.h"
 #include "courier/letter.h"
@@ -49,6 +50,7 @@ intake_message_over(struct courier *c, uint32_t message)
 
     if (m->chunked)
         intake_chunks_drop(c, m->epoch, m->seq);
+    deadline_over(c, m);
     index_message_drop(&c->index, message);
     if (segment != SEGMENT_NONE)
         segments_release(&c->segments, segment, bytes);
@@ -74,14 +76,17 @@ message_place(struct courier *c, uint32_t message, uint32_t slot, uint64_t recor
 }
 
 static void
-message_fill(struct courier *c, struct index_message *m, const struct spool_envelope *env)
+message_fill(struct courier *c, uint32_t message, const struct spool_envelope *env)
 {
+    struct index_message *m = index_message(&c->index, message);
+
     m->received = (uint32_t)(env->received / NS_PER_S);
     m->expires = (uint32_t)(fit_expires(env) / NS_PER_S);
     m->tenant = source_tenant(&c->sources, env->tenant);
     m->flags = env->flags;
     m->class = env->class & 15;
     m->rank = fit_rank(env->class, env->priority) & 15;
+    deadline_note(c, message, env);
 }
 
 static const char held_by_verdict[] =
@@ -223,7 +228,7 @@ intake_message(struct courier *c, uint32_t slot, const struct letter *l, uint64_
             intake_overflow(c, env, slot);
         return;
     }
-    message_fill(c, index_message(&c->index, message), env);
+    message_fill(c, message, env);
     message_place(c, message, slot, record, l->record.length, body, l->record.body_len);
     if (env->nchunks > 0)
         intake_chunks_set(c, message, env);
@@ -264,7 +269,7 @@ intake_copy(struct courier *c, uint32_t slot, const struct letter *l, uint64_t r
         intake_overflow(c, &l->env, slot);
         return 0;
     }
-    message_fill(c, index_message(&c->index, message), &l->env);
+    message_fill(c, message, &l->env);
     message_place(c, message, slot, record, l->record.length, body, l->record.body_len);
     if (l->env.nchunks > 0)
         intake_chunks_set(c, message, &l->env);

@@ -9,10 +9,12 @@
 #include "courier/callout.h"
 #include "courier/compaction.h"
 #include "courier/control.h"
+#include "courier/deadline.h"
 #include "courier/dest.h"
 #include "courier/explain.h"
 #include "courier/follow.h"
 #include "courier/intake.h"
+#include "courier/late.h"
 #include "courier/outcome.h"
 #include "courier/outs.h"
 #include "courier/purge.h"
@@ -210,8 +212,9 @@ courier_create(struct courier **ret, const struct courier_links *links, const st
     c->callouts = callouts_create(c);
     c->compaction = compaction_create(c);
     c->reading = reading_create(c);
+    c->late = late_create(c);
     err = signing_create(c) == 0 && c->reading && c->files && c->sites && c->outs && c->scopes &&
-                  c->callouts && c->compaction
+                  c->callouts && c->compaction && c->late
               ? sessions_create(&c->sessions, c, why)
               : why_set(why, ERR_NOMEM, "no memory");
     if (err == 0)
@@ -262,6 +265,8 @@ courier_free(struct courier *c)
         sessions_end_all(c);
     callouts_free(c);
     compaction_free(c);
+    late_free(c);
+    deadlines_done(&c->deadlines);
     source_reverse_cancel(c);
     dests_forget(c);
     sites_free(c);
@@ -342,8 +347,10 @@ delivery_opened(void *ctx, int status, const struct why *why)
     struct courier *c = ctx;
 
     c->opened = status == 0;
-    if (c->opened)
+    if (c->opened) {
+        late_opened(c);
         follow_opened(c);
+    }
     courier_wheel_soon(c);
     if (c->opened_fn)
         c->opened_fn(c->opened_ctx, status, why);

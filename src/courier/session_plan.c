@@ -17,7 +17,6 @@
 #define OPEN_PER_TURN 64u /* connections that one site opens in a turn */
 #define LOW_EVERY     16u /* each so many picks begin with the lowest class */
 #define BLOCK_MAX     (600 * NS_PER_S)
-#define SWEEP_MAX     2000u
 #define MESSAGES_SEEN 64u /* more connections than this are never on their way at once */
 
 static uint32_t
@@ -181,46 +180,6 @@ plan_site_works(struct site *s)
     s->blocked_until = 0;
 }
 
-/* Rows of a blocked site that are over their time, or whose sender is to be warned, get an outcome
- * of their own; all others wait as they are and cost nothing. */
-static void
-sweep_overdue(struct site *s, const struct attempt *a, const struct result *r)
-{
-    struct courier *c = s->c;
-    uint32_t found[64], n = 0, look = 0;
-    uint64_t now = courier_wall(c);
-
-    for (unsigned class = 0; class < SITE_CLASSES; class ++) {
-        struct share *first = s->classes[class], *sh = first;
-        for (; sh; sh = sh->next == first ? NULL : sh->next) {
-            uint32_t lane = sh->lanes, start = lane;
-            do {
-                const struct index_lane *l = index_lane(&c->index, lane);
-                for (uint32_t row = l->head; row != INDEX_NONE && look < SWEEP_MAX; look++) {
-                    const struct index_row *ir = index_row(&c->index, row);
-                    const struct index_message *m = index_message(&c->index, ir->message);
-                    struct retry_message rm = {.received = m->received * NS_PER_S,
-                                               .expires = m->expires * NS_PER_S,
-                                               .route_expire = s->expire,
-                                               .class = m->class};
-                    bool warn = c->delivery->warn_after && !(ir->flags & ROW_WARNED) &&
-                                (m->flags & SPOOL_MAIL_SUBMITTED) &&
-                                now > rm.received + c->delivery->warn_after;
-                    if (n < ARRAY_LEN(found) && (warn || now >= retry_expiry(c->delivery, &rm)))
-                        found[n++] = row;
-                    row = ir->next;
-                }
-                lane = l->share_next;
-            } while (lane != start && look < SWEEP_MAX);
-        }
-    }
-    for (uint32_t i = 0; i < n; i++) {
-        uint32_t message = index_row(&c->index, found[i])->message;
-        index_set(&c->index, found[i], ROW_ACTIVE);
-        outcome_rows(c, message, &found[i], 1, a, r);
-    }
-}
-
 void
 plan_site_failed(struct site *s, uint32_t source, const char *host, const struct endpoint *peer,
                  enum smtp_client_stage stage, const struct smtp_reply *reply)
@@ -250,7 +209,6 @@ plan_site_failed(struct site *s, uint32_t source, const char *host, const struct
     n = plan_take(s, source, rows, max, &message);
     if (n > 0)
         outcome_rows(c, message, rows, n, &a, &r);
-    sweep_overdue(s, &a, &r);
 }
 
 void

@@ -207,6 +207,7 @@ site_lane_join(struct site *s, uint32_t lane)
         return; /* tried again when the destination is looked at next */
     l->share = sh;
     l->joined = true;
+    l->since = courier_tick(s->c);
     if (sh->lanes == INDEX_NONE) {
         l->share_next = l->share_prev = lane;
         sh->lanes = lane;
