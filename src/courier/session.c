@@ -186,14 +186,18 @@ session_end(struct session *s, bool flush)
 
 /* --- failures before a message could be given --- */
 
-static bool
-other_sessions_work(const struct session *s)
+/* Sessions of any source that work at that host; *ret_own: of this one, at the site. */
+static unsigned
+other_sessions_work(const struct session *s, unsigned *ret_own)
 {
+    unsigned n = 0, own = 0;
+
     for (const struct session *x = s->site->all; x; x = x->next) {
-        if (x != s && x->was_ready && x->host == s->host)
-            return true;
+        n += x != s && x->was_ready && x->host == s->host;
+        own += x != s && x->was_ready && x->source == s->source;
     }
-    return false;
+    *ret_own = own;
+    return n;
 }
 
 static bool
@@ -217,6 +221,7 @@ never_ready(struct session *s, enum smtp_client_stage stage, const struct smtp_r
     struct courier *c = s->c;
     struct endpoint peer = s->peer;
     uint32_t source = s->source;
+    unsigned own;
     char text[160];
 
     if (s->tls_tried && !s->is_tls && site->tls == ROUTE_TLS_MAY &&
@@ -228,10 +233,9 @@ never_ready(struct session *s, enum smtp_client_stage stage, const struct smtp_r
     }
     smtp_reply_show(r, text, sizeof text);
     str_fmt(h->why, sizeof h->why, "%s", text);
-    if (other_sessions_work(s)) { /* it takes no more than these */
-        site->soft_limit = site->sessions - site->connecting;
-        site->soft_until = clock_mono() + SOFT_FOR;
-        loop_timer_set(&site->timer, SOFT_FOR);
+    if (other_sessions_work(s, &own)) { /* it takes no more than these from us */
+        session_soften(site, source, own, clock_mono() + SOFT_FOR);
+        site_wake(site, SOFT_FOR);
         session_end(s, true);
         return;
     }

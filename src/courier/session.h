@@ -104,6 +104,13 @@ void session_idle(struct session *);
 void session_unidle(struct session *);
 bool sessions_close_one_idle(struct courier *, const struct site *not_of);
 
+/* session_soft.c: what the site takes from a source. */
+/* Of two that are in force the lower limit counts, and the later end. */
+void session_soften(struct site *, uint32_t source, uint64_t limit, uint64_t until);
+/* No more connections from that source now; *ret_until: until then, or until one ends. */
+bool session_site_full(const struct site *, uint32_t source, uint64_t *ret_until);
+unsigned session_count(const struct site *, uint32_t source, bool busy);
+
 /* session_job.c: the message in hand. */
 bool job_take(struct session *); /* loads one, hands it to the client, writes the intent */
 void job_rcpt(struct session *, unsigned i, enum smtp_client_stage, const struct smtp_reply *);

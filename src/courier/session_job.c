@@ -585,14 +585,15 @@ job_postpone(struct session *s, const char *text)
     outcome_returned(s->c, s->message, s->rows, n, &s->letter);
 }
 
-/* The next hop wants less from us for a while. */
+/* The next hop wants less from this source for a while. */
 static void
-site_slow(struct site *site, const struct result *r)
+source_slow(struct session *s, const struct result *r)
 {
     uint64_t most = r->confidence >= SURE ? SLOW_MAX : UNSURE_FOR;
+    uint64_t busy = session_count(s->site, s->source, true);
 
-    site->soft_limit = MAX(site->busy * r->advice.slow_percent / 100, 1);
-    site->soft_until = clock_mono() + MIN(r->advice.slow_s * NS_PER_S, most);
+    session_soften(s->site, s->source, MAX(busy * r->advice.slow_percent / 100, 1),
+                   clock_mono() + MIN(r->advice.slow_s * NS_PER_S, most));
 }
 
 static void
@@ -605,7 +606,7 @@ site_count(struct session *s, const struct result *r)
     s->site->deferred++;
     /* What was refused for good is about this mail; all others' mail is not slowed for it. */
     if (r->result == SPOOL_RETRY && r->advice.slow == REPLY_SCOPE_SOURCE)
-        site_slow(s->site, r);
+        source_slow(s, r);
 }
 
 /* One outcome for all that share an answer; refused ones first, each with its own. */

@@ -17,6 +17,7 @@
 #define OPEN_PER_TURN 64u /* connections that one site opens in a turn */
 #define LOW_EVERY     16u /* each so many picks begin with the lowest class */
 #define BLOCK_MAX     (600 * NS_PER_S)
+#define LANES_LOOK    64u /* looked at for work that a source may take */
 #define MESSAGES_SEEN 64u /* more connections than this are never on their way at once */
 
 static uint32_t
@@ -157,7 +158,7 @@ plan_take(struct site *s, uint32_t source, uint32_t *rows, uint32_t max, uint32_
         now = clock_mono();
         wait = bucket_peek(&s->bucket, &s->rate, now);
         if (wait) {
-            loop_timer_set(&s->timer, wait);
+            site_wake(s, wait);
             str_fmt(s->why, sizeof s->why, "the rate allowed at %.120s is used up for now",
                     s->name);
             return 0;
@@ -203,7 +204,7 @@ plan_site_failed(struct site *s, uint32_t source, const char *host, const struct
     s->failures++;
     gap = MIN(retry_gap(c->delivery, s->failures, 0) / 2, BLOCK_MAX);
     s->blocked_until = clock_mono() + gap;
-    loop_timer_set(&s->timer, gap);
+    site_wake(s, gap);
     smtp_reply_show(reply, text, sizeof text);
     str_fmt(s->why, sizeof s->why, "no host of it can be used (%.50s: %.120s)", host, text);
     n = plan_take(s, source, rows, max, &message);
@@ -323,6 +324,51 @@ host_next(struct site *s, bool *ret_asking)
     return NULL;
 }
 
+static bool
+source_fits(void *site, uint32_t source)
+{
+    uint64_t until;
+
+    return !session_site_full(site, source, &until);
+}
+
+/* Is there work in the share for a connection of that source? A few of its lanes are looked at. */
+static bool
+share_offers(const struct site *s, const struct share *sh, uint32_t source)
+{
+    uint32_t at = sh->lanes;
+
+    for (unsigned i = 0; i < LANES_LOOK; i++) {
+        const struct index_lane *l = index_lane(&s->c->index, at);
+        if (lane_pick(s->c, l, source) != INDEX_NONE)
+            return true;
+        at = l->share_next;
+        if (at == sh->lanes)
+            return false;
+    }
+    return true;
+}
+
+/* Why no source can be used: the settings, or what the other side takes. */
+static void
+source_none(struct site *s, const char *why)
+{
+    uint64_t now = clock_mono(), first = UINT64_MAX;
+
+    for (unsigned i = 0; i < s->nsoft; i++) {
+        if (s->soft[i].until > now)
+            first = MIN(first, s->soft[i].until);
+    }
+    if (first == UINT64_MAX) {
+        str_fmt(s->why, sizeof s->why, "%s", why);
+        return;
+    }
+    str_fmt(s->why, sizeof s->why,
+            "%.120s takes no more connections from us for now; another is tried after a while",
+            s->name);
+    site_wake(s, first - now);
+}
+
 /* One more connection for that share: true if one was opened. */
 static bool
 open_one(struct site *s, struct share *sh, struct site_host *h)
@@ -335,11 +381,18 @@ open_one(struct site *s, struct share *sh, struct site_host *h)
     uint16_t sticky = index_row(&c->index, row)->source & 0xffff;
 
     source = sticky && sticky <= c->sources.n ? sticky - 1u : UINT32_MAX;
-    if (source == UINT32_MAX || !share_allows(s, sh, source) ||
+    if (source == UINT32_MAX || !share_allows(s, sh, source) || !source_fits(s, source) ||
         c->sources.items[source].sessions >= c->sources.items[source].max_sessions)
-        source = pool_pick(&c->sources, share_pool(s, sh), t->number, NULL, NULL, &why);
+        source = pool_pick(&c->sources, share_pool(s, sh), t->number, source_fits, s, &why);
     if (source == UINT32_MAX) {
-        str_fmt(s->why, sizeof s->why, "%s", why);
+        source_none(s, why);
+        return false;
+    }
+    if (sticky && source != sticky - 1u && !share_offers(s, sh, source)) {
+        str_fmt(s->why, sizeof s->why,
+                "its messages go on by the source that they began with, "
+                "which has all the connections it may have");
+        site_wake(s, NS_PER_S);
         return false;
     }
     if (h->kind == INSIDE_MAILDIR) {
@@ -348,7 +401,7 @@ open_one(struct site *s, struct share *sh, struct site_host *h)
     }
     if (h->kind != INSIDE_LMTP_UNIX && !host_pick(s, h, &c->sources.items[source], &a)) {
         str_fmt(s->why, sizeof s->why, "%s", h->why);
-        loop_timer_set(&s->timer, NS_PER_S);
+        site_wake(s, NS_PER_S);
         return false;
     }
     return sessions_open(s, source, (uint32_t)(h - s->hosts), &a) != NULL;
@@ -412,8 +465,6 @@ may_open(struct site *s)
     struct courier *c = s->c;
     uint64_t limit = s->max_sessions;
 
-    if (s->soft_until > clock_mono())
-        limit = MIN(limit, MAX(s->soft_limit, 1));
     /* Twice as many at a time as already work: a new or slow host is not stormed. */
     if (s->connecting >= MAX(s->sessions - s->connecting, 1u))
         return false;
@@ -428,7 +479,7 @@ may_open(struct site *s)
         return true;
     str_fmt(s->why, sizeof s->why, "all %llu connections of delivery.max_sessions are in use",
             (unsigned long long)c->delivery->max_sessions);
-    loop_timer_set(&s->timer, 100 * NS_PER_MS);
+    site_wake(s, 100 * NS_PER_MS);
     return false;
 }
 
@@ -493,11 +544,11 @@ plan_site(struct site *s)
     if (!site_has_work(s))
         return;
     if (s->rate.count && bucket_peek(&s->bucket, &s->rate, now) > 0) {
-        loop_timer_set(&s->timer, bucket_peek(&s->bucket, &s->rate, now));
+        site_wake(s, bucket_peek(&s->bucket, &s->rate, now));
         return;
     }
     if (s->blocked_until > now) {
-        loop_timer_set(&s->timer, s->blocked_until - now);
+        site_wake(s, s->blocked_until - now);
         return;
     }
     site_open(s);

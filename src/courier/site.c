@@ -57,6 +57,7 @@ site_free(struct site *s)
         queue_remove(s->c->sites, s);
     loop_timer_stop(&s->timer);
     hosts_free(s);
+    free(s->soft);
     free(s->name);
     free(s->user);
     free(s->password);
@@ -165,6 +166,13 @@ site_queue(struct site *s)
     *all->queue_tail = s;
     all->queue_tail = &s->next_queued;
     loop_defer(s->c->loop, &s->c->plan_call);
+}
+
+void
+site_wake(struct site *s, uint64_t in_ns)
+{
+    if (s->timer.due == 0 || s->timer.due > clock_mono() + in_ns)
+        loop_timer_set(&s->timer, in_ns);
 }
 
 static struct share *

@@ -46,6 +46,14 @@ struct share { /* of one tenant in one class */
     struct share *next, *prev; /* ring of the class */
 };
 
+/* The other side takes no more than so many connections from that source, until then: receivers
+ * count by the address that they see. */
+struct site_soft {
+    uint32_t source;
+    uint64_t limit; /* 0: none */
+    uint64_t until; /* mono ns */
+};
+
 enum site_kind { SITE_HOSTS, SITE_HOLD, SITE_DISCARD, SITE_READER };
 struct site {
     struct courier *c;
@@ -68,11 +76,12 @@ struct site {
     uint32_t dests; /* that point here */
     uint32_t sessions, connecting, busy;
     struct session *all, *idle;
-    uint64_t blocked_until;          /* mono ns: no connections before */
-    uint64_t soft_limit, soft_until; /* the other side takes no more than so many */
-    unsigned failures;               /* in a row, of all hosts */
-    char why[200];                   /* name of what it waits for; empty: nothing */
-    struct loop_timer timer;         /* blocked_until, rate */
+    uint64_t blocked_until; /* mono ns: no connections before */
+    struct site_soft *soft; /* one a source, those that are over included */
+    unsigned nsoft;
+    unsigned failures;       /* in a row, of all hosts */
+    char why[200];           /* name of what it waits for; empty: nothing */
+    struct loop_timer timer; /* blocked_until, rate; set by site_wake() */
     struct site *next_queued;
     uint64_t delivered, deferred, rate_delivered, last_delivered; /* for `top` */
 };
@@ -89,6 +98,7 @@ struct site_host *site_add_host(struct site *, struct str name, uint16_t port, u
                                 uint8_t kind, struct str path);
 void site_release(struct site *); /* a destination or session left: frees it if it was the last */
 void site_queue(struct site *);   /* the plan looks at it soon */
+void site_wake(struct site *, uint64_t in_ns); /* the same in a while, if not sooner */
 
 void site_lane_join(struct site *, uint32_t lane);
 void site_lane_leave(struct site *, uint32_t lane);
