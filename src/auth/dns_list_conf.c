@@ -131,20 +131,21 @@ dns_list_check(const struct conf_section *s, struct conf_errors *errs)
     struct dns_list_code code;
 
     if (l->zone.n > DNS_LIST_ZONE_MAX)
-        conf_fail(errs, s->file, s->line, "dns_list: the zone is longer than %u bytes",
-                  DNS_LIST_ZONE_MAX);
+        conf_fail_row(errs, s, "zone", "dns_list: the zone is longer than %u bytes",
+                      DNS_LIST_ZONE_MAX);
     if (l->codes.n == 0 || l->codes.n > DNS_LIST_CODES_MAX)
-        conf_fail(errs, s->file, s->line,
-                  "dns_list: `codes` names none or more than %u; write for example `codes = "
-                  "127.0.0.2 listed`",
-                  DNS_LIST_CODES_MAX);
+        conf_fail_row(errs, s, "codes",
+                      "dns_list: `codes` names none or more than %u; write for example `codes = "
+                      "127.0.0.2 listed`",
+                      DNS_LIST_CODES_MAX);
     for (size_t i = 0; i < l->codes.n; i++) {
         if (dns_list_code_parse(codes[i], (enum dns_list_kind)l->kind, &code) < 0)
-            conf_fail(errs, s->file, s->line,
-                      "dns_list: `%.*s` is no code of %s list; write an address of 127.0.0.0/8 and "
-                      "a finding, for example `%s`",
-                      STR_ARG(codes[i]), l->kind == DNS_LIST_ALLOW ? "an allow" : "a block",
-                      l->kind == DNS_LIST_ALLOW ? "127.0.*.3 allowed-high" : "127.0.0.4-7 exploit");
+            conf_fail_row(
+                errs, s, "codes",
+                "dns_list: `%.*s` is no code of %s list; write an address of 127.0.0.0/8 and "
+                "a finding, for example `%s`",
+                STR_ARG(codes[i]), l->kind == DNS_LIST_ALLOW ? "an allow" : "a block",
+                l->kind == DNS_LIST_ALLOW ? "127.0.*.3 allowed-high" : "127.0.0.4-7 exploit");
     }
 }
 

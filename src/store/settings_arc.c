@@ -28,9 +28,9 @@ check_arc(const struct conf_section *s, struct conf_errors *errs)
     const struct settings_arc *a = s->data;
 
     if (a->seal && !a->domain.n)
-        conf_fail(errs, s->file, s->line,
-                  "block `arc`: `seal = yes` needs `domain`, whose key seals; make one with "
-                  "`gapura domain dkim add`");
+        conf_fail_row(errs, s, "domain",
+                      "block `arc`: `seal = yes` needs `domain`, whose key seals; make one with "
+                      "`gapura domain dkim add`");
 }
 
 const struct conf_block settings_arc_block = {

@@ -104,10 +104,11 @@ check_dkim(const struct conf_section *s, struct conf_errors *errs)
 
     for (size_t i = 0; i < d->subdomains.n; i++)
         if (!address_domain_ok(above[i]) || !is_stored_form(above[i]))
-            conf_fail(errs, s->file, s->line,
-                      "block `dkim`: `subdomains`: `%.*s` is not a domain as keys are named: in "
-                      "lower case, international ones as xn--",
-                      STR_ARG(above[i]));
+            conf_fail_row(
+                errs, s, "subdomains",
+                "block `dkim`: `subdomains`: `%.*s` is not a domain as keys are named: in "
+                "lower case, international ones as xn--",
+                STR_ARG(above[i]));
     if (!prefix_ok(d->selector))
         conf_fail_row(
             errs, s, "selector",

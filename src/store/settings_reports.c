@@ -55,14 +55,16 @@ check_reports(const struct conf_section *s, struct conf_errors *errs)
 
     for (size_t i = 0; i < r->addresses.n; i++)
         if (address_parse(items[i], ADDRESS_ALLOW_UTF8, &a) < 0 || !a.domain.n)
-            conf_fail(errs, s->file, s->line,
-                      "block `reports`: `addresses` has `%.*s`, which is not an address; write for "
-                      "example dmarc@example.com",
-                      STR_ARG(items[i]));
+            conf_fail_row(
+                errs, s, "addresses",
+                "block `reports`: `addresses` has `%.*s`, which is not an address; write for "
+                "example dmarc@example.com",
+                STR_ARG(items[i]));
     if (r->keep_records < r->max_records)
-        conf_fail(errs, s->file, s->line,
-                  "block `reports`: `keep_records` is less than `max_records`: not even one such "
-                  "report could stay");
+        conf_fail_row(
+            errs, s, "keep_records",
+            "block `reports`: `keep_records` is less than `max_records`: not even one such "
+            "report could stay");
 }
 
 const struct conf_block settings_reports_block = {

@@ -58,9 +58,12 @@ verify {
     dkim_max_bits = 1024                      ## it must be from 2048 to 8192
     arc_trusted = lists.example, not a domain ## neither a domain nor a .domain
     reports = postmaster                      ## is not an address
+    returns = soon                            ## is not a time span
     dkim_signature = 3                        ## did you mean `dkim_signatures`?
 }
 dkim {
+    subdomains = not a domain                 ## is not a domain as keys are named
+    required = sometimes                      ## is not one of: no, yes, all
     sign = perhaps                            ## neither yes nor no
     platform = a b                            ## is not a domain name
     selector = -x                             ## has 1 to 32 of a-z
@@ -69,6 +72,22 @@ dkim {
     grace = 400d                              ## it must be from 0s to 365d
     headers = "X:Y"                           ## names of header fields
     worker = 3                                ## did you mean `workers`?
+}
+arc {                                         ## `seal = yes` needs `domain`
+    seal = yes
+}
+reports {
+    addresses = dmarc@example.com, postmaster ## has `postmaster`, which is not an address
+    keep = 1h                                 ## it must be from 1d
+    adresses = a@example.com                  ## did you mean `addresses`?
+}
+dns_list zen {
+    zone = zen..example                       ## is not a domain name
+    codes = 127.0.0.2 listed, 10.0.0.1 spam   ## `10.0.0.1 spam` is no code of a block list
+    kind = block
+}
+dns_list late {                               ## `zone` is missing
+    timeout = 2m                              ## it must be from 10ms to 1m
 }
 tenant acm {
     number = 7
