@@ -8,9 +8,10 @@
 #include "mail/address.h"
 #include "mail/header.h"
 
-#define LINE_GOAL  76u
-#define PARSE_MAX  65536u
-#define VALUE_SHOW 320u /* of a stranger's text in our field */
+#define LINE_GOAL   76u
+#define PARSE_MAX   65536u
+#define BROKEN_NAME 80u  /* bytes that are looked at of a line that is no field */
+#define VALUE_SHOW  320u /* of a stranger's text in our field */
 
 static struct str
 plain_id(struct str id, char room[256])
@@ -59,6 +60,28 @@ leading_folds(struct str block)
     return at;
 }
 
+static bool
+is_mark(struct str name)
+{
+    return str_istarts(name, STR("X-Gapura-")) || str_istarts(name, STR("X-Spam-")) ||
+           str_ieq(name, STR("Return-Path"));
+}
+
+/* A line that is no field since its name holds what none may: readers that skip such bytes would
+ * see one of ours in it. */
+static bool
+is_broken_ours(struct str line)
+{
+    char name[BROKEN_NAME];
+    size_t n = 0;
+
+    for (size_t i = 0; i < line.n && line.p[i] != ':' && n < sizeof(name); i++) {
+        if (line.p[i] > ' ' && line.p[i] < 127)
+            name[n++] = line.p[i];
+    }
+    return is_mark(str_of(name, n)) || str_ieq(str_of(name, n), STR("Authentication-Results"));
+}
+
 int
 authres_filter(struct str block, const struct str *our_ids, size_t nids, struct buf *out,
                unsigned *ret_removed)
@@ -69,11 +92,9 @@ authres_filter(struct str block, const struct str *our_ids, size_t nids, struct 
     int rc;
 
     while ((rc = header_next(block, &at, &f)) != 0) {
-        bool drop =
-            rc > 0 &&
-            (str_istarts(f.name, STR("X-Gapura-")) || str_istarts(f.name, STR("X-Spam-")) ||
-             str_ieq(f.name, STR("Return-Path")) ||
-             (str_ieq(f.name, STR("Authentication-Results")) && is_ours(f.value, our_ids, nids)));
+        bool drop = rc < 0 ? is_broken_ours(str_sub(block, from, at - from))
+                           : is_mark(f.name) || (str_ieq(f.name, STR("Authentication-Results")) &&
+                                                 is_ours(f.value, our_ids, nids));
 
         if (!drop)
             buf_str(out, str_sub(block, from, at - from));

@@ -253,7 +253,7 @@ auth_evidence_foreign(struct str header)
     int rc;
 
     while ((rc = header_next(header, &at, &f)) != 0) {
-        if (rc > 0 && maybe_ours(&f))
+        if (rc < 0 || maybe_ours(&f)) /* what is no field may look like one */
             return true;
     }
     return false;
@@ -269,8 +269,10 @@ count_signatures(struct auth_evidence *e, struct str header)
     int rc;
 
     while ((rc = header_next(header, &at, &f)) != 0) {
-        if (rc < 0 || !f.name.n)
+        if (rc < 0 || !f.name.n) {
+            e->foreign = true; /* what is no field may look like one */
             continue;
+        }
         if ((f.name.p[0] | 32) == 'd' && str_ieq(f.name, dkim_kind_name(DKIM_KIND_SIGNATURE)))
             e->nsignatures++;
         else if ((f.name.p[0] | 32) == 'a' && str_istarts(f.name, STR("ARC-")))

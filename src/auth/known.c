@@ -25,7 +25,7 @@ known_link(struct auth_known *k, const struct dns_answer *a)
         if (!more)
             return ERR_LIMIT;
         if (k->n)
-            memcpy(more, k->items, k->n * sizeof(*more));
+            memcpy(more, k->items, k->n * sizeof(void *));
         k->items = more;
         k->cap = cap;
     }

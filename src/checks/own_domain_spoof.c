@@ -29,6 +29,24 @@ spoof_find(struct check_run *run, const char *name, struct str domain, const cha
                                       .text = str_c(text)});
 }
 
+/* Who cannot be told to be one of ours now comes again: a chain or a signature whose keys nobody
+ * answers for would get him through else. */
+static void
+spoof_put_off(struct check_run *run, struct str domain)
+{
+    char text[400];
+
+    str_fmt(text, sizeof(text),
+            "%.*s is ours, and whether this is its mail cannot be found out now; try again later",
+            (int)MIN(domain.n, (size_t)255), domain.p);
+    check_find(run, &(struct finding){.name = "unsure",
+                                      .input = domain,
+                                      .action = VERDICT_TEMPFAIL,
+                                      .code = 451,
+                                      .enhanced = "4.4.3",
+                                      .text = str_c(text)});
+}
+
 static void
 spoof_judge(struct check_run *run)
 {
@@ -40,7 +58,7 @@ spoof_judge(struct check_run *run)
         return;
     if (domain.n && !auth_evidence_proved(e)) {
         if (author_unsure(e))
-            check_find(run, &(struct finding){.name = "unsure", .input = domain});
+            spoof_put_off(run, domain);
         else
             spoof_find(run, "author", domain, author_code(e));
         return;

@@ -126,6 +126,9 @@ test_forged_results(void)
            "Authentication-Results: b\xc3\xb6"
            "cher.test; dkim=pass\r\n",
            0, "another id in U-labels stays");
+    filter("Authentication-\x01Results: mx.gapura.test; spf=pass\r\nX-\xc2\xa0Spam-Flag: NO\r\n"
+           "X-Gapura-Verdict \x7f: pass\r\nbroken \x01: line\r\n\r\n",
+           "broken \x01: line\r\n\r\n", 3, "bytes that no name may hold");
     filter("X-Spam-A: 1\r\n folded\r\n\tmore\r\nS: x", "S: x", 1, "folded, block without end");
 }
 

@@ -128,6 +128,31 @@ test_require(void)
     }
 }
 
+/* A chain of nobody, whose key nobody answers for, makes it unsure what was proved: that does not
+ * let anybody pass as one of ours. */
+static void
+test_spoof_unsure(void)
+{
+    static const char text[] =
+        "ARC-Seal: i=1; a=rsa-sha256; cv=none; d=sick.test; s=s; t=1790000000; b=AAAA\r\n"
+        "ARC-Message-Signature: i=1; a=rsa-sha256; c=relaxed/relaxed; d=sick.test; s=s; h=from;"
+        " bh=47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=; b=AAAA\r\n"
+        "ARC-Authentication-Results: i=1; sick.test; dmarc=pass header.from=own.test\r\n"
+        "From: boss@own.test\r\nSubject: x\r\n\r\n";
+    static const struct check *const with_arc[] = {&check_spf, &check_arc, &check_dmarc,
+                                                   &check_own_domain_spoof};
+
+    rig_open("hostname = mx.gate.test\nverify {\n arc_trusted = friend.test\n}\n");
+    rig_zone("far.test. IN TXT \"v=spf1 ip4:9.1.1.1 -all\"\ns._domainkey.sick.test. IN TIMEOUT\n");
+    rig.facts.serves = serves;
+    rig_mail(with_arc, ARRAY_LEN(with_arc), "9.1.1.1", "[9.1.1.1]", "a@far.test", text);
+    OK(rig.decided && rig.decided->code == 451 && strstr(rig_findings(), "own_domain_spoof/unsure"),
+       "put off: %s", rig_findings());
+    rig_done();
+    rig_close();
+    memset(&rig, 0, sizeof(rig));
+}
+
 /* Who must be reachable, and reports, need no proof. */
 static void
 test_exempt(void)
@@ -209,6 +234,7 @@ main(void)
 {
     test_observe();
     test_none();
+    test_spoof_unsure();
     test_require();
     test_exempt();
     test_no_room();
