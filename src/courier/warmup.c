@@ -23,6 +23,8 @@
 #define BLOCKED_BAD    0.01
 #define BACK_STAGES    3u
 #define IDLE_DAYS      30u
+#define CLOCK_BACK     2u /* days that are still the same day; more: the clock was wrong before */
+#define FORECAST_DAYS  3660u /* further nobody looks */
 /* Without complaint data a good day is half a proof: growth goes on at its square root. */
 #define HALF_PROOF 0.5
 #define ENCODED    1u
@@ -161,10 +163,16 @@ advance(struct warmup *w)
             (unsigned long long)w->curve->done);
 }
 
+static bool
+is_idle(const struct warmup *w, uint32_t day)
+{
+    return w->last && day > w->last && day - w->last > IDLE_DAYS;
+}
+
 static void
 new_day(struct warmup *w, uint32_t day)
 {
-    bool idle = w->last && day - w->last > IDLE_DAYS;
+    bool idle = is_idle(w, day);
     enum warmup_move move = warmup_judge(&w->today, w->limit, w->reason, sizeof(w->reason));
 
     if (idle) {
@@ -190,11 +198,13 @@ new_day(struct warmup *w, uint32_t day)
 uint64_t
 warmup_left(struct warmup *w, uint32_t day)
 {
-    if (!w->day)
-        w->day = day;
-    /* Only days with mail are sending days; a clock that goes back is the same day. */
-    if (day > w->day && (w->today.sent || (w->last && day - w->last > IDLE_DAYS)))
+    /* Only days with mail are sending days. A clock that goes back is the same day, so nothing is
+     * gained by it; one that was far ahead does not hold us until it is reached again. */
+    if (day > w->day && (w->today.sent || is_idle(w, day)))
         new_day(w, day);
+    else if (day > w->day || w->day - day > CLOCK_BACK)
+        w->day = day;
+    w->last = MIN(w->last, w->day);
     if (w->done)
         return UINT64_MAX;
     return w->limit - MIN(w->today.sent, w->limit);
@@ -220,7 +230,7 @@ warmup_days_for(const struct warmup *w, uint64_t messages)
     struct warmup copy = *w;
     uint32_t day = MAX(w->day, 1u), days = 0;
 
-    while (messages) {
+    while (messages && days < FORECAST_DAYS) {
         uint64_t left = warmup_left(&copy, day++);
         struct warmup_day good = {.sent = MIN(left, messages),
                                   .complaint_data = w->today.complaint_data};

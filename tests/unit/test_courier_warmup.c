@@ -110,6 +110,43 @@ test_idle(void)
     IS(warmup_left(&w, DAY0 - 5), 0, "a clock that goes back gives nothing");
 }
 
+/* A sending day is one day, however often it is asked about and whatever was idle before it. */
+static void
+test_days(void)
+{
+    struct warmup w = fresh("default");
+    struct warmup_day all = {.sent = 50, .complaint_data = true};
+
+    day(&w, DAY0, 0, 0, 0);
+    warmup_left(&w, DAY0 + 1);
+    warmup_left(&w, DAY0 + 2);
+    IS(warmup_left(&w, DAY0 + 6), 100, "the second sending day");
+    warmup_told(&w, DAY0 + 6, &all);
+    warmup_told(&w, DAY0 + 6, &all);
+    IS(warmup_left(&w, DAY0 + 6), 0, "is used up, after idle days too");
+    IS(warmup_left(&w, DAY0 + 7), 200, "and was a good one");
+    warmup_told(&w, DAY0 + 7, &all);
+    IS(warmup_left(&w, DAY0 + 6), 150, "a clock that goes back a day gives nothing");
+    IS(warmup_left(&w, DAY0 + 7), 150, "nor when it comes again");
+}
+
+static void
+test_clock(void)
+{
+    struct warmup w = fresh("default");
+    struct warmup_day all = {.sent = 50, .complaint_data = true};
+
+    day(&w, DAY0, 0, 0, 0);
+    warmup_told(&w, DAY0 + 1, &all);
+    warmup_told(&w, DAY0 + 20, &all); /* the clock was wrong */
+    uint64_t limit = w.limit;
+    IS(warmup_left(&w, DAY0 + 2), limit - 50, "a clock that is put right takes and gives nothing");
+    IS(warmup_left(&w, DAY0 + 3), limit, "and the next day is a day again: %s", w.reason);
+    OK(w.limit == limit && !w.done, "no warmth was lost");
+    w.last = DAY0 + 100; /* as a damaged state may say */
+    OK(warmup_left(&w, DAY0 + 4) <= limit && w.limit == limit, "nor by a last day in the future");
+}
+
 static void
 test_forecast(void)
 {
@@ -117,6 +154,7 @@ test_forecast(void)
 
     IS(warmup_days_for(&w, 50), 1, "fifty fit today");
     IS(warmup_days_for(&w, 51), 2, "one more needs another day");
+    OK(warmup_days_for(&w, UINT64_MAX) <= 3660, "a forecast ends");
     OK(warmup_days_for(&w, 1000000) > 15, "a million need weeks: %u days",
        warmup_days_for(&w, 1000000));
 }
@@ -157,6 +195,8 @@ main(void)
     test_evidence();
     test_no_complaint_data();
     test_idle();
+    test_days();
+    test_clock();
     test_forecast();
     test_restart();
     return tap_done();
