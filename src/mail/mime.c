@@ -20,9 +20,11 @@ mime_odd_told(struct mime *m, const struct mime_part *part, enum mime_odd odd, s
               struct str other)
 {
     bool nested = m->nboundaries > 1 || m->outer; /* whose boundary it is matters then alone */
+    uint32_t others = mime_odd_readings(odd);
 
-    if (odd != MIME_ODD_UNCLOSED || nested)
-        m->plausible |= mime_odd_readings(odd);
+    if (odd == MIME_ODD_UNCLOSED && !nested)
+        others &= ~(uint32_t)MIME_READ_INNERMOST;
+    m->plausible |= others;
     if (m->sink->odd)
         m->sink->odd(m->ctx, part, odd, taken, other);
 }
@@ -331,6 +333,14 @@ content_piece(struct mime *m, const char *p, size_t n)
 static size_t
 hold_bytes(struct mime *m, const char *p, size_t n)
 {
+    if ((m->readings & MIME_READ_MIDLINE) && m->nhold + n >= 2 && m->nhold < 2 &&
+        p[1 - m->nhold] != '-') { /* one "-" alone */
+        size_t fresh = 1 - m->nhold;
+        m->nhold = 0;
+        m->at += fresh;
+        content_piece(m, "-", 1);
+        return fresh;
+    }
     const char *end = memchr(p, '\n', n);
     size_t take = end ? (size_t)(end - p) + 1 : n;
 
@@ -347,7 +357,20 @@ hold_bytes(struct mime *m, const char *p, size_t n)
     if (!other && boundary_line(m, str_of(m->hold, held), m->at - held))
         return take;
     content_piece(m, m->hold, held);
-    m->line_start = whole;
+    m->line_start = whole || (m->readings & MIME_READ_MIDLINE);
+    return take;
+}
+
+/* Each byte may be where a boundary begins: content up to the next "-". */
+static size_t
+midline_bytes(struct mime *m, const char *p, size_t n)
+{
+    const char *dash = memchr(p, '-', n);
+    size_t take = dash ? (size_t)(dash - p) : n;
+
+    m->line_start = true;
+    m->at += take;
+    content_piece(m, p, take);
     return take;
 }
 
@@ -380,7 +403,7 @@ body_bytes(struct mime *m, const char *p, size_t n)
     }
     if (m->nhold || (m->line_start && *p == '-'))
         return hold_bytes(m, p, n);
-    return bulk_bytes(m, p, n);
+    return m->readings & MIME_READ_MIDLINE ? midline_bytes(m, p, n) : bulk_bytes(m, p, n);
 }
 
 /* The rest of a boundary's line, which means nothing. */

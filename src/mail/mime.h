@@ -68,8 +68,9 @@ enum mime_reading {
     MIME_READ_REOPEN = 128,        /* a boundary behind the closing one opens a part */
     MIME_READ_EARLY_BODY = 256,    /* a line that is no field ends the header */
     MIME_READ_LONG_HEADER = 512,   /* a boundary in a header is none: the header goes on */
+    MIME_READ_MIDLINE = 1024,      /* a boundary counts in the middle of a line too */
 };
-#define MIME_READINGS 10u
+#define MIME_READINGS 11u
 const char *mime_reading_name(uint32_t reading); /* "last_field" */
 /* The other ways to read a message of which that was told; 0: none. */
 uint32_t mime_odd_readings(enum mime_odd);

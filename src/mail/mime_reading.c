@@ -41,8 +41,8 @@ mime_odd_name(enum mime_odd odd)
 }
 
 static const char *const reading_names[MIME_READINGS] = {
-    "last_field",  "innermost",      "undecoded", "strict",     "other_param",
-    "stop_at_pad", "exact_boundary", "reopen",    "early_body", "long_header",
+    "last_field",     "innermost", "undecoded",  "strict",      "other_param", "stop_at_pad",
+    "exact_boundary", "reopen",    "early_body", "long_header", "midline",
 };
 
 const char *
@@ -62,7 +62,7 @@ static const uint16_t readings[MIME_ODD_MAX_] = {
     [MIME_ODD_PARAM] = MIME_READ_OTHER_PARAM,
     [MIME_ODD_BOUNDARY_LIKE] = MIME_READ_INNERMOST | MIME_READ_EXACT_BOUNDARY,
     [MIME_ODD_BOUNDARY_TAIL] = MIME_READ_EXACT_BOUNDARY,
-    [MIME_ODD_UNCLOSED] = MIME_READ_INNERMOST,
+    [MIME_ODD_UNCLOSED] = MIME_READ_INNERMOST | MIME_READ_MIDLINE,
     [MIME_ODD_AFTER_CLOSE] = MIME_READ_REOPEN,
     [MIME_ODD_ENCODED_DATA] = MIME_READ_UNDECODED,
     [MIME_ODD_BASE64_AFTER_PAD] = MIME_READ_STOP_AT_PAD,

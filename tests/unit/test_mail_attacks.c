@@ -120,6 +120,11 @@ two(const char *text, const char *first, uint32_t reading, const char *second, c
     if (!OK(!strcmp(s->text, first) && (s->others & reading), "%s: %s is another reading", what,
             mime_reading_name(reading)))
         printf("#   got    %s, others %#x\n#   wanted %s\n", s->text, s->others, first);
+    open_as(reading);
+    for (size_t i = 0; i < strlen(text); i++)
+        feed(text + i, 1);
+    done();
+    OK(!strcmp(seen.text, second), "%s: byte by byte too", what);
     s = read_as(reading, text);
     if (!OK(!strcmp(s->text, second) && !(s->others & reading), "%s: which is given when asked for",
             what))
@@ -166,6 +171,10 @@ test_attack_boundary_forms(void)
     two(MIXED "--b\r\n\r\n1\r\n--b--\r\n--b\r\nContent-Type: text/evil\r\n\r\n2\r\n--b--\r\n",
         "<multipart/mixed><text/plain>1</></>", MIME_READ_REOPEN,
         "<multipart/mixed><text/plain>1</><text/evil>2</></>", "parts in the epilogue");
+    two(MIXED "--b\r\n\r\n1 --b\r\nContent-Type: text/evil\r\n\r\n2 - 3--b--\r\n",
+        "<multipart/mixed><text/plain>1 --b\r\nContent-Type: text/evil\r\n\r\n2 - 3--b--\r\n</></>",
+        MIME_READ_MIDLINE, "<multipart/mixed><text/plain>1 </><text/evil>2 - 3</></>",
+        "in the middle of a line");
     read_as(0, MIXED "begin 644 evil.exe\r\n--b\r\n\r\n1");
     OK(seen.odd & ODD(UNCLOSED), "no last boundary is told");
     OK(!strstr(seen.text, "evil"), "a preamble is no part");
