@@ -237,17 +237,23 @@ dns_entry_used(const struct dns_entry *e)
     return e->open || e->asks || e->delivering || e->payer;
 }
 
-/* Answers that nobody waits for go, oldest first, until the others are within the ceiling. */
-static void
-dns_trim(struct dns_client *c)
+/* Forgets the oldest answer that nobody waits for; false: there is none. Those in use go to the
+ * front on the way: they would else stand at the end and each newcomer would walk over all of them.
+ */
+static bool
+dns_evict(struct dns_client *c)
 {
-    struct dns_entry *e = c->oldest, *newer;
+    for (unsigned left = c->n; left; left--) {
+        struct dns_entry *e = c->oldest;
 
-    for (; e && c->bytes > DNS_BYTES_MAX; e = newer) {
-        newer = e->newer;
-        if (!dns_entry_used(e))
+        if (!dns_entry_used(e)) {
             dns_entry_free(e);
+            return true;
+        }
+        dns_lru_out(e);
+        dns_lru_in(e);
     }
+    return false;
 }
 
 /* Takes the answer (NULL: none could be had) and wakes the askers. */
@@ -319,29 +325,12 @@ dns_entry_timeout(void *ctx)
     dns_entry_linger(ctx);
 }
 
-/* Makes room for one more: false if everything is in use. */
-static bool
-dns_make_room(struct dns_client *c)
-{
-    struct dns_entry *e;
-
-    if (c->n < c->max)
-        return true;
-    for (e = c->oldest; e; e = e->newer) {
-        if (dns_entry_used(e))
-            continue;
-        dns_entry_free(e);
-        return true;
-    }
-    return false;
-}
-
 static struct dns_entry *
 dns_entry_new(struct dns_client *c, const char *key, size_t key_n)
 {
     struct dns_entry *e;
 
-    if (!dns_make_room(c))
+    if (c->n >= c->max && !dns_evict(c))
         return NULL;
     e = calloc(1, sizeof(*e) + key_n);
     if (!e)
@@ -502,7 +491,8 @@ dns_client_message(struct dns_client *c, uint16_t type, uint64_t id, struct wire
     }
     dns_entry_over(e);
     dns_entry_settle(e, &answer, true);
-    dns_trim(c);
+    while (c->bytes > DNS_BYTES_MAX && dns_evict(c))
+        ;
     return true;
 }
 
