@@ -306,6 +306,29 @@ unreadable(bool twice)
     finish();
 }
 
+/* A field far down needs SMTPUTF8, and the next host has none: it goes back, and not out. */
+static void
+test_utf8_far_down(void)
+{
+    struct spool_envelope env = {.class = SPOOL_CLASS_TRANSACTIONAL,
+                                 .flags = SPOOL_MAIL_SUBMITTED | SPOOL_MAIL_DSN_OK |
+                                          SPOOL_MAIL_UTF8 | SPOOL_MAIL_8BIT,
+                                 .tenant = 1};
+    char *body = long_header();
+    char *end = strstr(body, "\r\n\r\n");
+
+    memcpy(end - 3, "\xc3\xbc", 2);
+    start(ROUTE SOON "}\n");
+    keys_set(true);
+    rig_post(&rig, "a@test.example", "b@one.example", &env, body);
+    RIG_FOR(&rig, rig.bounces == 1);
+    RIG_FOR(&rig, rig.messages == 1);
+    OK(strstr(rig.last_body, "SMTPUTF8") && !strncmp(rig.last_body, "From: Mail Delivery", 19),
+       "a report, and nothing else: %.600s", rig.last_body);
+    free(body);
+    finish();
+}
+
 static void
 test_unreadable_once(void)
 {
@@ -421,6 +444,7 @@ main(int argc, char **argv)
                                             {"refused-for-good", test_refused_for_good},
                                             {"delay", test_delay},
                                             {"long-header", test_long_header},
+                                            {"utf8-far-down", test_utf8_far_down},
                                             {"unreadable-once", test_unreadable_once},
                                             {"unreadable-twice", test_unreadable_twice},
                                             {"seal", test_seal},
