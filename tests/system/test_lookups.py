@@ -51,17 +51,17 @@ def flood(g, number, source, most):
 
 
 def test_silent_names_hold_up_only_the_one_who_sends_them(world):
-    g, dns = world()
+    g, dns = world(smtp="lookups_per_network = 250")
     replies = flood(g, 0, g.net.ip(STRANGER), 40)
     assert [r.code for r in replies[:-1]] == [250] * (len(replies) - 1)
     assert replies[-1].code == 451 and replies[-1].enhanced == "4.7.1", replies
     assert "look-ups" in replies[-1].text and "name servers" in replies[-1].text, "it says what to do"
     assert 8 <= len(replies) <= 30, "a hundred open questions of ten names each"
-    for number in range(1, 40):  # the network's share is the next wall
+    for number in range(1, 20):  # the network's share is the next wall
         replies = flood(g, number, g.net.ip(STRANGER), 12)
         if len(replies) == 1 and replies[0].code == 451:
             break
-    assert number < 39 and replies[0].code == 451, "a thousand of the network"
+    assert number < 19 and replies[0].code == 451, "two sessions and a half of the network"
     begun = time.monotonic()
     with g.smtp(source="127.250.1.1") as c:  # somebody else
         c.ehlo()
@@ -69,7 +69,7 @@ def test_silent_names_hold_up_only_the_one_who_sends_them(world):
     assert time.monotonic() - begun < 4, "others do not wait"
     event = g.wait_event("Reception", sender="ann@far.test")
     assert event["authentication"]["spf"][0]["result"] == "pass", event
-    assert len([1 for name, _ in dns.asked if name.endswith("dead.test")]) > 500
+    assert len([1 for name, _ in dns.asked if name.endswith("dead.test")]) > 200
     refused = g.wait_event("Rejection")["response"]
     assert refused["command"] == "MAIL" and refused["code"] == 451, refused
 
