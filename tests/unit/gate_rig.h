@@ -337,6 +337,9 @@ rig_read_log(void)
     struct why why;
     uint64_t end;
 
+    for (unsigned i = 0; i < rig.nmessages; i++) /* of a former look */
+        free(rig.messages[i].body);
+    memset(rig.messages, 0, sizeof(rig.messages));
     rig.nmessages = rig.nvoid = 0;
     if (!OK(spool_list(rig.dir, NULL, &list, &why) == 0, "the segments are listed"))
         return;
