@@ -86,7 +86,9 @@ def template(path):
     uri, name = mirror()
     if not uri:
         pytest.skip("apt names no Debian archive of this release to make a root from")
-    done = command("debootstrap", "--variant=minbase", "--include=systemd,systemd-sysv,dbus,adduser", name, path, uri, status=None)
+    # It mounts /proc in there: in a mount namespace of its own, so that it is gone whenever debootstrap is.
+    done = command("unshare", "--mount", "--propagation", "private", "debootstrap", "--variant=minbase",
+                   "--include=systemd,systemd-sysv,dbus,adduser", name, path, uri, status=None)
     if done.returncode:
         pytest.skip(f"debootstrap failed: {done.stdout.strip().splitlines()[-1:]}")
     for source in Path("/etc/apt").rglob("*.sources"):  # the mirror may want what this machine's apt has
