@@ -221,7 +221,7 @@ digest_of(const struct learnt *l, const json_t *label)
     str_fmt(text, sizeof text, "%s %s %s %s", field(label, "reason"), field(label, "status"),
             field(label, "replycode"),
             json_is_true(json_object_get(label, "hardbounce")) ? "hard" : "soft");
-    return suite_digest(classes, l->said, str_c(l->o->status), str_c(text));
+    return suite_digest(l->said, str_c(l->o->status), str_c(text));
 }
 
 /* Compares one recipient with its label; what differs goes to `why`. */

@@ -181,7 +181,7 @@ digest_of(const struct one *c)
     char label[300];
 
     str_fmt(label, sizeof label, "%.*s %d", STR_ARG(c->label ? c->label->name : STR_NONE), c->hard);
-    return suite_digest(suite.set, c->reply, c->enhanced, str_c(label));
+    return suite_digest(c->reply, c->enhanced, str_c(label));
 }
 
 static void

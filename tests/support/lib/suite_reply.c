@@ -25,14 +25,14 @@ mix(uint64_t h, struct str s)
 }
 
 uint64_t
-suite_digest(const struct reply_classes *set, struct str reply, struct str enhanced,
-             struct str label)
+suite_digest(struct str reply, struct str enhanced, struct str label)
 {
+    const struct map none = {.n = 0}; /* no host is known, whatever patterns come to know */
     uint64_t h = UINT64_C(14695981039346656037);
     struct reply_text t;
     char codes[64];
 
-    reply_text_read(&t, reply, &set->names);
+    reply_text_read(&t, reply, &none);
     (void)reply_text_enhanced(enhanced, t.enhanced);
     for (unsigned i = 0; i < t.nwords; i++)
         h = mix(h, reply_text_word(&t, i));

@@ -10,8 +10,7 @@
 
 /* What makes two cases the same: the reply's words (hosts and addresses aside), its codes, and what
  * the label says. File names are no part of it. */
-uint64_t suite_digest(const struct reply_classes *, struct str reply, struct str enhanced,
-                      struct str label);
+uint64_t suite_digest(struct str reply, struct str enhanced, struct str label);
 
 /* Lines of a digest in hex, a tab, the reason. False with the reason printed. */
 bool suite_disputes_read(const char *path);
