@@ -290,10 +290,18 @@ dsn_reader_feed(struct dsn_reader *r, const char *p, size_t n)
 
 /* --- what they say --- */
 
+struct first {
+    struct arena *arena;
+    struct str mailbox;
+};
+
+/* The view may end with the call. */
 static int
 first_mailbox(void *ctx, struct str mailbox)
 {
-    *(struct str *)ctx = mailbox;
+    struct first *f = ctx;
+
+    f->mailbox = arena_str(f->arena, mailbox);
     return 1;
 }
 
@@ -302,14 +310,15 @@ static struct str
 mailbox_of(struct str head, const char *name, struct arena *arena)
 {
     struct header_field f;
-    struct str first = STR_NONE, any;
+    struct first first = {.arena = arena};
+    struct str any;
     size_t start, end;
 
     if (!header_find(head, str_c(name), &f))
         return STR_NONE;
     (void)header_mailboxes(f.value, first_mailbox, &first);
-    if (first.n)
-        return arena_str(arena, first);
+    if (first.mailbox.n)
+        return first.mailbox;
     return dsn_address_find(f.value, 0, &start, &end, &any) ? arena_str(arena, any) : STR_NONE;
 }
 
