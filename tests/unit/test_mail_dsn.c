@@ -590,7 +590,7 @@ test_file_in_text(void)
 {
     const struct dsn_report *r =
         read_text("From: MAILER-DAEMON@x.test\nTo: s@a.test\nSubject: Undelivered mail\n"
-                  "MIME-Version: 1.0\nContent-Type: text/plain; charset=iso-2022-jp\n\n"
+                  "MIME-Version: 1.0\nContent-Type: text/plain; charset=windows-1251\n\n"
                   "Sorry.\n\nbegin 644 a.txt\n#0V%T\n`\nend\n\n"
                   "begin 644 b.txt\n#0V%T\n`\nend\n\n"
                   "<f@b.test>: 550 5.1.1 unknown\n");
