@@ -13,6 +13,9 @@
 #include "store/settings_reports.h"
 
 #define DEST_IDLE_TICKS (60u << 4) /* about a minute */
+#define SWEEP_DROPS     256u
+#define SWEEP_LOOKS     8192u
+#define SWEEP_SLICE     (2 * NS_PER_MS)
 
 /* Length of the match, 0 none: exact names count more than any suffix, `*` least. */
 static size_t
@@ -356,24 +359,43 @@ dests_forget(struct courier *c)
         each_dest(c, dest_leave);
 }
 
-void
-dests_sweep(struct courier *c)
+/* Drops what is idle among the next so many; true: there may be more of it right behind. */
+static bool
+sweep_some(struct courier *c, size_t *at)
 {
-    uint32_t now = c->index.wheel.now, victims[256];
+    uint32_t now = courier_tick(c), victims[SWEEP_DROPS];
     struct str key;
-    size_t at = 0, n = 0;
-    void *value;
+    size_t n = 0;
+    void *value = NULL;
 
-    while (n < ARRAY_LEN(victims) && (value = map_next(&c->index.dest_names, &at, &key)) != NULL) {
+    for (unsigned look = 0; look < SWEEP_LOOKS && n < ARRAY_LEN(victims); look++) {
+        value = map_next(&c->index.dest_names, at, &key);
+        if (!value)
+            break;
         uint32_t i = (uint32_t)(uintptr_t)value - 1;
         const struct index_dest *d = index_dest(&c->index, i);
-        if (d->rows == 0 && d->lanes == INDEX_NONE && now - d->idle_since > DEST_IDLE_TICKS)
+        if (d->rows == 0 && d->lanes == INDEX_NONE && now > d->idle_since &&
+            now - d->idle_since > DEST_IDLE_TICKS)
             victims[n++] = i;
     }
+    if (!value)
+        *at = 0;
     for (size_t i = 0; i < n; i++) {
         dest_leave(c, victims[i]);
         index_dest_drop(&c->index, victims[i]);
     }
+    return value && n == ARRAY_LEN(victims);
+}
+
+/* Mail for a million domains leaves a million destinations with their sites: they must go faster
+ * than they come, and not in one go. */
+void
+dests_sweep(struct courier *c)
+{
+    uint64_t until = clock_mono() + SWEEP_SLICE;
+
+    while (sweep_some(c, &c->sites->sweep_at) && clock_mono() < until)
+        continue;
 }
 
 void

@@ -20,6 +20,11 @@ void dest_join(struct courier *, uint32_t dest, struct site *, uint32_t fresh_un
 bool dest_site_set(struct courier *, struct site *, const struct settings_route *);
 
 /* dest_mx.c */
+struct mx_result;
+/* The site of exactly these hosts, made if there is none; NULL: no memory, or too many that are
+ * named alike. */
+struct site *dest_mx_site(struct courier *, const struct conf_section *route,
+                          const struct mx_result *);
 void dest_mx_ask(struct courier *, uint32_t dest, const struct dest_way *);
 struct result;
 /* All ready rows of the destination end this try with that result. */

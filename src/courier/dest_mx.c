@@ -17,6 +17,8 @@
 #define ANSWERS_MAX 256u
 #define OWN_NAMES   64u
 #define SITE_NAME   600u
+#define NAME_SPARE  24u /* for what stands behind the hosts */
+#define SITES_ALIKE 64u /* sets of hosts with one name */
 
 struct mx_ask {
     struct mx_asking *of;
@@ -111,16 +113,33 @@ fresh_until(const struct courier *c, uint32_t ttl)
     return c->index.wheel.now + (uint32_t)MIN(MAX(ticks, FRESH_MIN), FRESH_MAX);
 }
 
-/* Sites are told apart by their hosts and the order among them; equals in the order of names. */
-static void
-site_name(const struct mx_asking *q, const struct mx_result *v, char name[SITE_NAME])
+/* Strangers name their hosts: no byte of it may mean something in a site's name. */
+static size_t
+host_put(char *dst, size_t cap, struct str host)
+{
+    size_t n = MIN(host.n, cap - 1);
+
+    for (size_t i = 0; i < n; i++) {
+        char b = host.p[i];
+        bool plain = (b >= 'a' && b <= 'z') || (b >= 'A' && b <= 'Z') || (b >= '0' && b <= '9') ||
+                     b == '-' || b == '.';
+        dst[i] = plain ? b : '_';
+    }
+    dst[n] = '\0';
+    return n;
+}
+
+/* Sites are told apart by their hosts and the order among them; equals in the order of names. The
+ * name is for people and may be that of another set: see site_is_of(). */
+static size_t
+site_name(const struct conf_section *route, const struct mx_result *v, char name[SITE_NAME])
 {
     uint32_t crc = 0;
     size_t n = 0;
     bool taken[MX_HOSTS_MAX] = {false};
 
-    if (q->route)
-        n = str_fmt(name, SITE_NAME, "%.*s/", STR_ARG(q->route->label));
+    if (route)
+        n = str_fmt(name, SITE_NAME, "%.*s/", STR_ARG(route->label));
     for (unsigned i = 0; i < v->nhosts; i++) {
         const struct mx_host *h = NULL;
         unsigned at = 0;
@@ -138,23 +157,48 @@ site_name(const struct mx_asking *q, const struct mx_result *v, char name[SITE_N
         taken[at] = true;
         crc = crc32c(crc, h->name.p, h->name.n);
         crc = crc32c(crc, &h->preference, sizeof h->preference);
-        if (n + h->name.n + 16 < SITE_NAME)
-            n += str_fmt(name + n, SITE_NAME - n, "%s%.*s", i ? "," : "", STR_ARG(h->name));
+        if (n + h->name.n + NAME_SPARE >= SITE_NAME)
+            continue;
+        if (i)
+            name[n++] = ',';
+        n += host_put(name + n, SITE_NAME - n, h->name);
     }
     if (v->nhosts > 1) /* the same names with other preferences are another set */
-        str_fmt(name + n, SITE_NAME - n, "#%04x", crc & 0xffff);
+        n += str_fmt(name + n, SITE_NAME - n, "#%04x", crc & 0xffff);
+    return n;
+}
+
+static struct site_host *
+host_of(const struct site *s, const struct mx_host *from)
+{
+    for (unsigned i = 0; i < s->nhosts; i++) {
+        if (str_eq(str_c(s->hosts[i].name), from->name))
+            return &s->hosts[i];
+    }
+    return NULL;
+}
+
+/* Exactly these hosts, no more and no others: whoever can make a name for his hosts that is like
+ * another site's must not get into that site. */
+static bool
+site_is_of(const struct site *s, const struct mx_result *v)
+{
+    if (!s->by_mx || s->nhosts != v->nhosts || s->implicit != v->implicit)
+        return false;
+    for (unsigned i = 0; i < v->nhosts; i++) {
+        const struct site_host *h = host_of(s, &v->hosts[i]);
+        if (!h || (v->nhosts > 1 && h->preference != v->hosts[i].preference))
+            return false;
+    }
+    return true;
 }
 
 static bool
 site_host_of(struct site *s, const struct mx_result *v, const struct mx_host *from, uint64_t until)
 {
-    struct site_host *h = NULL;
+    struct site_host *h = host_of(s, from);
 
-    for (unsigned i = 0; i < s->nhosts && !h; i++) {
-        if (str_eq(str_c(s->hosts[i].name), from->name))
-            h = &s->hosts[i];
-    }
-    if (!h)
+    if (!h) /* a fresh site */
         h = site_add_host(s, from->name, (uint16_t)s->c->delivery->mx_port, from->preference,
                           INSIDE_SMTP, STR_NONE);
     if (!h)
@@ -165,29 +209,45 @@ site_host_of(struct site *s, const struct mx_result *v, const struct mx_host *fr
     return true;
 }
 
-static void
-mx_join(struct courier *c, const struct mx_asking *q, const struct mx_result *v)
+struct site *
+dest_mx_site(struct courier *c, const struct conf_section *route, const struct mx_result *v)
 {
     uint64_t until = clock_mono() + MAX(v->ttl, 60u) * NS_PER_S;
     char name[SITE_NAME];
-    bool fresh, good = true;
-    struct site *s;
+    size_t n = site_name(route, v, name);
+    bool fresh = false, good = true;
+    struct site *s = NULL;
 
-    site_name(q, v, name);
-    s = site_get(c, str_c(name), &fresh);
+    for (unsigned like = 0; like < SITES_ALIKE; like++) {
+        if (like > 0)
+            str_fmt(name + n, SITE_NAME - n, "~%u", like + 1);
+        s = site_get(c, str_c(name), &fresh);
+        if (!s || fresh || site_is_of(s, v))
+            break;
+        s = NULL;
+    }
     if (!s)
-        return;
+        return NULL;
     if (fresh) {
-        good = dest_site_set(c, s, q->route ? q->route->data : NULL);
+        good = dest_site_set(c, s, route ? route->data : NULL);
         s->by_mx = true;
         s->implicit = v->implicit;
     }
     for (unsigned i = 0; i < v->nhosts && good; i++)
         good = site_host_of(s, v, &v->hosts[i], until);
     if (good)
+        return s;
+    site_release(s);
+    return NULL;
+}
+
+static void
+mx_join(struct courier *c, const struct mx_asking *q, const struct mx_result *v)
+{
+    struct site *s = dest_mx_site(c, q->route, v);
+
+    if (s)
         dest_join(c, q->dest, s, fresh_until(c, v->ttl)); /* q is gone now */
-    else
-        site_release(s);
 }
 
 static size_t

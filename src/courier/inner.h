@@ -146,7 +146,6 @@ struct courier {
     void *stopped_ctx;
     struct loop_timer stop_timer;
     uint64_t stop_until;
-    uint64_t plan_turn;
     uint64_t seed; /* of jitter */
     struct courier_load load;
 };

@@ -93,8 +93,8 @@ second(void *ctx)
     outs_again(c);
     segments_tick(&c->segments, clock_mono());
     scopes_tick(c);
-    if (++c->plan_turn % 30 == 0)
-        dests_sweep(c);
+    courier_wheel_soon(c); /* what is idle or stale counts by the wheel's time */
+    dests_sweep(c);
     callouts_tick(c);
     compaction_tick(c);
     loop_timer_set(&c->second_timer, NS_PER_S);

@@ -89,6 +89,7 @@ struct site {
 struct sites {
     struct map names;
     struct site *queue, **queue_tail;
+    size_t sweep_at; /* of the destinations' names, see dests_sweep() */
 };
 struct sites *sites_create(void);
 void sites_free(struct courier *);
