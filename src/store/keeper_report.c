@@ -107,7 +107,7 @@ void
 keeper_report(struct keeper *k, struct chan *from, uint64_t id, int fd)
 {
     CLEANUP(fd_close) int own = fd;
-    struct reports_kept kept;
+    struct reports_kept kept = {.said = KEEP_LATER};
     struct why why = {{0}};
     struct stat st;
     char text[64];

@@ -225,7 +225,7 @@ add(struct store *s, struct wire *w, const struct report_head *h, struct reports
 int
 reports_keep(struct store *s, struct str bytes, struct reports_kept *ret, struct why *why)
 {
-    struct reports_kept kept;
+    struct reports_kept kept = {.said = KEEP_LATER};
     struct report_head h = {0};
     struct wire w;
     int r = report_wire_open(&w, bytes, &h);
