@@ -32,8 +32,9 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
         return 0;
     struct str local = str_cut(str_of(there, (size_t)got), '@', &domain);
     ENSURE(srs_is(local) && str_eq(domain, STR("ours.test")));
+    if (srs_is(str_sub(s, 0, (size_t)str_rchr(s, '@'))))
+        return 0; /* somebody else's: it may be none, and SRS1 has no time in it */
     ENSURE(srs_reverse(&srs, local, now, back, sizeof(back)) > 0);
-    if (str_starts(local, STR("SRS0"))) /* SRS1 has no time in it */
-        ENSURE(srs_reverse(&srs, local, now + 30 * day_s, back, sizeof(back)) < 0);
+    ENSURE(srs_reverse(&srs, local, now + 30 * day_s, back, sizeof(back)) < 0);
     return 0;
 }
