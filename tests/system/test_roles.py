@@ -637,6 +637,17 @@ def test_check_refuses_a_quota_that_leaves_no_room(place):
     assert done.returncode == 0, done
 
 
+def test_check_refuses_a_batch_that_no_report_fits(place):
+    conf = place / "gapura.conf"
+    text = "hostname = mx.gapura.test\nspool {\n ring = %d MB\n max_batch = 1 MB\n}\n"
+    conf.write_text(text % 1)
+    done = subprocess.run([PROGRAM, "check", "-c", conf], capture_output=True, text=True, timeout=30)
+    assert done.returncode == 1 and f"{conf}:2:" in done.stderr and "ring to 2.0 MB or more" in done.stderr, done
+    conf.write_text(text % 2)
+    done = subprocess.run([PROGRAM, "check", "-c", conf], capture_output=True, text=True, timeout=30)
+    assert done.returncode == 0, done
+
+
 def test_check_says_every_broken_reference_at_once(place):
     conf = place / "gapura.conf"
     conf.write_text("""hostname = mx.gapura.test
