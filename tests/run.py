@@ -357,6 +357,10 @@ def step_sanitizers():
         system_tests([ROOT / f"tests/system/test_{name}.py" for name in SAN_SYSTEM], "build-san: ", env)
 
 
+VALGRIND = ["valgrind", "-q", "--error-exitcode=99", "--leak-check=full",
+            "--errors-for-leak-kinds=definite", f"--suppressions={ROOT}/tests/valgrind.supp"]
+
+
 def step_valgrind():
     """The quick ones, so that the slowdown by 30 stays bearable: at most 60 s of them."""
     budget, chosen = 60.0 / 30, []
@@ -365,8 +369,7 @@ def step_valgrind():
         if budget < 0:
             break
         chosen.append(path)
-    argv = ["valgrind", "-q", "--error-exitcode=99", "--leak-check=full", "--errors-for-leak-kinds=definite"]
-    together([(tap, f"valgrind {path.name}", [*argv, path], 180, {"GAPURA_VALGRIND": "1"})
+    together([(tap, f"valgrind {path.name}", [*VALGRIND, path], 180, {"GAPURA_VALGRIND": "1"})
               for path in sorted(chosen)])
 
 

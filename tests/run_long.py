@@ -48,11 +48,9 @@ def parts(base):
                           {"SPOOL_SAMPLES": samples}, 1200)
 
     def valgrind():
-        argv = ["valgrind", "-q", "--error-exitcode=99", "--leak-check=full",
-                "--errors-for-leak-kinds=definite"]
         tests = base.unit_tests("build")
         chosen = tests if FACTOR >= 1 else tests[::max(1, round(1 / FACTOR))]
-        base.together([(base.tap, f"valgrind {p.name}", [*argv, p], 900,
+        base.together([(base.tap, f"valgrind {p.name}", [*base.VALGRIND, p], 900,
                         {"GAPURA_VALGRIND": "1", "SPOOL_SAMPLES": "200"}) for p in chosen])
 
     def sanitizers():

@@ -28,7 +28,7 @@
 #include "store/settings.h"
 #include "tap.h"
 
-#define RIG_WAIT     (10 * NS_PER_S)
+#define RIG_WAIT     ((tap_valgrind() ? 100 : 10) * NS_PER_S)
 #define RIG_MESSAGES 64u
 
 struct rig_message { /* read back from the log */

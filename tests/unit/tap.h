@@ -10,6 +10,7 @@
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static int tap_count_, tap_failed_, tap_skipped_;
@@ -47,6 +48,13 @@ tap_ok_(bool good, const char *file, int line, const char *fmt, ...)
                      __FILE__, __LINE__, __VA_ARGS__))                                             \
             printf("#   got \"%.*s\"\n#   wanted \"%s\"\n", (int)got__.n, got__.p, want__);        \
     } while (0)
+
+/* valgrind runs us: twenty times slower, with an allocator and a file limit of its own. */
+__attribute__((unused)) static bool
+tap_valgrind(void)
+{
+    return getenv("GAPURA_VALGRIND") != NULL;
+}
 
 __attribute__((unused)) static void
 tap_skip(const char *what, const char *why)

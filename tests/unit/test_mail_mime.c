@@ -291,7 +291,7 @@ test_words(void)
     word("=?utf-8?Q?a=20b_c?=", "a b c", 0);
     word("=?iso-8859-1?B?5Q==?= =?iso-8859-1?q?=e4?= x", "\xc3\xa5\xc3\xa4 x", 0);
     word("=?utf-8?B?4oI=?= =?utf-8?B?rA==?=", "\xe2\x82\xac", 0);
-    if (!getenv("GAPURA_VALGRIND")) /* which finds fault with the dynamic loader */
+    if (!tap_valgrind()) /* which finds fault with the dynamic loader */
         word("=?iso-2022-jp?B?GyRCRnxLXBsoQg==?=", "\xe6\x97\xa5\xe6\x9c\xac", 0);
     word("=?nonesuch?Q?x?=", "x", WORD_ODD_CHARSET);
     word("=?utf-8?Q?x=0D=0ABcc:_y?=", "x  Bcc: y", WORD_ODD_CONTROL);

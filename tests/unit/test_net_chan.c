@@ -347,6 +347,7 @@ test_wiped(struct loop *loop)
     struct side a = {0}, b = {0};
     struct buf body = {.max = CHAN_BODY_MAX};
 
+    memset(loop->in, '.', LOOP_BUF);
     meet(loop, &a, &b);
     buf_c(&body, secret);
     IS(chan_send(a.c, 1, 1, &body, -1), 0, "sent");

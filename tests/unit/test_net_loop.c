@@ -69,7 +69,7 @@ test_idle_is_quiet(void)
     }
     took = clock_mono() - start;
     printf("# %d ns for each loop_timer_set\n", (int)(took / ((uint64_t)N * ROUNDS)));
-    OK(took / ((uint64_t)N * ROUNDS) < 2000, "setting a timer again is cheap");
+    OK(tap_valgrind() || took / ((uint64_t)N * ROUNDS) < 2000, "setting a timer again is cheap");
     shot_set(&one, loop, 700 * NS_PER_MS);
     turns = loop_turns(loop);
     while (!one.fired)
