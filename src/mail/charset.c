@@ -56,7 +56,9 @@ static const char *const preloaded[] = {
     "ISO-8859-9",    "ISO-8859-10", "ISO-8859-11", "ISO-8859-13", "ISO-8859-14", "ISO-8859-15",
     "ISO-8859-16",   "MACINTOSH",   "CP437",       "CP850",       "CP852",       "CP866",
 };
-static bool only_loaded, is_loaded[ARRAY_LEN(preloaded)]; /* as libc's own state: the process's */
+/* As libc's own state: the process's. Left open for good: closing would unload the module. */
+static iconv_t loaded[ARRAY_LEN(preloaded)];
+static bool only_loaded;
 
 static const char *const utf8_names[] = {
     "utf-8",          "utf8",      "us-ascii",  "ascii",        "unicode-1-1-utf-8",
@@ -78,7 +80,7 @@ may_ask(const char *name)
 {
     for (size_t i = 0; only_loaded && i < ARRAY_LEN(preloaded); i++)
         if (str_ieq(str_c(name), str_c(preloaded[i])))
-            return is_loaded[i];
+            return loaded[i] != (iconv_t)-1;
     return !only_loaded;
 }
 
@@ -338,8 +340,7 @@ charset_decode(struct str name, struct str text, struct buf *out)
 void
 charset_preload(void)
 {
-    /* Left open for good: closing would unload the module. */
-    for (size_t i = 0; i < ARRAY_LEN(preloaded); i++)
-        is_loaded[i] = iconv_open("UTF-8", preloaded[i]) != (iconv_t)-1;
+    for (size_t i = 0; !only_loaded && i < ARRAY_LEN(preloaded); i++)
+        loaded[i] = iconv_open("UTF-8", preloaded[i]);
     only_loaded = true;
 }
