@@ -76,6 +76,7 @@ sign_choose(struct courier *c, struct sign_work *w, struct str from, uint32_t te
 {
     const struct settings_dkim *d = sign_settings(c);
     struct keys_choice all[KEYS_CHOSEN_MAX];
+    struct sign_trouble *asks[KEYS_CHOSEN_MAX];
     unsigned n = keys_choose(&c->keys, d, from, tenant, all);
     uint64_t now = clock_mono(), gap = 0;
     size_t at = 0;
@@ -100,9 +101,12 @@ sign_choose(struct courier *c, struct sign_work *w, struct str from, uint32_t te
             gap = is_held(t, to, now) ? MAX(gap, t->next - now) : gap;
             continue;
         }
-        if (t) /* this message asks; others wait for its answer */
-            t->next = now + NS_PER_S;
-        w->nkeys++;
+        asks[w->nkeys++] = t;
+    }
+    /* This message asks; others wait for its answer. One that waits itself puts no key off. */
+    for (unsigned i = 0; i < w->nkeys && !gap; i++) {
+        if (asks[i])
+            asks[i]->next = now + NS_PER_S;
     }
     return gap;
 }

@@ -3,6 +3,7 @@
  * index of keys, one key of several broken, settings that do not require it. What the keyring says
  * is played.
  */
+#include "courier/session_sign_inner.h"
 #include "courier_ring.h"
 
 #define NOT_REQUIRED "dkim {\n required = no\n}\n"
@@ -162,6 +163,32 @@ test_all_required(void)
 }
 
 /* Refused for longer than any reload takes: an Alarm; not required, it goes then. */
+/* Two keys of one message that failed at different times: who comes while one of them rests asks
+ * neither, and puts neither off. */
+static void
+test_two_rest(void)
+{
+    static struct sign_work w;
+    struct sign_key k = {.domain = "test.example", .must = true};
+    uint64_t gap = 1;
+
+    start(ROUTE SOON "}\n" ALL_REQUIRED);
+    keys_set(true);
+    for (unsigned i = 0; i < 2; i++) {
+        str_fmt(k.selector, sizeof k.selector, "%s", i ? "e1" : "r1");
+        OK(sign_key_fails(rig.courier, 1, &k, SIGN_REFUSED), "%s is waited for", k.selector);
+        clock_advance(600 * NS_PER_MS);
+    }
+    for (unsigned i = 0; i < 8 && gap; i++) {
+        gap = sign_choose(rig.courier, &w, STR("test.example"), 1);
+        clock_advance(gap);
+    }
+    IS(gap, 0, "both are asked in the end");
+    IS(w.nkeys, 3, "at once, with the platform's");
+    OK(sign_choose(rig.courier, &w, STR("test.example"), 1) > 0, "the next waits for the answer");
+    finish();
+}
+
 static void
 test_refused_for_good(void)
 {
@@ -441,6 +468,7 @@ main(int argc, char **argv)
                                             {"platform", test_platform},
                                             {"one-domain", test_one_domain},
                                             {"all-required", test_all_required},
+                                            {"two-rest", test_two_rest},
                                             {"refused-for-good", test_refused_for_good},
                                             {"delay", test_delay},
                                             {"long-header", test_long_header},
