@@ -241,13 +241,21 @@ dest_mx_site(struct courier *c, const struct conf_section *route, const struct m
     return NULL;
 }
 
+/* Without a site its mail is tried again later: nothing else would look at it. */
 static void
-mx_join(struct courier *c, const struct mx_asking *q, const struct mx_result *v)
+mx_join(struct courier *c, const struct mx_asking *q, struct mx_result *v)
 {
     struct site *s = dest_mx_site(c, q->route, v);
 
-    if (s)
+    if (s) {
         dest_join(c, q->dest, s, fresh_until(c, v->ttl)); /* q is gone now */
+        return;
+    }
+    v->failure = MX_FAIL_TEMPORARY;
+    str_fmt(v->enhanced, sizeof v->enhanced, "4.3.2");
+    str_fmt(v->text, sizeof v->text,
+            "there is no room for another set of mail hosts that is named like this one");
+    mx_failed(c, q->dest, v);
 }
 
 static size_t

@@ -2,6 +2,7 @@
  * tests/unit/test_courier_site.c - sites of hosts that strangers name: whatever they call them,
  * they do not get into a site of others.
  */
+#include "core/crc32c.h"
 #include "courier/dest.h"
 #include "courier/mx.h"
 #include "courier_tests.h"
@@ -120,14 +121,115 @@ test_idle_ones_go(void)
     clock_release();
 }
 
+/* --- a crowd of sets that are named alike --- */
+
+#define CROWD 65u
+static struct mx_result crowd[CROWD];
+static struct {
+    struct chan *ours, *resolver;
+    struct dns_client *client;
+} dns;
+
+static void
+dns_asked(void *ctx, uint16_t type, uint64_t id, struct wire *body, int fd)
+{
+    struct dns_record records[2];
+    struct dns_answer a = {.type = (enum dns_type)wire_u16(body), .ttl = 300, .records = records};
+    struct buf b;
+
+    (void)ctx;
+    (void)type;
+    fd_close(&fd);
+    a.name = wire_str16(body);
+    a.n = a.type == DNS_MX ? 2 : 1;
+    a.status = a.type == DNS_MX || a.type == DNS_A ? DNS_OK : DNS_NODATA;
+    for (unsigned i = 0; i < a.n; i++)
+        records[i] = (struct dns_record){.type = a.type,
+                                         .name = crowd[CROWD - 1].hosts[i].name,
+                                         .preference = crowd[CROWD - 1].hosts[i].preference};
+    if (a.type == DNS_A)
+        OK(addr_parse(STR("9.9.9.9"), &records[0].addr) == 0, "an address");
+    a.n = a.status == DNS_OK ? a.n : 0;
+    buf_init(&b, 4096);
+    dns_answer_encode(&b, &a);
+    chan_send(dns.resolver, DNS_MSG_ANSWER, id, &b, -1);
+    buf_done(&b);
+}
+
+static void
+dns_told(void *ctx, uint16_t type, uint64_t id, struct wire *body, int fd)
+{
+    (void)ctx;
+    fd_close(&fd);
+    dns_client_message(dns.client, type, id, body);
+}
+
+static void
+dns_start(void)
+{
+    static const struct chan_ops ours = {.message = dns_told, .closed = chan_gone},
+                                 resolver = {.message = dns_asked, .closed = chan_gone};
+    int fds[2];
+
+    OK(chan_pair(fds) == 0, "a channel");
+    dns.ours = chan_create(rig.loop, fds[0], &ours, NULL);
+    dns.resolver = chan_create(rig.loop, fds[1], &resolver, NULL);
+    dns.client = dns_client_create(rig.loop, dns.ours, 100);
+    rig.courier->links.dns = dns.client;
+}
+
+static uint32_t
+sum_of(const struct mx_result *v)
+{
+    uint32_t crc = 0;
+
+    for (unsigned i = 0; i < v->nhosts; i++) {
+        crc = crc32c(crc, v->hosts[i].name.p, v->hosts[i].name.n);
+        crc = crc32c(crc, &v->hosts[i].preference, sizeof v->hosts[i].preference);
+    }
+    return crc & 0xffff;
+}
+
+/* Somebody fills all that may be named alike: mail for the next set is put off and tried again; it
+ * never waits without a word. */
+static void
+test_crowd(void)
+{
+    const char *const names[] = {"mx1.far.example", "mx2.far.example"};
+    struct mx_result v = hosts(names, 2);
+    uint32_t sum = sum_of(&v);
+    unsigned n = 0;
+
+    rig_init(&rig, SOON "}\n");
+    dns_start();
+    for (uint32_t i = 0; i < UINT32_C(1) << 26 && n < CROWD; i++) {
+        v.hosts[0].preference = (uint16_t)(i >> 13);
+        v.hosts[1].preference = (uint16_t)((i & 8191) + 8192);
+        if (sum_of(&v) == sum)
+            crowd[n++] = v;
+    }
+    IS(n, CROWD, "sets that are named alike");
+    for (unsigned i = 0; i + 1 < n; i++)
+        OK(dest_mx_site(rig.courier, NULL, &crowd[i]) != NULL, "there is room");
+    rig_post(&rig, "a@test.example", "b@far.example", NULL, BODY);
+    RIG_FOR(&rig, rig.transients == 1);
+    OK(strstr(rig.last_event, "named like this one"), "told: %s", rig.last_event);
+    IS(in_state(ROW_WAITING), 1, "and tried again");
+    courier_free(rig.courier);
+    rig.courier = NULL;
+    dns_client_free(dns.client);
+    chan_free(dns.ours);
+    chan_free(dns.resolver);
+    rig_done(&rig);
+}
+
 int
 main(int argc, char **argv)
 {
     static const struct rig_test tests[] = {
-        {"alike", test_alike},
-        {"hidden", test_hidden_behind_long_names},
-        {"ours", test_name_of_ours},
-        {"idle", test_idle_ones_go},
+        {"alike", test_alike},       {"hidden", test_hidden_behind_long_names},
+        {"ours", test_name_of_ours}, {"idle", test_idle_ones_go},
+        {"crowd", test_crowd},
     };
 
     return rig_main(argc, argv, tests, ARRAY_LEN(tests));
