@@ -16,7 +16,7 @@ check_key(const struct address *a)
     struct address b;
 
     ENSURE(n >= 0 && (size_t)n < sizeof(key));
-    ENSURE(a->local.n <= ADDRESS_LOCAL_MAX && a->domain.n <= ADDRESS_DOMAIN_MAX);
+    ENSURE(a->local.n <= 254 && a->domain.n <= ADDRESS_DOMAIN_MAX);
     address_downgrade(a->text, down, sizeof(down));
     /* A-labels may be longer than U-labels: only then may the key be too long for an address. */
     if (a->null || address_parse(str_of(key, (size_t)n),

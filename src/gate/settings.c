@@ -166,6 +166,11 @@ static const struct conf_row smtp_rows[] = {
      CONF_ROW(U64, struct settings_smtp, max_rcpts, .def = "1000", .min = 100, .max = 100000,
               .doc = "Recipients of one message, after which clients get 452 4.5.3 and send the "
                      "rest in another one (RFC 5321 wants at least 100).")},
+    {.name = "max_local_part",
+     CONF_ROW(U64, struct settings_smtp, max_local_part, .def = "254", .min = 64, .max = 254,
+              .doc =
+                  "Bytes of what stands before the @ of an address. RFC 5321 asks for 64; mailing "
+                  "services and their reply addresses write more.")},
     {.name = "max_messages",
      CONF_ROW(U64, struct settings_smtp, max_messages, .def = "0", .max = 10000000,
               .doc = "Messages of one session; 0 sets no limit.")},

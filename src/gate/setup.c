@@ -199,6 +199,7 @@ setup_engine(const struct setup *su, struct setup_listen *l, const struct gate_l
         .max_size = smtp->max_size,
         .auth_mechs = str_c(su->mechs),
         .max_rcpts = (unsigned)smtp->max_rcpts,
+        .max_local = (unsigned)smtp->max_local_part,
         .max_messages = (unsigned)smtp->max_messages,
         .max_line = (unsigned)smtp->max_line,
         .max_auth_line = 12288,

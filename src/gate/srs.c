@@ -11,6 +11,7 @@
 #undef ERR_STATE
 
 #include "gate/srs.h"
+#include "mail/address.h"
 
 #define HASH_CHARS      8u /* 40 bits in base32 */
 #define TIME_CHARS      2u /* days modulo 1024 */
@@ -66,9 +67,17 @@ srs_hash_ok(const struct srs *s, struct str hash, const struct str *parts, size_
     return CRYPTO_memcmp(got, want, HASH_CHARS) == 0;
 }
 
+/* A local part without its quotes; what is escaped in it stays so. */
+static struct str
+srs_bare(struct str local)
+{
+    return local.n >= 2 && local.p[0] == '"' ? str_sub(local, 1, local.n - 2) : local;
+}
+
 bool
 srs_is(struct str local)
 {
+    local = srs_bare(local);
     return local.n > 5 && (str_istarts(local, STR("SRS0")) || str_istarts(local, STR("SRS1"))) &&
            (local.p[4] == '=' || local.p[4] == '+' || local.p[4] == '-');
 }
@@ -85,33 +94,48 @@ split_address(struct str address, struct str *ret_local, struct str *ret_domain)
     return true;
 }
 
+/* local@domain into dst, with quotes where the local part needs them (a sender "a b"@x, the hop
+ * [192.0.2.1]). `n`: bytes that the local part in `local` would need. */
 static ssize_t
-srs_written(size_t n, size_t cap)
+srs_mailbox(const char *local, size_t n, struct str domain, char *dst, size_t cap)
 {
+    const char *quote = address_local_plain(str_of(local, MIN(n, SRS_MAX))) ? "" : "\"";
+
+    if (n > SRS_MAX)
+        return ERR_LIMIT;
+    n = str_fmt(dst, cap, "%s%.*s%s@%.*s", quote, (int)n, local, quote, STR_ARG(domain));
     return n + 1 >= cap || n > SRS_MAX ? ERR_LIMIT : (ssize_t)n;
 }
 
-/* A sender that another forwarder rewrote: the first hop is kept, our digest goes over both. */
-static ssize_t
-srs_forward_again(const struct srs *s, struct str local, struct str domain, char *dst, size_t cap)
+/* What a sender that another forwarder rewrote says: its first hop, and what that one wants back.
+ * False: it only looks like one. */
+static bool
+srs_hop(struct str local, struct str *hop, struct str *ret_rest)
 {
-    struct str rest = str_from(local, 4), hop = domain, parts[2];
-    char hash[HASH_CHARS];
+    struct str rest = str_from(local, 4);
 
-    if (str_istarts(local, STR("SRS1"))) { /* SRS1=HASH=hop==rest: the middle one drops out */
+    if (local.p[3] == '1') { /* SRS1=HASH=hop==rest: the middle one drops out */
         rest = str_from(local, 5);
         str_cut(rest, '=', &rest);
-        hop = str_cut(rest, '=', &rest);
-        if (!hop.n || !rest.n)
-            return ERR_SYNTAX;
+        *hop = str_cut(rest, '=', &rest);
     }
-    parts[0] = hop;
-    parts[1] = rest;
+    *ret_rest = rest;
+    return hop->n && rest.n > 1 && memchr("=+-", rest.p[0], 3);
+}
+
+/* The first hop is kept, our digest goes over it and the rest. */
+static ssize_t
+srs_forward_again(const struct srs *s, struct str hop, struct str rest, char *dst, size_t cap)
+{
+    struct str parts[2] = {hop, rest};
+    char hash[HASH_CHARS], room[SRS_MAX + 1];
+    size_t n;
+
     if (!srs_hash(s, parts, 2, hash))
         return ERR_LIMIT;
-    return srs_written(str_fmt(dst, cap, "SRS1=%.*s=%.*s=%.*s@%.*s", (int)HASH_CHARS, hash,
-                               STR_ARG(hop), STR_ARG(rest), STR_ARG(s->domain)),
-                       cap);
+    n = str_fmt(room, sizeof(room), "SRS1=%.*s=%.*s=%.*s", (int)HASH_CHARS, hash, STR_ARG(hop),
+                STR_ARG(rest));
+    return srs_mailbox(room, n, s->domain, dst, cap);
 }
 
 ssize_t
@@ -119,8 +143,9 @@ srs_forward(const struct srs *s, struct str sender, uint64_t now_s, char *dst, s
 {
     uint32_t day = (uint32_t)(now_s / SECONDS_PER_DAY % DAYS_CYCLE);
     char time[TIME_CHARS] = {srs_letters[day >> 5], srs_letters[day & 31]};
-    struct str local, domain, parts[3];
-    char hash[HASH_CHARS];
+    struct str local, domain, hop, rest, parts[3];
+    char hash[HASH_CHARS], room[SRS_MAX + 1];
+    size_t n;
 
     if (!sender.n)
         return 0;
@@ -128,17 +153,18 @@ srs_forward(const struct srs *s, struct str sender, uint64_t now_s, char *dst, s
         return ERR_SYNTAX;
     if (str_ieq(domain, s->domain) && srs_is(local))
         return str_copy(sender, dst, cap) ? (ssize_t)sender.n : ERR_LIMIT;
-    if (srs_is(local))
-        return srs_forward_again(s, local, domain, dst, cap);
+    local = srs_bare(local);
+    hop = domain;
+    if (srs_is(local) && srs_hop(local, &hop, &rest))
+        return srs_forward_again(s, hop, rest, dst, cap);
     parts[0] = str_of(time, TIME_CHARS);
     parts[1] = domain;
     parts[2] = local;
     if (!srs_hash(s, parts, 3, hash))
         return ERR_LIMIT;
-    return srs_written(str_fmt(dst, cap, "SRS0=%.*s=%.*s=%.*s=%.*s@%.*s", (int)HASH_CHARS, hash,
-                               (int)TIME_CHARS, time, STR_ARG(domain), STR_ARG(local),
-                               STR_ARG(s->domain)),
-                       cap);
+    n = str_fmt(room, sizeof(room), "SRS0=%.*s=%.*s=%.*s=%.*s", (int)HASH_CHARS, hash,
+                (int)TIME_CHARS, time, STR_ARG(domain), STR_ARG(local));
+    return srs_mailbox(room, n, s->domain, dst, cap);
 }
 
 static int
@@ -184,13 +210,14 @@ srs_reverse_first(const struct srs *s, struct str rest, uint64_t now_s, char *ds
         return ERR_REFUSED;
     if ((uint32_t)age > s->days)
         return ERR_STALE;
-    return srs_written(str_fmt(dst, cap, "%.*s@%.*s", STR_ARG(parts[2]), STR_ARG(parts[1])), cap);
+    return srs_mailbox(parts[2].p, parts[2].n, parts[1], dst, cap);
 }
 
 static ssize_t
 srs_reverse_second(const struct srs *s, struct str rest, char *dst, size_t cap)
 {
     struct str hash = str_cut(rest, '=', &rest), parts[2];
+    char room[SRS_MAX + 1];
 
     parts[0] = str_cut(rest, '=', &rest);
     parts[1] = rest;
@@ -198,17 +225,19 @@ srs_reverse_second(const struct srs *s, struct str rest, char *dst, size_t cap)
         return ERR_SYNTAX;
     if (!srs_hash_ok(s, hash, parts, 2))
         return ERR_REFUSED;
-    return srs_written(str_fmt(dst, cap, "SRS0%.*s@%.*s", STR_ARG(parts[1]), STR_ARG(parts[0])),
-                       cap);
+    return srs_mailbox(room, str_fmt(room, sizeof(room), "SRS0%.*s", STR_ARG(parts[1])), parts[0],
+                       dst, cap);
 }
 
 ssize_t
 srs_reverse(const struct srs *s, struct str local, uint64_t now_s, char *dst, size_t cap)
 {
-    struct str rest = str_from(local, 5);
+    struct str rest;
 
     if (!srs_is(local) || local.n > SRS_MAX || str_has_ctl(local))
         return ERR_SYNTAX;
+    local = srs_bare(local);
+    rest = str_from(local, 5);
     if (local.p[3] == '0')
         return srs_reverse_first(s, rest, now_s, dst, cap);
     return srs_reverse_second(s, rest, dst, cap);

@@ -65,6 +65,14 @@ dot_string(struct str s, bool utf8, bool *ret_utf8)
     return need ? 0 : i;
 }
 
+bool
+address_local_plain(struct str local)
+{
+    bool seen;
+
+    return local.n && dot_string(local, true, &seen) == local.n;
+}
+
 /* Length of a quoted string at the start of s, both quotes included; 0 if it is none. */
 static size_t
 quoted_string(struct str s, bool utf8, bool *ret_utf8)
@@ -130,8 +138,7 @@ literal_ok(struct str s, struct addr *ret)
 static int
 check_lengths(const struct address *a)
 {
-    if (a->local.n > ADDRESS_LOCAL_MAX || a->domain.n > ADDRESS_DOMAIN_MAX ||
-        a->text.n > MAILBOX_MAX)
+    if (a->domain.n > ADDRESS_DOMAIN_MAX || a->text.n > MAILBOX_MAX)
         return ERR_LIMIT;
     return 0;
 }
@@ -349,8 +356,7 @@ unquote(struct str local, char *dst)
 static size_t
 local_key(const struct address *a, char *dst)
 {
-    char bare[ADDRESS_LOCAL_MAX + 1];
-    bool seen;
+    char bare[MAILBOX_MAX + 1];
     size_t n, at = 0;
 
     if (!a->quoted) {
@@ -358,7 +364,7 @@ local_key(const struct address *a, char *dst)
         return a->local.n;
     }
     n = unquote(a->local, bare);
-    if (n && dot_string(str_of(bare, n), true, &seen) == n) {
+    if (address_local_plain(str_of(bare, n))) {
         memcpy(dst, bare, n);
         return n;
     }
@@ -393,7 +399,7 @@ address_key(const struct address *a, char *dst, size_t cap)
     ssize_t domain;
     size_t n;
 
-    if (cap < ADDRESS_MAX + 1 || a->local.n > ADDRESS_LOCAL_MAX)
+    if (cap < ADDRESS_MAX + 1 || a->local.n > MAILBOX_MAX)
         return ERR_LIMIT;
     dst[0] = '\0';
     if (a->null)

@@ -7,7 +7,7 @@
 #include "core/addr.h"
 #include "core/err.h"
 
-#define ADDRESS_LOCAL_MAX  64u
+#define ADDRESS_LOCAL_MAX  64u  /* RFC 5321 4.5.3.1.1; mailing services write longer ones */
 #define ADDRESS_DOMAIN_MAX 255u
 #define ADDRESS_MAX        320u /* room for a key: a path holds 254, A-labels may need more */
 
@@ -30,8 +30,10 @@ struct address {       /* views into the parsed text */
  * (RFC 5321 4.1.2 says accept and ignore). ERR_SYNTAX, ERR_LIMIT (too long). U-label domains are
  * checked by IDNA 2008 when non-ASCII. */
 int address_path(struct str text, unsigned flags, struct address *ret, struct str *rest);
-/* A bare mailbox, whole text. */
+/* A bare mailbox, whole text. A local part may be as long as the mailbox (254 bytes): whoever wants
+ * RFC 5321's limit compares with ADDRESS_LOCAL_MAX. */
 int address_parse(struct str text, unsigned flags, struct address *ret);
+bool address_local_plain(struct str local); /* a dot-string: needs no quotes */
 bool address_domain_ok(struct str domain); /* LDH labels or U-labels; no literal */
 /* Lower-cased A-label form of a domain into dst (cap >= 256): length or ERR_SYNTAX. ASCII names
  * are only lower-cased; a final dot is dropped. */

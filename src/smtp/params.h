@@ -35,6 +35,7 @@ struct smtp_server_conf { /* lives at least as long as the sessions that use it 
     uint64_t max_size;          /* message bytes */
     struct str auth_mechs;      /* "PLAIN LOGIN SCRAM-SHA-256" */
     unsigned max_rcpts;         /* per message, then 452 4.5.3 */
+    unsigned max_local;         /* bytes of a local part; 0 sets no limit of its own */
     unsigned max_messages;      /* per session, 0 no limit: LIMITS MAILMAX, then 421 */
     unsigned max_line;          /* command line with CRLF; default 2048 (512 + extensions) */
     unsigned max_auth_line;     /* 12288 (RFC 4954 4) */

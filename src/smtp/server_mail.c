@@ -14,6 +14,9 @@ static const struct smtp_refusal mail_form = {501, "5.5.4", "The form is MAIL FR
 static const struct smtp_refusal rcpt_form = {501, "5.5.4", "The form is RCPT TO:<address>"};
 static const struct smtp_refusal bad_from = {501, "5.1.7", "Bad sender address syntax"};
 static const struct smtp_refusal bad_to = {501, "5.1.3", "Bad recipient address syntax"};
+static const struct smtp_refusal long_from = {501, "5.1.7", "Local part of the sender is too long"};
+static const struct smtp_refusal long_to = {501, "5.1.3",
+                                            "Local part of the recipient is too long"};
 static const struct smtp_refusal not_utf8 = {553, "5.6.7",
                                              "An address that is not ASCII needs SMTPUTF8"};
 static const struct smtp_refusal too_big = {552, "5.3.4", "Message is larger than is taken here"};
@@ -46,6 +49,8 @@ read_mail(struct smtp_server *s, struct str arg, struct smtp_mail_params *ret)
     if (smtp_line_path(arg, STR("FROM:"), ADDRESS_ALLOW_NULL | ADDRESS_ALLOW_UTF8,
                        s->trusted || s->conf->lax_lines, &ret->from, &params, &path_bad) < 0)
         return path_bad ? &bad_from : &mail_form;
+    if (s->conf->max_local && ret->from.local.n > s->conf->max_local)
+        return &long_from;
     r = smtp_ext_params(&ext, params, ret, NULL);
     if (r)
         return r;
@@ -120,6 +125,8 @@ read_rcpt(struct smtp_server *s, struct str arg, struct smtp_rcpt_params *ret)
     if (smtp_line_path(arg, STR("TO:"), ADDRESS_ALLOW_POSTMASTER | ADDRESS_ALLOW_UTF8,
                        s->trusted || s->conf->lax_lines, &ret->to, &params, &path_bad) < 0)
         return path_bad ? &bad_to : &rcpt_form;
+    if (s->conf->max_local && ret->to.local.n > s->conf->max_local)
+        return &long_to;
     r = smtp_ext_params(&ext, params, NULL, ret);
     if (r)
         return r;

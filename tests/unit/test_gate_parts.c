@@ -13,6 +13,7 @@
 #include "gate/limits.h"
 #include "gate/received.h"
 #include "gate/srs.h"
+#include "mail/address.h"
 #include "tap.h"
 
 #define DAY UINT64_C(86400)
@@ -31,8 +32,14 @@ test_srs_round(void)
         "SRS0=XjO9=2V=otherdomain.com=test@example.com",
         "SRS1=abcd=first.test==XjO9=2V=otherdomain.com=test@example.com",
         "SRS0+XjO9=2V=otherdomain.com=test@example.com",
+        "\"a@\\\"b\"@example.com",
+        "ann@[192.0.2.1]",
+        "SRS1=none@example.com",
+        "SRS1=a=b=c@example.com",
+        "\"SRS0=a b\"@example.com",
     };
     char fwd[SRS_MAX + 1], back[SRS_MAX + 1];
+    struct address a;
 
     for (size_t i = 0; i < ARRAY_LEN(senders); i++) {
         ssize_t n = srs_forward(&ours, str_c(senders[i]), NOW, fwd, sizeof(fwd)), m;
@@ -43,8 +50,9 @@ test_srs_round(void)
                 senders[i], fwd))
             continue;
         OK(srs_is(local), "looks like SRS");
+        IS(address_parse(str_of(fwd, (size_t)n), 0, &a), 0, "is an address");
         m = srs_reverse(&ours, local, NOW + 3 * DAY, back, sizeof(back));
-        if (str_starts(str_c(senders[i]), STR("SRS1")))
+        if (str_starts(str_c(senders[i]), STR("SRS1=abcd")))
             TEXT(str_of(back, (size_t)MAX(m, 0)), "SRS0=XjO9=2V=otherdomain.com=test@first.test",
                  "the first hop takes it");
         else

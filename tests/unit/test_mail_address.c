@@ -77,7 +77,7 @@ test_mailboxes(void)
 static void
 test_lengths(void)
 {
-    char text[400];
+    char text[400], key[ADDRESS_MAX + 1];
     struct address a;
     struct str s = {text, 0};
 
@@ -87,7 +87,20 @@ test_lengths(void)
     memcpy(text + 65, "b.x.yzz", 7);
     IS(address_parse(s, 0, &a), 0, "local part of 64");
     memmove(text + 1, text, s.n++);
-    IS(address_parse(s, 0, &a), ERR_LIMIT, "local part of 65");
+    IS(address_parse(s, 0, &a), 0, "local part of 65: whoever minds looks at it");
+    IS(a.local.n, ADDRESS_LOCAL_MAX + 1, "and sees it");
+    memset(text, 'a', 246);
+    memcpy(text + 246, "@b.x.yzz", 8);
+    IS(address_parse(str_of(text, 254), 0, &a), 0, "a mailbox of 254");
+    OK(address_key(&a, key, sizeof(key)) == 254, "is its own key");
+    memset(text, 'a', 247);
+    memcpy(text + 247, "@b.x.yzz", 8);
+    IS(address_parse(str_of(text, 255), 0, &a), ERR_LIMIT, "one of 255");
+    memset(text, ' ', 246);
+    text[0] = text[245] = '"';
+    memcpy(text + 246, "@b.x.yzz", 8);
+    IS(address_parse(str_of(text, 254), 0, &a), 0, "a quoted one");
+    OK(address_key(&a, key, sizeof(key)) == 254, "too");
     memset(text, 'a', sizeof(text));
     text[1] = '@';
     for (size_t i = 3; i < 254; i += 4)
@@ -194,8 +207,9 @@ test_isemail(void)
                     str_eq(category, STR("ISEMAIL_RFC5321")) ||
                     str_eq(category, STR("ISEMAIL_DNSWARN"));
 
-        IS(address_parse(text_of(one, "address"), 0, &a) == 0, want, "isemail %.*s: %.*s",
-           STR_ARG(text_of(one, "id")), STR_ARG(text_of(one, "diagnosis")));
+        IS(address_parse(text_of(one, "address"), 0, &a) == 0 && a.local.n <= ADDRESS_LOCAL_MAX,
+           want, "isemail %.*s: %.*s", STR_ARG(text_of(one, "id")),
+           STR_ARG(text_of(one, "diagnosis")));
     }
     json_decref(all);
 }
