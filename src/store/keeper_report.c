@@ -16,12 +16,14 @@
 
 #define SEALS     (F_SEAL_WRITE | F_SEAL_SHRINK)
 #define LOOK      (3600 * NS_PER_S)
+#define LOOK_KEPT NS_PER_S
 #define LOOK_SOON (NS_PER_S / 10)
 #define GONE_MOST 20u /* at a time: each may have many records */
 
 struct keeper_reports {
     struct keeper *keeper;
     struct loop_timer look;
+    bool soon; /* the look is on its way: no report puts it off */
 };
 
 static void
@@ -43,7 +45,8 @@ on_look(void *ctx)
                            "tried again in an hour",
                            why.text);
     }
-    loop_timer_set(&x->look, gone == GONE_MOST ? LOOK_SOON : LOOK);
+    x->soon = gone > 0;
+    loop_timer_set(&x->look, gone ? LOOK_SOON : LOOK);
 }
 
 int
@@ -133,5 +136,8 @@ keeper_report(struct keeper *k, struct chan *from, uint64_t id, int fd)
     str_fmt(text, sizeof(text), "%s",
             kept.replaced ? "in place of one whose sender was not proved" : "");
     answer(from, id, &kept, text);
-    loop_timer_set(&k->reports->look, LOOK_SOON);
+    if (k->reports->soon)
+        return;
+    k->reports->soon = true;
+    loop_timer_set(&k->reports->look, LOOK_KEPT);
 }

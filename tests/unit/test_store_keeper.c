@@ -2,21 +2,28 @@
 #include "store/keeper.h"
 
 #include <sqlite3.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <fcntl.h>
+
 #include "core/clock.h"
+#include "mail/report_tls.h"
 #include "net/sasl.h"
 #include "store/asks.h"
 #include "store/directory.h"
+#include "store/keeper_inner.h"
+#include "store/report_wire.h"
 #include "store/secret.h"
 #include "store/settings.h"
+#include "store/settings_reports.h"
 #include "store/users.h"
 #include "tap.h"
 
-static const struct conf_block *const blocks[] = {&settings_main_block, &settings_domain_block,
+static const struct conf_block *const blocks[] = {&settings_main_block,   &settings_domain_block,
                                                   &settings_tenant_block, &settings_sender_block,
-                                                  &settings_auth_block};
+                                                  &settings_auth_block,   &settings_reports_block};
 static char dir[] = "/tmp/test_store_keeper.XXXXXX";
 static struct loop *loop;
 static struct keeper *keeper;
@@ -74,6 +81,8 @@ gate_message(void *ctx, uint16_t type, uint64_t id, struct wire *body, int fd)
 {
     (void)ctx;
     (void)fd;
+    if (type == ASK_KEEP_ANSWER)
+        return;
     OK(type == ASK_LOOKUP_ANSWER && id == 77, "an answer");
     answer.result = wire_u8(body);
     answer.ttl = wire_u32(body);
@@ -350,6 +359,77 @@ test_secret(void)
        "others are not");
 }
 
+/* --- received reports --- */
+
+struct reports { /* one each 20 ms */
+    struct loop_timer timer;
+    unsigned n;
+};
+
+static void
+report_keep(unsigned n, uint64_t received)
+{
+    char id[16], mail[16];
+    struct report_tls_policy p = {.type = REPORT_TLS_STS, .domain = STR("example.com")};
+    struct report_tls t = {.org = STR("o.test"),
+                           .id = str_of(id, str_fmt(id, sizeof(id), "r%u", n)),
+                           .policies = &p,
+                           .npolicies = 1};
+    struct report r = {.kind = REPORT_TLS, .tls = &t};
+    struct report_facts f = {.mail = str_of(mail, str_fmt(mail, sizeof(mail), "m%u", n)),
+                             .received = received};
+    struct buf b;
+    int fd = memfd_create("report", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+
+    buf_init(&b, 10000);
+    OK(report_wire_put(&b, &f, &r) == 0 && write(fd, b.p, b.n) == (ssize_t)b.n &&
+           fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK) == 0,
+       "report %u", n);
+    buf_done(&b);
+    keeper_report(keeper, at_keeper, n, fd);
+}
+
+static void
+on_next_report(void *ctx)
+{
+    struct reports *x = ctx;
+
+    report_keep(x->n++, clock_wall_s());
+    loop_timer_set(&x->timer, 20 * NS_PER_MS);
+}
+
+static unsigned
+reports_from(uint64_t received)
+{
+    CLEANUP(store_finalize) struct sqlite3_stmt *st = NULL;
+    struct why why;
+
+    OK(store_prepare(keeper->store, "SELECT count(*) FROM reports WHERE received = ?", &st, &why) ==
+           0,
+       "asked");
+    sqlite3_bind_int64(st, 1, (sqlite3_int64)received);
+    return store_step(keeper->store, st, &why) == 1 ? (unsigned)sqlite3_column_int(st, 0) : 9999;
+}
+
+/* Reports that come without a pause do not put off the end of the old ones. */
+static void
+test_reports_go_while_others_come(void)
+{
+    struct reports x = {.n = 1};
+    bool gone = false;
+
+    report_keep(0, 1);
+    IS(reports_from(1), 1, "an old one");
+    loop_timer_init(&x.timer, loop, on_next_report, &x);
+    loop_timer_set(&x.timer, 20 * NS_PER_MS);
+    while (!gone && x.n < 500) {
+        loop_once(loop, true);
+        gone = reports_from(1) == 0;
+    }
+    loop_timer_stop(&x.timer);
+    OK(gone, "is gone after %u others", x.n);
+}
+
 static void
 remove_dir(void)
 {
@@ -395,6 +475,7 @@ main(void)
     test_sqlite();
     test_ldap_filter();
     test_secret();
+    test_reports_go_while_others_come();
     OK(keeper_snapshot(keeper, KEEPER_VIEW_ROLES, &generation) >= 0 && generation,
        "for late roles");
     keeper_lost(keeper, at_keeper);
