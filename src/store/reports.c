@@ -8,6 +8,10 @@
 
 #include <sqlite3.h>
 
+#define WEIGHT_BYTES 512u /* a record is hardly ever longer */
+#define WEIGHT_GONE                                                                                \
+    20000u /* at a time: some tenths of a second in which the keeper does nothing else */
+
 /* --- one report --- */
 
 struct known { /* the same report, from before */
@@ -51,20 +55,21 @@ run_number(struct store *s, const char *sql, sqlite3_int64 number, struct why *w
 }
 
 static int
-head_add(struct store *s, const struct report_head *h, sqlite3_int64 *ret, struct why *why)
+head_add(struct store *s, const struct report_head *h, uint64_t weight, sqlite3_int64 *ret,
+         struct why *why)
 {
     CLEANUP(store_finalize) struct sqlite3_stmt *st = NULL;
     const struct str texts[] = {h->org,         h->id,      h->domain,     h->contact,
                                 h->policy,      h->errors,  h->facts.mail, h->facts.from,
                                 h->facts.proof, h->facts.by};
-    const uint64_t numbers[] = {h->since, h->until, h->messages,      h->good,
-                                h->bad,   h->rows,  h->facts.received};
-    int r =
-        store_prepare(s,
-                      "INSERT INTO reports(kind, org, id, domain, contact, policy, errors, mail,"
-                      " sender, proof, proved_by, since, until, messages, good, bad, records,"
-                      " received) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                      &st, why);
+    const uint64_t numbers[] = {h->since, h->until, h->messages,       h->good,
+                                h->bad,   h->rows,  h->facts.received, weight};
+    int r = store_prepare(
+        s,
+        "INSERT INTO reports(kind, org, id, domain, contact, policy, errors, mail,"
+        " sender, proof, proved_by, since, until, messages, good, bad, records,"
+        " received, weight) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        &st, why);
 
     if (r < 0)
         return r;
@@ -194,8 +199,8 @@ policies_add(struct store *s, struct wire *w, const struct report_head *h, sqlit
 }
 
 static int
-add(struct store *s, struct wire *w, const struct report_head *h, struct reports_kept *ret,
-    struct why *why)
+add(struct store *s, struct wire *w, const struct report_head *h, uint64_t weight,
+    struct reports_kept *ret, struct why *why)
 {
     struct known known = {0};
     sqlite3_int64 number = 0;
@@ -212,7 +217,7 @@ add(struct store *s, struct wire *w, const struct report_head *h, struct reports
         r = run_number(s, "DELETE FROM reports WHERE number = ?", known.number, why);
     }
     if (r == 0)
-        r = head_add(s, h, &number, why);
+        r = head_add(s, h, weight, &number, why);
     if (r == 0)
         r = h->kind == REPORT_KIND_DMARC ? records_add(s, w, h, number, why)
                                          : policies_add(s, w, h, number, why);
@@ -235,7 +240,9 @@ reports_keep(struct store *s, struct str bytes, struct reports_kept *ret, struct
     r = store_begin(s, why);
     if (r < 0)
         return r;
-    r = store_end(s, add(s, &w, &h, &kept, why), why);
+    /* Few records with long texts take as much room as many. */
+    r = store_end(s, add(s, &w, &h, MAX((uint64_t)h.rows, bytes.n / WEIGHT_BYTES + 1), &kept, why),
+                  why);
     if (r == 0)
         *ret = kept;
     return r;
@@ -243,15 +250,32 @@ reports_keep(struct store *s, struct str bytes, struct reports_kept *ret, struct
 
 /* --- all of them --- */
 
-/* The first that must go: 1 and its number, 0 none. */
 static int
-next_to_go(struct store *s, const struct reports_law *law, sqlite3_int64 *ret, struct why *why)
+weight_all(struct store *s, sqlite3_int64 *ret, struct why *why)
+{
+    CLEANUP(store_finalize) struct sqlite3_stmt *st = NULL;
+    int r = store_prepare(s, "SELECT coalesce(sum(weight), 0) FROM reports", &st, why);
+
+    if (r == 0)
+        r = store_step(s, st, why);
+    if (r == 1)
+        *ret = sqlite3_column_int64(st, 0);
+    return MIN(r, 0);
+}
+
+struct leaving {
+    sqlite3_int64 number, weight;
+};
+
+/* The first that must go: 1 and which, 0 none. */
+static int
+next_to_go(struct store *s, const struct reports_law *law, sqlite3_int64 weight,
+           struct leaving *ret, struct why *why)
 {
     CLEANUP(store_finalize) struct sqlite3_stmt *st = NULL;
     int r = store_prepare(s,
-                          "SELECT number FROM reports WHERE received < ?1 UNION ALL "
-                          "SELECT * FROM (SELECT number FROM reports WHERE "
-                          "(SELECT sum(records) FROM reports) > ?2 "
+                          "SELECT number, weight FROM reports WHERE received < ?1 UNION ALL "
+                          "SELECT * FROM (SELECT number, weight FROM reports WHERE ?3 > ?2 "
                           "ORDER BY proof != '', received, number LIMIT 1) LIMIT 1",
                           &st, why);
 
@@ -259,9 +283,10 @@ next_to_go(struct store *s, const struct reports_law *law, sqlite3_int64 *ret, s
         return r;
     sqlite3_bind_int64(st, 1, (sqlite3_int64)(law->now - MIN(law->keep, law->now)));
     sqlite3_bind_int64(st, 2, (sqlite3_int64)law->records);
+    sqlite3_bind_int64(st, 3, weight);
     r = store_step(s, st, why);
     if (r == 1)
-        *ret = sqlite3_column_int64(st, 0);
+        *ret = (struct leaving){sqlite3_column_int64(st, 0), sqlite3_column_int64(st, 1)};
     return r;
 }
 
@@ -269,14 +294,15 @@ int
 reports_expire(struct store *s, const struct reports_law *law, unsigned most, unsigned *ret_gone,
                struct why *why)
 {
-    sqlite3_int64 number;
+    struct leaving it = {0};
+    sqlite3_int64 all = 0, left = WEIGHT_GONE;
     unsigned gone = 0;
-    int r = 1;
+    int r = weight_all(s, &all, why); /* once: it reads all of an index */
 
-    while (gone < most && (r = next_to_go(s, law, &number, why)) == 1) {
-        r = run_number(s, "DELETE FROM reports WHERE number = ?", number, why);
-        if (r < 0)
-            return r;
+    while (r == 0 && gone < most && left > 0 && (r = next_to_go(s, law, all, &it, why)) == 1) {
+        r = run_number(s, "DELETE FROM reports WHERE number = ?", it.number, why);
+        all -= it.weight;
+        left -= it.weight;
         gone++;
     }
     if (r < 0)

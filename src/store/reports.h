@@ -22,9 +22,10 @@ int reports_keep(struct store *, struct str bytes, struct reports_kept *ret, str
 
 struct reports_law {
     uint64_t now, keep; /* wall s; s */
-    uint64_t records;   /* of all together */
+    uint64_t records;   /* of all together; 512 bytes count as one */
 };
-/* Lets go of at most `most` reports that are too old or too many: how many went. */
+/* Lets go of at most `most` reports that are too old or too many, fewer of large ones: how many
+ * went. 0: nothing is left to do. */
 int reports_expire(struct store *, const struct reports_law *, unsigned most, unsigned *ret_gone,
                    struct why *why);
 

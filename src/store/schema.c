@@ -124,6 +124,10 @@ static const char *const steps[] = {
     "  info TEXT NOT NULL,"
     "  PRIMARY KEY (report, n)"
     ") STRICT, WITHOUT ROWID;",
+    /* 5: what a report takes of reports.keep_records, and the order in which they go */
+    "ALTER TABLE reports ADD COLUMN weight INTEGER NOT NULL DEFAULT 0;"
+    "UPDATE reports SET weight = records;"
+    "CREATE INDEX reports_go ON reports(proof != '', received, number, weight);",
 };
 
 static int

@@ -42,8 +42,10 @@ static const struct conf_row reports_rows[] = {
     {.name = "keep_records",
      CONF_ROW(U64, struct settings_reports, keep_records, .def = "1000000", .min = 1000,
               .max = 100000000,
-              .doc = "Most records of all reports in the store together, about 200 bytes each. "
-                     "Above it reports whose sender was not proved go first, then the oldest.")},
+              .doc = "Most records of all reports in the store together. Where texts are long, "
+                     "512 bytes count as a record, so the default is 0.5 GB, and some more of "
+                     "the store's own. Above it reports whose sender was not proved go first, then "
+                     "the oldest.")},
 };
 
 static void

@@ -256,6 +256,35 @@ test_expire(struct store *s)
     OK(reports_expire(s, &law, 20, &gone, &why) == 0 && gone == 0, "nothing is left to do");
 }
 
+/* Few records with long texts are as many as their bytes. */
+static void
+test_weight(struct store *s)
+{
+    CLEANUP(buf_done) struct buf b;
+    static char texts[300], id[400];
+    struct reports_law law = {.now = 2000, .keep = 1000, .records = 100};
+    struct reports_kept kept;
+    struct why why = {{0}};
+    unsigned gone = 0;
+
+    buf_init(&b, 1u << 20);
+    sqlite3_exec(store_db(s), "DELETE FROM reports", NULL, NULL, NULL);
+    memset(texts, 'x', sizeof(texts) - 1);
+    dmarc_bytes(&b, "short", "", "w", 1500, 60);
+    reports_keep(s, buf_view(&b), &kept, &why);
+    IS(count(s, "SELECT weight FROM reports"), 60, "short records count one each");
+    for (unsigned i = 0; i < 50; i++) {
+        str_fmt(id, sizeof(id), "%u%s", i, texts);
+        dmarc_bytes(&b, id, "", id, 1600 + i, 1);
+        reports_keep(s, buf_view(&b), &kept, &why);
+    }
+    IS(count(s, "SELECT max(weight) FROM reports WHERE records = 1"), 2, "long ones more");
+    OK(reports_expire(s, &law, 20, &gone, &why) == 0 && gone == 1, "so they are too many");
+    IS(count(s, "SELECT sum(weight) FROM reports"), 100, "and fit when the oldest went");
+    sqlite3_exec(store_db(s), "UPDATE reports SET weight = 15000", NULL, NULL, NULL);
+    OK(reports_expire(s, &law, 20, &gone, &why) == 0 && gone == 2, "few large ones at a time");
+}
+
 /* --- lines --- */
 
 static void
@@ -304,6 +333,7 @@ main(void)
         test_keep(s);
         test_hostile(s);
         test_expire(s);
+        test_weight(s);
     }
     store_close(s);
     (void)unlink(path);
