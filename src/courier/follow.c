@@ -40,6 +40,35 @@ missed_done(struct courier_tail *t)
     t->missed_at = 0;
 }
 
+/* What of them was read already may not go back either. */
+static void
+missed_pin(const struct courier_tail *t)
+{
+    struct courier *c = t->c;
+
+    for (size_t i = t->missed_at; i < t->missed.n; i++) {
+        const struct spool_segment *s = &t->missed.items[i];
+        uint32_t slot = segments_find(&c->segments, s->number, s->generation);
+        if (slot != SEGMENT_NONE)
+            segments_pin(&c->segments, slot);
+    }
+}
+
+/* Those that nothing was written to are known as well, else they would not be given back. */
+static int
+missed_known(struct courier_tail *t)
+{
+    struct segments *all = &t->c->segments;
+
+    for (size_t i = 0; i < t->missed.n; i++) {
+        uint32_t slot = segments_get(all, &t->missed.items[i], false);
+        if (slot == SEGMENT_NONE)
+            return ERR_LIMIT;
+        segments_at(all, slot)->dead = true;
+    }
+    return 0;
+}
+
 static void
 missed_begin(struct courier_tail *t)
 {
@@ -60,7 +89,12 @@ missed_begin(struct courier_tail *t)
             all->items[kept++] = *s;
     }
     all->n = kept;
-    if (kept == 0)
+    err = missed_known(t);
+    if (err < 0) {
+        missed_failed(t, err);
+        missed_pin(t);
+    }
+    if (kept == 0 || err < 0)
         missed_done(t);
 }
 
@@ -92,20 +126,6 @@ missed_step(struct courier_tail *t)
     t->missed_at += n;
     intake_epoch_over(c, s->epoch);
     return 1;
-}
-
-/* What of them was read already may not go back either. */
-static void
-missed_pin(const struct courier_tail *t)
-{
-    struct courier *c = t->c;
-
-    for (size_t i = t->missed_at; i < t->missed.n; i++) {
-        const struct spool_segment *s = &t->missed.items[i];
-        uint32_t slot = segments_find(&c->segments, s->number, s->generation);
-        if (slot != SEGMENT_NONE)
-            segments_pin(&c->segments, slot);
-    }
 }
 
 /* True: there is more, and the next turn goes on. */

@@ -290,6 +290,43 @@ test_gate_missed(void)
     free(big);
 }
 
+static unsigned
+segments_of(uint32_t epoch)
+{
+    struct spool_listing all;
+    unsigned n = 0;
+
+    OK(spool_list(rig.dir, NULL, &all, NULL) == 0, "the segments");
+    for (size_t i = 0; i < all.n; i++)
+        n += all.items[i].epoch == epoch;
+    spool_listing_done(&all);
+    return n;
+}
+
+/* The same of a gate that wrote nothing: what it was handed goes back. */
+static void
+test_missed_unwritten(void)
+{
+    struct rig_stream second = {0}, third = {0};
+
+    rig_init(&rig, ROUTE);
+    OK(rig_stream_open(&rig, &second, SPOOL_STREAM_GATE * 256), "a second gate");
+    rig_stream_close(&rig.gate);
+    OK(segments_of(second.epoch) > 0, "was handed a segment");
+    rig_stream_close(&second);
+    OK(rig_stream_open(&rig, &third, SPOOL_STREAM_GATE * 256), "a third gate");
+    IS(rig_follow(&third), 0, "is followed");
+    rig.gate = third;
+    for (int i = 0; i < 200 && segments_of(second.epoch) > 0; i++)
+        rig_settle(&rig, 5);
+    IS(segments_of(second.epoch), 0, "and has given it back");
+    IS(rig.alarms, 0, "no alarm");
+    rig.gate = (struct rig_stream){0};
+    rig_crash(&rig);
+    rig_stream_close(&third);
+    rig_done(&rig);
+}
+
 /* The courier alone starts again beside a gate that has gone on: what waits in its stream is read
  * in slices, mail goes meanwhile, and answers say that they are not whole. The gate's end beside it
  * is read in slices as well. */
@@ -383,6 +420,7 @@ main(int argc, char **argv)
         {"unknown", test_unknown},
         {"replaced", test_gate_replaced},
         {"missed", test_gate_missed},
+        {"unwritten", test_missed_unwritten},
         {"tails", test_tail_slices},
         {"unreadable", test_unreadable},
     };
