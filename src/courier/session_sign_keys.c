@@ -76,7 +76,7 @@ sign_choose(struct courier *c, struct sign_work *w, struct str from, uint32_t te
 {
     const struct settings_dkim *d = sign_settings(c);
     struct keys_choice all[KEYS_CHOSEN_MAX];
-    struct sign_trouble *asks[KEYS_CHOSEN_MAX];
+    struct sign_trouble *asks[KEYS_CHOSEN_MAX] = {NULL};
     unsigned n = keys_choose(&c->keys, d, from, tenant, all);
     uint64_t now = clock_mono(), gap = 0;
     size_t at = 0;
