@@ -89,7 +89,7 @@ def users(root):
 def test_life_of_a_package(root, debian, sink):
     first, second = debian.first, debian.second
     root.install(first)
-    assert len(users(root)) == 9
+    assert len(users(root)) == 10
     root.fill_in()
     inside = sink(2)
     root.start()

@@ -300,6 +300,7 @@ unreadable(bool twice)
     event_tap(remember_alarm, &rig);
     RIG_FOR(&rig, rig.courier->recovered && in_state(ROW_WAITING) == 1);
     index_message(&rig.courier->index, 0)->pins++; /* nor a copy of its own */
+    chan_free(ring.end);
     ring_open();
     keys_set(true);
     rig.mail = "250 2.1.0 ok\r\n";
