@@ -468,7 +468,7 @@ epoch_doubt(struct spool_epoch *e)
     bool whole = i < e->held;
     int got = 0;
 
-    if (e->fresh[i] && i <= e->held) {
+    if (i <= e->held && e->fresh[i]) {
         if (e->search == 0) {
             e->search = SPOOL_UNIT;
             got = walk_open(w, e->segdir, &e->segments[i]);
