@@ -233,11 +233,13 @@ out_add_after(struct out *o, struct out *first)
 static void
 tell_too_big(const struct out *o)
 {
+    unsigned long long size = o->payload.n, most = spool_writer_max(o->c->links.writer);
+
+    size += o->body.n;
     event_alarm("a record of %llu bytes about mail is larger than the log takes in one piece "
                 "(%llu) and was not written; the mail is kept, `gapura queue list` shows what is "
                 "held for it: raise spool.max_batch, restart, then `gapura queue release`",
-                (unsigned long long)(o->payload.n + o->body.n),
-                (unsigned long long)spool_writer_max(o->c->links.writer));
+                size, most);
 }
 
 /* It will never be written, and nothing that was to stand behind it may be. */
