@@ -75,6 +75,8 @@ static const struct ctl_option check_options[] = {JSON};
 static const struct ctl_option policy_show_options[] = {JSON};
 static const struct ctl_option policy_test_options[] = {
     {"profile", CTL_TEXT, "NAME", "the profile (default: that of the main block)"}, JSON};
+static const struct ctl_option policy_senders_options[] = {
+    {"domain", CTL_TEXT, "DOMAIN", "only those that write as this domain of ours"}, JSON};
 static const struct ctl_option lab_options[] = {
     {"quiet", CTL_FLAG, NULL, "no sample mail at the start"},
     {"all", CTL_FLAG, NULL, "each line of sample mail, not only sums"},
@@ -155,6 +157,10 @@ static const struct ctl_column key_columns[] = {
     {"tenant", "TENANT", CTL_COL_TEXT, 20},    {"state", "STATE", CTL_COL_TEXT, 0},
     {"since", "SINCE", CTL_COL_TIME, 0},       {"published", "IN DNS", CTL_COL_TEXT, 0},
     {"checked", "LOOKED UP", CTL_COL_TIME, 0}, {"reason", "REASON", CTL_COL_TEXT, 40}};
+static const struct ctl_column policy_senders_columns[] = {
+    {"mails", "MAILS", CTL_COL_NUMBER, 0},        {"client", "CLIENT", CTL_COL_TEXT, 40},
+    {"mail_from", "MAIL FROM", CTL_COL_TEXT, 40}, {"domain", "AS", CTL_COL_TEXT, 40},
+    {"dkim", "DKIM", CTL_COL_TEXT, 40},           {"arc", "ARC", CTL_COL_TEXT, 0}};
 static const struct ctl_column report_columns[] = {
     {"number", "NUMBER", CTL_COL_NUMBER, 0},  {"kind", "KIND", CTL_COL_TEXT, 0},
     {"domain", "DOMAIN", CTL_COL_TEXT, 36},   {"org", "ORGANIZATION", CTL_COL_TEXT, 28},
@@ -569,6 +575,16 @@ const struct ctl_verb ctl_verbs[] = {
      .help = "Judge the messages of a file of events again and tell what a profile would change.",
      .more = "- is standard input.",
      .example = "policy test /var/log/gapura/events.jsonl --profile strict"},
+    {.words = "policy senders",
+     .flags = CTL_LOCAL | CTL_OFFLINE,
+     .argument = "file",
+     .shown = "FILE",
+     OPTIONS(policy_senders_options),
+     COLUMNS(policy_senders_columns),
+     .help = "List who writes as a domain of ours without proof, from a file of events.",
+     .more = "What the check own_domain_spoof found, by client, MAIL FROM, domain, DKIM signer and "
+             "ARC result; the most mails first. - is standard input.",
+     .example = "policy senders /var/log/gapura/events.jsonl --domain example.com"},
     {.words = "auth verify",
      .flags = CTL_LOCAL | CTL_OFFLINE,
      .argument = "file",

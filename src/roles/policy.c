@@ -1,5 +1,5 @@
 /*
- * roles/policy.c - `gapura policy show` and `gapura policy test`.
+ * roles/policy.c - `gapura policy show`, `gapura policy test`; `gapura policy senders` from here.
  *
  * Called by main.c. Reads the settings as `gapura check` does, prints, changes nothing and asks no
  * role.
@@ -339,6 +339,11 @@ policy_main(int argc, char **argv)
     v = words_take(argc, argv, &a, &status);
     if (!v)
         return status;
+    if (!strcmp(v->words, "policy senders")) {
+        status = policy_senders(v, &a);
+        args_done(&a);
+        return status;
+    }
     status = tool_open(&tool, &a);
     if (status == 0)
         status = !strcmp(v->words, "policy show") ? policy_show(&tool, &a) : policy_test(&tool, &a);

@@ -10,6 +10,10 @@
 #include "policy/judgement.h"
 
 int policy_main(int argc, char **argv); /* its exit status */
+struct args;
+struct ctl_verb;
+int policy_senders(const struct ctl_verb *,
+                   const struct args *); /* the same, of `policy senders` */
 
 struct policy_counts { /* messages by verdict: as they were told, and as they would be now */
     uint64_t was[VERDICT_ACTIONS_], would[VERDICT_ACTIONS_];

@@ -28,6 +28,38 @@ def policy(*words):
     return subprocess.run([PROGRAM, "policy", *words], capture_output=True, text=True, timeout=20)
 
 
+SPOOFS = [("out3.news.example", "b-1@news.example", "example.com", "news.example", ""),
+          ("out3.news.example", "b-2@news.example", "example.com", "news.example", ""),
+          ("", "", "example.com", "", "pass"), ("x\x1b[2J.example", "a@b.example", "Other.example", "", "")]
+
+
+def spoof_event(n, client, sender, domain, dkim, arc):
+    return {"type": "Reception", "id": str(n), "sender": sender,
+            "peer_address": {"name": client, "addr": "192.0.2.77:4711"},
+            "authentication": {"from": [domain], "dkim": [{"domain": dkim}] if dkim else [], "arc": {"result": arc}},
+            "findings": [{"check": "helo", "name": "localhost"},
+                         {"check": "own_domain_spoof", "name": "author", "input": domain, "observed": True}]}
+
+
+def test_who_writes_as_one_of_ours(place):
+    lines = [json.dumps(spoof_event(n, *row)) for n, row in enumerate(SPOOFS)]
+    lines += ["no event", "[]", "{}", '{"findings":[{"check":7},3]}', json.dumps({"type": "Delivery", "id": "9"})]
+    path = place / "events.jsonl"
+    path.write_text("\n".join(lines) + "\n")
+    rows = [json.loads(line) for line in policy("senders", str(path), "--json").stdout.splitlines()]
+    assert [(r["mails"], r["client"], r["mail_from"], r["domain"], r["dkim"], r["arc"]) for r in rows] == [
+        (2, "out3.news.example", "news.example", "example.com", "news.example", ""),
+        (1, "192.0.2.77", "<>", "example.com", "", "pass"),
+        (1, "x\x1b[2J.example", "b.example", "Other.example", "", "")]
+    shown = policy("senders", str(path)).stdout
+    assert shown.split()[:4] == ["MAILS", "CLIENT", "MAIL", "FROM"] and "\x1b" not in shown, shown
+    only = policy("senders", str(path), "--domain", "other.EXAMPLE", "--json").stdout.splitlines()
+    assert len(only) == 1 and json.loads(only[0])["client"].startswith("x")
+    assert "no stranger wrote as one of ours in these 0 events" in policy("senders", "/dev/null").stdout
+    gone = policy("senders", str(place / "none"))
+    assert gone.returncode == 2 and "cannot be read" in gone.stderr
+
+
 def send(g, name, to="bob@inside.test"):
     with g.smtp(source=g.net.ip(STRANGER), name=name) as c:
         c.ehlo()

@@ -11,7 +11,7 @@ def run(*words, **more):
 
 GROUPS = ("queue", "user", "domain", "domain dkim", "policy", "auth", "replies", "import")
 ENOUGH = {  # words of a verb that is complete
-    "lab wind": "--scenario x", "import postfix": "/nowhere", "policy test": "/nowhere", "auth verify": "/nowhere",
+    "lab wind": "--scenario x", "import postfix": "/nowhere", "policy test": "/nowhere", "policy senders": "/nowhere", "auth verify": "/nowhere",
     "auth sign": "/nowhere", "auth spf": "example.org", "explain": "a@b.test", "queue show": "x", "user add": "x",
     "user password": "x", "user remove": "x", "domain dns": "x.test", "domain dkim add": "x.test",
     "domain dkim import": "x.test s /nowhere", "domain dkim show": "x.test", "domain dkim rotate": "x.test",
