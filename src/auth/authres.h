@@ -44,8 +44,9 @@ bool authres_same_id(struct str a, struct str b);
 
 /* Copies a header block without what only we may say: Authentication-Results under one of our ids
  * (and those whose id cannot be read), X-Gapura-*, X-Spam-*, Return-Path, also where bytes that no
- * name may hold stand in it; and without lines at its beginning that would continue a field put in front. All else keeps its bytes. *ret_removed counts
- * fields (such lines are one). 0, or ERR_LIMIT if out is full. */
+ * name may hold stand in it; and without lines at its beginning that would continue a field put in
+ * front. All else keeps its bytes. *ret_removed counts fields (such lines are one). 0, or ERR_LIMIT
+ * if out is full. */
 int authres_filter(struct str block, const struct str *our_ids, size_t nids, struct buf *out,
                    unsigned *ret_removed);
 
