@@ -36,8 +36,8 @@ enum bare_mode { BARE_NORMALISE, BARE_REFUSE };
 enum vrfy_mode { VRFY_VAGUE, VRFY_OFF, VRFY_TRUSTED };
 enum dsn_mode { DSN_SUBMISSION, DSN_EVERYBODY };
 struct settings_smtp { /* block "smtp" */
-    uint64_t max_size, max_rcpts, max_local_part, max_messages, max_line, max_commands, max_errors, max_received,
-        max_header;
+    uint64_t max_size, max_rcpts, max_local_part, max_messages, max_line, max_commands, max_errors,
+        max_received, max_header;
     uint64_t timeout_command, timeout_data, timeout_block, timeout_session; /* ns */
     uint64_t min_rate;                          /* bytes a second over 30 s of DATA; 0 off */
     uint64_t max_sessions;                      /* in all */

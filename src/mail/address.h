@@ -7,7 +7,7 @@
 #include "core/addr.h"
 #include "core/err.h"
 
-#define ADDRESS_LOCAL_MAX  64u  /* RFC 5321 4.5.3.1.1; mailing services write longer ones */
+#define ADDRESS_LOCAL_MAX  64u /* RFC 5321 4.5.3.1.1; mailing services write longer ones */
 #define ADDRESS_DOMAIN_MAX 255u
 #define ADDRESS_MAX        320u /* room for a key: a path holds 254, A-labels may need more */
 
@@ -34,7 +34,7 @@ int address_path(struct str text, unsigned flags, struct address *ret, struct st
  * RFC 5321's limit compares with ADDRESS_LOCAL_MAX. */
 int address_parse(struct str text, unsigned flags, struct address *ret);
 bool address_local_plain(struct str local); /* a dot-string: needs no quotes */
-bool address_domain_ok(struct str domain); /* LDH labels or U-labels; no literal */
+bool address_domain_ok(struct str domain);  /* LDH labels or U-labels; no literal */
 /* Lower-cased A-label form of a domain into dst (cap >= 256): length or ERR_SYNTAX. ASCII names
  * are only lower-cased; a final dot is dropped. */
 ssize_t address_domain_ascii(struct str domain, char *dst, size_t cap);

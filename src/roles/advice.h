@@ -28,8 +28,8 @@ struct advice_input {
     unsigned nsources;          /* none: those of our host name */
     const struct advice_key *keys;
     unsigned nkeys;
-    bool served; /* we take mail for it */
-    bool sent;   /* mail of it leaves from here */
+    bool served;        /* we take mail for it */
+    bool sent;          /* mail of it leaves from here */
     struct str reports; /* address at the domain where reports are read; empty: none */
     uint64_t now;
 };

@@ -1,7 +1,8 @@
 /*
  * spool/record_tail.h - the open end of every payload: tagged fields of later versions.
  *
- * For record.c, which knows those of an envelope, and record_small.c, which knows one of an outcome.
+ * For record.c, which knows those of an envelope, and record_small.c, which knows one of an
+ * outcome.
  */
 #ifndef GAPURA_SPOOL_RECORD_TAIL_H
 #define GAPURA_SPOOL_RECORD_TAIL_H

@@ -143,7 +143,7 @@ party_say(struct party *a, const char *text)
 /* Turns until cond or ten seconds. */
 #define UNTIL(loop, cond)                                                                          \
     do {                                                                                           \
-        uint64_t until_ = clock_mono() + (tap_valgrind() ? 100 : 10) * NS_PER_S;                                            \
+        uint64_t until_ = clock_mono() + (tap_valgrind() ? 100 : 10) * NS_PER_S;                   \
         struct loop_timer tick_;                                                                   \
         loop_timer_init(&tick_, (loop), party_nothing, NULL);                                      \
         while (!(cond) && clock_mono() < until_) {                                                 \
