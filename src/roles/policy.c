@@ -299,33 +299,57 @@ tell_counts(const struct policy_tool *t, const struct profile *p, const struct p
         printf("%llu other lines\n", (unsigned long long)c->others);
 }
 
+int
+policy_events(const char *path, void (*line)(void *ctx, struct str line), void *ctx)
+{
+    FILE *in = !strcmp(path, "-") ? stdin : fopen(path, "re");
+    char *text = NULL;
+    size_t cap = 0;
+    ssize_t n;
+    int err = in ? 0 : -errno;
+
+    while (in && (n = getline(&text, &cap, in)) > 0)
+        line(ctx, str_of(text, (size_t)n));
+    if (in && ferror(in))
+        err = -errno;
+    free(text);
+    if (in && in != stdin)
+        (void)fclose(in);
+    if (err == 0)
+        return 0;
+    fputs("gapura: ", stderr);
+    print_safe(stderr, path);
+    fprintf(stderr, " cannot be read: %s\n", err_text(err));
+    return 2;
+}
+
+struct policy_test { /* what its lines are judged by, and what came of it */
+    struct policy_tool *tool;
+    const struct profile *profile;
+    struct policy_counts counts;
+};
+
+static void
+test_line(void *ctx, struct str line)
+{
+    struct policy_test *test = ctx;
+
+    policy_replay(test->profile, line, &test->counts, tell_change, test->tool);
+}
+
 static int
 policy_test(struct policy_tool *t, const struct args *a)
 {
-    const char *path = json_string_value(json_object_get(a->json, "file"));
-    const struct profile *p =
-        tool_profile(t, json_string_value(json_object_get(a->json, "profile")));
-    struct policy_counts counts = {0};
-    FILE *in = !strcmp(path, "-") ? stdin : fopen(path, "re");
-    char *line = NULL;
-    size_t cap = 0;
-    ssize_t n;
+    const char *name = json_string_value(json_object_get(a->json, "profile"));
+    struct policy_test test = {.tool = t, .profile = tool_profile(t, name)};
+    int status;
 
-    if (!in) {
-        fputs("gapura: ", stderr);
-        print_safe(stderr, path);
-        fprintf(stderr, " cannot be read: %s\n", err_text(-errno));
-        return 2;
-    }
-    while (p && (n = getline(&line, &cap, in)) > 0)
-        policy_replay(p, str_of(line, (size_t)n), &counts, tell_change, t);
-    free(line);
-    if (in != stdin)
-        (void)fclose(in);
-    if (!p)
+    if (!test.profile)
         return 1;
-    tell_counts(t, p, &counts);
-    return 0;
+    status = policy_events(json_string_value(json_object_get(a->json, "file")), test_line, &test);
+    if (status == 0)
+        tell_counts(t, test.profile, &test.counts);
+    return status;
 }
 
 int

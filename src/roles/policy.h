@@ -19,6 +19,9 @@ struct policy_counts { /* messages by verdict: as they were told, and as they wo
     uint64_t was[VERDICT_ACTIONS_], would[VERDICT_ACTIONS_];
     uint64_t events, changed, others; /* others: lines that are no judged message */
 };
+/* Each line of a file of events ("-": standard input). 0; 2 if it cannot be read, which was said.
+ */
+int policy_events(const char *path, void (*line)(void *ctx, struct str line), void *ctx);
 /* Judges one line of events again. changed() hears of each whose verdict differs. */
 void policy_replay(const struct profile *, struct str line, struct policy_counts *,
                    void (*changed)(void *ctx, struct str id, uint8_t was, int64_t was_score,

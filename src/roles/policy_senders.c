@@ -5,7 +5,6 @@
  * Called by policy.c. Reads no settings and asks no role: what the check own_domain_spoof found
  * stands in the events, whether it acted or only observed.
  */
-#include <errno.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -102,8 +101,9 @@ senders_new(struct senders *s, const char *key, json_t *row)
 }
 
 static void
-senders_line(struct senders *s, struct str line)
+senders_line(void *ctx, struct str line)
 {
+    struct senders *s = ctx;
     json_t *event = json_loadb(line.p, line.n, 0, NULL), *row = NULL;
     const json_t *finding = spoof_of(event);
     char key[KEY_MAX];
@@ -172,27 +172,13 @@ policy_senders(const struct ctl_verb *v, const struct args *a)
     const char *path = json_string_value(json_object_get(a->json, "file"));
     struct senders s = {.domain = json_string_value(json_object_get(a->json, "domain")),
                         .groups = json_object()};
-    FILE *in = !strcmp(path, "-") ? stdin : fopen(path, "re");
-    char *line = NULL;
-    size_t cap = 0;
-    ssize_t n;
+    int status = policy_events(path, senders_line, &s);
 
-    if (!in) {
-        fputs("gapura: ", stderr);
-        print_safe(stderr, path);
-        fprintf(stderr, " cannot be read: %s\n", err_text(-errno));
-        json_decref(s.groups);
-        return 2;
-    }
-    while ((n = getline(&line, &cap, in)) > 0)
-        senders_line(&s, str_of(line, (size_t)n));
-    free(line);
-    if (in != stdin)
-        (void)fclose(in);
-    senders_show(&s, v, a->as_json);
+    if (status == 0)
+        senders_show(&s, v, a->as_json);
     for (size_t i = 0; i < s.n; i++)
         json_decref(s.items[i].row);
     free(s.items);
     json_decref(s.groups);
-    return 0;
+    return status;
 }

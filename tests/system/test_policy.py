@@ -56,8 +56,10 @@ def test_who_writes_as_one_of_ours(place):
     only = policy("senders", str(path), "--domain", "other.EXAMPLE", "--json").stdout.splitlines()
     assert len(only) == 1 and json.loads(only[0])["client"].startswith("x")
     assert "no stranger wrote as one of ours in these 0 events" in policy("senders", "/dev/null").stdout
-    gone = policy("senders", str(place / "none"))
-    assert gone.returncode == 2 and "cannot be read" in gone.stderr
+    for verb in ("senders", "test"):
+        for path in (place / "none", place):
+            gone = policy(verb, str(path))
+            assert gone.returncode == 2 and f"{path} cannot be read" in gone.stderr and not gone.stdout, gone
 
 
 def send(g, name, to="bob@inside.test"):
