@@ -12,6 +12,8 @@
 #define FRONT_MAX  65536u /* results of ten signatures with long names are 24 KB */
 #define FRONT_KEEP 2048u
 
+enum body_line { BODY_AT_LINE, BODY_AT_CR, BODY_IN_LINE, BODY_HEADED };
+
 struct block *
 block_take(struct block_pool *pool)
 {
@@ -77,12 +79,19 @@ body_init(struct body *b)
 }
 
 void
-body_clear(struct body *b, struct block_pool *pool)
+body_drop(struct body *b, struct block_pool *pool)
 {
     block_give_all(pool, b->first);
     b->first = b->last = NULL;
     b->nblocks = 0;
     b->held = 0;
+}
+
+void
+body_clear(struct body *b, struct block_pool *pool)
+{
+    body_drop(b, pool);
+    b->line = BODY_AT_LINE;
     b->size = 0;
     b->skip = 0;
     b->header = NULL;
@@ -92,9 +101,36 @@ body_clear(struct body *b, struct block_pool *pool)
     buf_shrink(&b->front, FRONT_KEEP);
 }
 
+/* Looks for the line that is nothing but its CRLF; each byte of the header is seen once. */
+static void
+seek_blank_line(struct body *b, const char *p, size_t n)
+{
+    for (size_t i = 0; i < n && b->line != BODY_HEADED;) {
+        const char *nl;
+
+        if (b->line != BODY_IN_LINE) {
+            bool cr = b->line == BODY_AT_CR;
+
+            if (p[i] != (cr ? '\n' : '\r')) {
+                b->line = BODY_IN_LINE;
+                continue;
+            }
+            b->line = cr ? BODY_HEADED : BODY_AT_CR;
+            i++;
+            continue;
+        }
+        nl = memchr(p + i, '\n', n - i);
+        if (!nl)
+            return;
+        b->line = BODY_AT_LINE;
+        i = (size_t)(nl - p) + 1;
+    }
+}
+
 bool
 body_add(struct body *b, struct block_pool *pool, const char *p, size_t n)
 {
+    seek_blank_line(b, p, n);
     while (n) {
         struct block *last = b->last;
         size_t take;
@@ -183,5 +219,5 @@ body_header(const struct body *b, struct arena *arena, size_t max)
 bool
 body_has_header(const struct body *b)
 {
-    return b->first && header_end(str_of(b->first->bytes, b->first->n)) > 0;
+    return b->line == BODY_HEADED;
 }

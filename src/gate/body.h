@@ -17,6 +17,8 @@
 /* Blocks, our fields in front, a header in place of the one that came. */
 #define BODY_PIECES  (BODY_WHOLE / BLOCK_ROOM + 4)
 #define BODY_PENDING (1u << 20) /* of one message: above it the client is not read */
+/* While memory is short a header must end within this: it cannot leave before its end. */
+#define BODY_HEADER_SHORT (32u << 10)
 
 struct block {
     struct block *next;
@@ -40,6 +42,7 @@ struct body {
     struct block *first, *last;
     unsigned nblocks;
     uint32_t held;    /* bytes in blocks */
+    uint8_t line;     /* enum body_line: how far the search for the blank line is */
     uint64_t size;    /* of the whole message as it will stand in the log */
     struct buf front; /* our fields: the first piece */
     char *header;     /* goes in place of the first `skip` bytes of the blocks; in an arena */
@@ -57,6 +60,8 @@ unsigned body_pieces(struct body *, bool with_front);
 /* The header block, blank line included, as far as it stands in the blocks held. In one view: of a
  * block, or of a copy in the arena (.p NULL at its ceiling). */
 struct str body_header(const struct body *, struct arena *, size_t max);
-bool body_has_header(const struct body *); /* the blank line is among the first block's bytes */
+bool body_has_header(const struct body *); /* the blank line has come */
+/* The message comes to nothing: what is held of it is let go, what is on its way is not. */
+void body_drop(struct body *, struct block_pool *);
 
 #endif

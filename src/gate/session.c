@@ -143,6 +143,7 @@ const struct smtp_server_ops session_smtp_ops = {
     .rcpt = session_rcpt,
     .data = session_data,
     .body = session_body,
+    .body_void = session_body_void,
     .data_end = session_data_end,
     .reset = session_reset,
     .auth = session_auth,

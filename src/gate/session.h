@@ -129,6 +129,7 @@ void session_rcpt_staged(struct session *, const struct finding *);
 void session_vrfy(void *ctx, struct str arg);
 void session_data(void *ctx);
 void session_body(void *ctx, const char *p, size_t n);
+void session_body_void(void *ctx);
 void session_data_end(void *ctx, const struct header_scan *);
 void session_header_staged(struct session *, const struct finding *);
 void session_body_staged(struct session *, const struct finding *);

@@ -71,7 +71,16 @@ data_whole(const struct tx *tx)
 {
     if (!block_pool_short(&tx->gate->blocks))
         return BODY_WHOLE;
-    return tx->body.chunked || body_has_header(&tx->body) ? BLOCK_ROOM : BODY_WHOLE;
+    return tx->body.chunked || body_has_header(&tx->body) ? BLOCK_ROOM : BODY_HEADER_SHORT;
+}
+
+/* A header that does not end, while others have no memory left: clients who drip it could hold all
+ * there is. */
+static bool
+data_hoards(const struct tx *tx)
+{
+    return tx->body.held >= BODY_HEADER_SHORT && !tx->body.chunked && !body_has_header(&tx->body) &&
+           block_pool_short(&tx->gate->blocks);
 }
 
 /* Is so much of the message still on its way to the disk that the client has to wait? When memory
@@ -119,7 +128,7 @@ session_body(void *ctx, const char *p, size_t n)
         uint32_t whole = data_whole(tx);
         size_t take = MIN(n, tx->body.held < whole ? whole - tx->body.held : 1u);
 
-        if (!body_add(&tx->body, &s->gate->blocks, p, take)) {
+        if (!body_add(&tx->body, &s->gate->blocks, p, take) || data_hoards(tx)) {
             tx->status = ERR_NOMEM;
             break;
         }
@@ -128,6 +137,19 @@ session_body(void *ctx, const char *p, size_t n)
         if (tx->body.held >= whole)
             data_flush(s);
     }
+    if (tx->status < 0)
+        session_body_void(s);
+}
+
+/* Whatever still comes of it is not kept; what was kept until now need not wait for the end, which
+ * is the client's to choose. */
+void
+session_body_void(void *ctx)
+{
+    struct session *s = ctx;
+
+    if (s->tx)
+        body_drop(&s->tx->body, &s->gate->blocks);
 }
 
 /* ---- the From field of those who submit ---- */

@@ -40,6 +40,9 @@ struct smtp_server_ops {
     void (*rcpt)(void *ctx, const struct smtp_rcpt_params *); /* -> reply */
     void (*data)(void *ctx); /* -> 354 opens the body (BDAT: any 2yz/3yz goes on), else refused */
     void (*body)(void *ctx, const char *p, size_t n); /* clean bytes; may be called often */
+    /* The engine itself refuses the message, of which more still comes: no more of it is given to
+     * body, and reset follows at its end, which may be far. May be NULL. */
+    void (*body_void)(void *ctx);
     /* Whole body is here -> reply. `scan` counts; refusals the engine itself finds (size, loop,
      * bare line ends, header too long) never reach this: it answers and calls `reset`. `scan` is
      * gone once the (last) reply is given. */

@@ -121,6 +121,8 @@ pass_on(void *ctx, const char *p, size_t n)
         t->refusal = &bare_header;
     if (!t->refusal)
         s->ops->body(s->ctx, p, n);
+    else if (s->ops->body_void)
+        s->ops->body_void(s->ctx);
 }
 
 static void

@@ -511,6 +511,72 @@ test_refused_rcpt(void)
     rig_end();
 }
 
+static uint64_t
+bytes_taken(void)
+{
+    uint64_t n = 0;
+
+    for (const struct session *s = rig.gate->sessions; s; s = s->next)
+        n += s->stream ? stream_bytes_in(s->stream) : 0;
+    return n;
+}
+
+/* Headers that do not end, of many clients at once: a header cannot leave for the disk before its
+ * end, and the client says when that is. Others' mail still has memory. */
+static void
+test_hoards(void)
+{
+    enum { CLIENTS = 72, MOST = 300u << 10 };
+    static const char text[] = "hostname = mx.gate.test\n"
+                               "listen smtp { address = 127.0.0.1:25 }\n"
+                               "domain any.test { inside = smtp://127.0.0.1:1\n }\n"
+                               "smtp { max_memory = 16 MB\n }\n";
+    static const struct {
+        size_t n;
+        const char *what, *reply;
+    } rows[] = {
+        {250u << 10, "headers within smtp.max_header", "452 4.3.1"},
+        {MOST, "headers that are too long", "552 5.3.4"},
+    };
+    static char header[MOST + 1];
+    struct client c[CLIENTS], other;
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        memset(header, 'x', sizeof(header));
+        for (size_t at = 0; at + 64 <= rows[i].n; at += 64) {
+            memcpy(header + at, "X-A:", 4);
+            memcpy(header + at + 62, "\r\n", 2);
+        }
+        header[rows[i].n] = '\0';
+        if (!start(text))
+            return;
+        for (unsigned k = 0; k < CLIENTS; k++) {
+            greet(&c[k], "127.0.0.1");
+            talk(&c[k], "MAIL FROM:<a@far.test>", "250");
+            talk(&c[k], "RCPT TO:<b@any.test>", "250");
+            talk(&c[k], "DATA", "354");
+        }
+        for (unsigned k = 0; k < CLIENTS; k++)
+            client_say(&c[k], header);
+        UNTIL(bytes_taken() >= CLIENTS * rows[i].n);
+        OK(bytes_taken() >= CLIENTS * rows[i].n, "%u clients send %s", (unsigned)CLIENTS,
+           rows[i].what);
+        OK(rig.gate->blocks.used < rig.gate->blocks.ceiling * 3 / 4, "%llu bytes are held of them",
+           (unsigned long long)rig.gate->blocks.used);
+        greet(&other, "127.0.0.9");
+        send_mail(&other, "a@far.test", "b@any.test", "Subject: x\r\n\r\nx\r\n", "250 2.0.0");
+        client_shut(&other);
+        client_say(&c[CLIENTS - 1], "\r\n\r\nx\r\n.\r\n");
+        client_expect(&c[CLIENTS - 1], rows[i].reply, "who held too much is told");
+        for (unsigned k = 0; k < CLIENTS; k++)
+            client_shut(&c[k]);
+        UNTIL(!gate_sessions(rig.gate));
+        IS(rig.gate->blocks.used, 0, "all of it comes back");
+        rig_stop();
+        rig_end();
+    }
+}
+
 int
 main(void)
 {
@@ -527,5 +593,6 @@ main(void)
     test_descriptors();
     test_deaf();
     test_refused_rcpt();
+    test_hoards();
     return tap_done();
 }

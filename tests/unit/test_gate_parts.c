@@ -228,6 +228,7 @@ test_limits(void)
 static void
 test_body(void)
 {
+    static const char header[] = "A: b\r\nC: \r\n d\r\n\r\n";
     struct block_pool pool = {.ceiling = 3 * BLOCK_BYTES};
     char text[BLOCK_ROOM + 100];
     struct arena arena;
@@ -252,6 +253,15 @@ test_body(void)
     IS(pool.used, 0, "all is given back");
     OK(body_add(&b, &pool, "\r\nno header", 11), "a body");
     TEXT(body_header(&b, &arena, 100), "\r\n", "without a header");
+    OK(body_has_header(&b), "whose end is there");
+    body_clear(&b, &pool);
+    for (size_t i = 0; i < sizeof(header) - 1; i++) {
+        OK(!body_has_header(&b), "no blank line in %zu bytes", i);
+        OK(body_add(&b, &pool, header + i, 1), "one more");
+    }
+    OK(body_has_header(&b), "it is found however the bytes come");
+    body_drop(&b, &pool);
+    IS(pool.used, 0, "what is dropped goes back to the pool");
     body_clear(&b, &pool);
     buf_done(&b.front);
     block_pool_done(&pool);
