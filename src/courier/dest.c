@@ -16,6 +16,7 @@
 #define SWEEP_DROPS     256u
 #define SWEEP_LOOKS     8192u
 #define SWEEP_SLICE     (2 * NS_PER_MS)
+#define LEFT_AGAIN      (20 * NS_PER_MS)
 
 /* Length of the match, 0 none: exact names count more than any suffix, `*` least. */
 static size_t
@@ -273,6 +274,8 @@ dest_route(struct courier *c, uint32_t dest)
     }
     if (s)
         dest_join(c, dest, s, UINT32_MAX);
+    else
+        dests_left(c);
 }
 
 static bool
@@ -313,7 +316,7 @@ dest_lane_changed(void *courier, uint32_t lane, bool filled)
             site_lane_leave(d->site, lane);
         return;
     }
-    if (d->state == DEST_ROUTED && d->fresh >= c->index.wheel.now) {
+    if (d->state == DEST_ROUTED && (d->fresh >= c->index.wheel.now || d->asking)) {
         if (!lane_parked(c, d, l))
             site_lane_join(d->site, lane);
         return;
@@ -323,6 +326,56 @@ dest_lane_changed(void *courier, uint32_t lane, bool filled)
     if (d->site)
         dest_leave(c, l->dest);
     dest_route(c, l->dest);
+}
+
+/* It has work, and nobody knows where to. */
+static bool
+is_left(const struct courier *c, const struct index_dest *d)
+{
+    return d->ready > 0 && !d->site && d->state != DEST_ASKING && !c->delivery->hold;
+}
+
+/* A start or new settings bring more destinations than can be asked for at a time. They take turns:
+ * having no turn yet is no failure of theirs. */
+void
+dests_left_run(void *ctx)
+{
+    struct courier *c = ctx;
+    struct sites *all = c->sites;
+    struct str key;
+    void *value = NULL;
+
+    if (c->stopping || c->freeing)
+        return;
+    if (all->left_at == 0)
+        all->left = false;
+    for (unsigned look = 0; look < SWEEP_LOOKS; look++) {
+        size_t at = all->left_at;
+        uint32_t i;
+        value = map_next(&c->index.dest_names, &all->left_at, &key);
+        if (!value)
+            break;
+        i = (uint32_t)(uintptr_t)value - 1;
+        if (!is_left(c, index_dest(&c->index, i)))
+            continue;
+        dest_route(c, i);
+        if (is_left(c, index_dest(&c->index, i))) { /* no room: it is the first next time */
+            all->left_at = at;
+            break;
+        }
+    }
+    if (!value)
+        all->left_at = 0;
+    if (all->left || value)
+        loop_timer_set(&all->left_timer, LEFT_AGAIN);
+}
+
+void
+dests_left(struct courier *c)
+{
+    c->sites->left = true;
+    if (c->sites->left_timer.due == 0)
+        loop_timer_set(&c->sites->left_timer, LEFT_AGAIN);
 }
 
 static void
@@ -359,6 +412,17 @@ dests_forget(struct courier *c)
         each_dest(c, dest_leave);
 }
 
+/* Who has work without a pause is never routed anew by the work that comes: its hosts may be others
+ * by now. */
+static bool
+is_stale(const struct courier *c, const struct index_dest *d)
+{
+    const struct site *s = d->site;
+
+    return d->ready > 0 && s && s->by_mx && d->fresh < c->index.wheel.now && !d->asking &&
+           !c->delivery->hold && !c->stopping;
+}
+
 /* Drops what is idle among the next so many; true: there may be more of it right behind. */
 static bool
 sweep_some(struct courier *c, size_t *at)
@@ -374,8 +438,10 @@ sweep_some(struct courier *c, size_t *at)
             break;
         uint32_t i = (uint32_t)(uintptr_t)value - 1;
         const struct index_dest *d = index_dest(&c->index, i);
-        if (d->rows == 0 && d->lanes == INDEX_NONE && now > d->idle_since &&
-            now - d->idle_since > DEST_IDLE_TICKS)
+        if (is_stale(c, d))
+            dest_route(c, i);
+        else if (d->rows == 0 && d->lanes == INDEX_NONE && now > d->idle_since &&
+                 now - d->idle_since > DEST_IDLE_TICKS)
             victims[n++] = i;
     }
     if (!value)
@@ -411,6 +477,8 @@ dest_why(const struct courier *c, const struct index_dest *d, char *dst, size_t 
         str_fmt(dst, cap, "suspended: %s", sc->reason);
     else if (d->state == DEST_ASKING)
         str_fmt(dst, cap, "asking DNS for the hosts of the domain");
+    else if (is_left(c, d))
+        str_fmt(dst, cap, "its turn to be asked for in DNS: too many domains are asked for now");
     else if (d->state == DEST_FAILED)
         str_fmt(dst, cap, "%s", d->why ? d->why : "no host is known");
     else if (s && s->why[0])

@@ -11,14 +11,16 @@
 #include "courier/mx.h"
 #include "courier/outcome.h"
 
-#define FRESH_MIN   (60u << 4)   /* ticks, about a minute */
-#define FRESH_MAX   (3600u << 4) /* about an hour */
-#define ROUNDS_MAX  8u           /* the law asks again at most so often: aliases of aliases */
-#define ANSWERS_MAX 256u
-#define OWN_NAMES   64u
-#define SITE_NAME   600u
-#define NAME_SPARE  24u /* for what stands behind the hosts */
-#define SITES_ALIKE 64u /* sets of hosts with one name */
+#define FRESH_MIN     (60u << 4)   /* ticks, about a minute */
+#define FRESH_MAX     (3600u << 4) /* about an hour */
+#define ROUNDS_MAX    8u           /* the law asks again at most so often: aliases of aliases */
+#define ANSWERS_MAX   256u
+#define OWN_NAMES     64u
+#define SITE_NAME     600u
+#define NAME_SPARE    24u  /* for what stands behind the hosts */
+#define DNS_NAME_LONG 253u /* no name is longer */
+#define SITES_ALIKE   64u  /* sets of hosts with one name */
+#define ASKING_MAX    256u /* destinations whose questions are open at a time, 6 KB each */
 
 struct mx_ask {
     struct mx_asking *of;
@@ -51,19 +53,23 @@ dest_mx_cancel(struct index_dest *d)
             dns_ask_cancel(&q->asks[i].ask);
     }
     loop_call_cancel(q->c->loop, &q->step);
+    q->c->sites->asking--;
     arena_done(&q->arena);
     free(q);
     d->asking = NULL;
 }
 
-/* Rows of the same message at the front of the destination's first lane, ACTIVE then. */
+/* Rows of the same message at the front of the destination's first lane, ACTIVE then: such as had
+ * hosts before, or such as never had. */
 static uint32_t
 take_some(struct courier *c, uint32_t dest, uint32_t *rows, uint32_t max, uint32_t *ret_message)
 {
     uint32_t row = index_lane(&c->index, index_dest(&c->index, dest)->lanes)->head, n = 0;
+    uint32_t routed = index_row(&c->index, row)->flags & ROW_ROUTED;
 
     *ret_message = index_row(&c->index, row)->message;
-    while (n < max && row != INDEX_NONE && index_row(&c->index, row)->message == *ret_message) {
+    while (n < max && row != INDEX_NONE && index_row(&c->index, row)->message == *ret_message &&
+           (index_row(&c->index, row)->flags & ROW_ROUTED) == routed) {
         uint32_t next = index_row(&c->index, row)->next;
         index_set(&c->index, row, ROW_ACTIVE);
         rows[n++] = row;
@@ -76,11 +82,12 @@ void
 dest_fail(struct courier *c, uint32_t dest, const struct result *r, const char *site,
           bool no_domain)
 {
-    struct attempt a = {.site = site, .tried = true, .no_domain = no_domain};
+    struct attempt a = {.site = site, .tried = true};
     uint32_t rows[256], n, message;
 
     while (index_dest(&c->index, dest)->lanes != INDEX_NONE) {
         n = take_some(c, dest, rows, ARRAY_LEN(rows), &message);
+        a.no_domain = no_domain && !(index_row(&c->index, rows[0])->flags & ROW_ROUTED);
         outcome_rows(c, message, rows, n, &a, r);
     }
 }
@@ -247,6 +254,10 @@ mx_join(struct courier *c, const struct mx_asking *q, struct mx_result *v)
 {
     struct site *s = dest_mx_site(c, q->route, v);
 
+    if (s && index_dest(&c->index, q->dest)->site == s) {
+        index_dest(&c->index, q->dest)->fresh = fresh_until(c, v->ttl);
+        return;
+    }
     if (s) {
         dest_join(c, q->dest, s, fresh_until(c, v->ttl)); /* q is gone now */
         return;
@@ -308,12 +319,15 @@ mx_answer(void *ctx, const struct dns_answer *from)
         loop_defer(q->c->loop, &q->step);
 }
 
-/* Asks what the law wants to know; false: nobody can be asked. */
-static bool
+/* Asks what the law wants to know: 0, ERR_LIMIT if there is no room for a question now, or another
+ * code if nobody can be asked. */
+static int
 mx_questions(struct mx_asking *q, const struct mx_result *v)
 {
+    bool full = false;
+
     if (++q->rounds > ROUNDS_MAX || !q->c->links.dns)
-        return false;
+        return ERR_NOTFOUND;
     for (unsigned i = 0; i < v->nquestions; i++) {
         struct mx_ask *ask = &q->asks[i];
         struct str name = arena_str(&q->arena, v->questions[i].name);
@@ -323,8 +337,9 @@ mx_questions(struct mx_asking *q, const struct mx_result *v)
         ask->open = dns_client_ask(q->c->links.dns, name, v->questions[i].type, &ask->ask,
                                    mx_answer, ask) == 0;
         q->open += ask->open;
+        full = full || (!ask->open && name.n <= DNS_NAME_LONG);
     }
-    return q->open > 0;
+    return q->open > 0 ? 0 : full ? ERR_LIMIT : ERR_NOTFOUND;
 }
 
 static void
@@ -337,6 +352,7 @@ mx_step(void *ctx)
     struct index_dest *d = index_dest(&c->index, dest);
     struct str names[OWN_NAMES];
     struct mx_result *v = malloc(sizeof *v);
+    int asked;
     struct mx_input in = {
         .domain = q->domain,
         .own_names = names,
@@ -351,22 +367,35 @@ mx_step(void *ctx)
 
     if (v)
         mx_run(&in, v);
-    if (v && v->status == MX_NEED && mx_questions(q, v)) {
+    asked = v && v->status == MX_NEED ? mx_questions(q, v) : ERR_STATE;
+    if (asked == 0) {
         free(v);
         return;
     }
-    d->state = DEST_NEW;
-    if (v && v->status == MX_NEED) {
+    if (!d->site)
+        d->state = DEST_NEW;
+    if (!v || asked == ERR_LIMIT) { /* it takes its turn anew: nothing was learnt about it */
+        free(v);
+        dest_mx_cancel(d);
+        dests_left(c);
+        return;
+    }
+    if (v->status == MX_NEED) {
         v->status = MX_FAILED;
         v->failure = MX_FAIL_TEMPORARY;
         str_fmt(v->enhanced, sizeof v->enhanced, "4.4.3");
         str_fmt(v->text, sizeof v->text, "no DNS answer for %.*s can be had now",
                 STR_ARG(str_sub(q->domain, 0, 200)));
     }
-    if (v && v->status == MX_DONE)
+    if (v->status == MX_DONE) {
         mx_join(c, q, v); /* frees q by dest_leave() when it succeeds */
-    else if (v)
+    } else if (d->site && v->failure == MX_FAIL_TEMPORARY) {
+        d->fresh = c->index.wheel.now + FRESH_MIN; /* what was known holds until then */
+    } else {
+        if (d->site)
+            dest_leave(c, dest); /* frees q */
         mx_failed(c, dest, v);
+    }
     free(v);
     dest_mx_cancel(d);
 }
@@ -375,10 +404,13 @@ void
 dest_mx_ask(struct courier *c, uint32_t dest, const struct dest_way *way)
 {
     struct index_dest *d = index_dest(&c->index, dest);
-    struct mx_asking *q = calloc(1, sizeof *q);
+    struct mx_asking *q = c->sites->asking < ASKING_MAX ? calloc(1, sizeof *q) : NULL;
 
-    if (!q)
-        return; /* tried again with the next ready row */
+    if (!q) {
+        dests_left(c);
+        return;
+    }
+    c->sites->asking++;
     q->c = c;
     q->dest = dest;
     q->route = way->inside ? NULL : way->route;
@@ -387,6 +419,7 @@ dest_mx_ask(struct courier *c, uint32_t dest, const struct dest_way *way)
     q->domain = arena_str(&q->arena, index_dest_domain(d));
     q->step = (struct loop_call){.fn = mx_step, .ctx = q};
     d->asking = q;
-    d->state = DEST_ASKING;
+    if (!d->site) /* else what was known holds until the answer */
+        d->state = DEST_ASKING;
     loop_defer(c->loop, &q->step);
 }

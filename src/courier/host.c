@@ -8,12 +8,18 @@
 
 #define LIFE_MIN  (30 * NS_PER_S)
 #define LIFE_FAIL (60 * NS_PER_S)
+#define LIFE_MAX  (86400 * NS_PER_S)
 
 static void
 host_answered(struct site_host *h)
 {
     if (h->asking[0] || h->asking[1])
         return;
+    if (h->stale && !h->temporary)
+        h->naddrs = 0;
+    h->stale = false;
+    if (h->naddrs > 0)
+        h->addrs_until = MIN(h->addrs_until, clock_mono() + (h->temporary ? LIFE_FAIL : LIFE_MAX));
     if (h->naddrs == 0) {
         h->addrs_until = clock_mono() + LIFE_FAIL;
         str_fmt(h->why, sizeof h->why,
@@ -30,17 +36,20 @@ static void
 host_take(struct site_host *h, const struct dns_answer *a)
 {
     uint64_t until = clock_mono() + MAX(a->ttl * NS_PER_S, LIFE_MIN);
+    unsigned n = h->stale ? 0 : h->naddrs;
 
     if (a->status == DNS_TEMPORARY || a->status == DNS_BOGUS)
         h->temporary = true;
-    for (size_t i = 0; a->status == DNS_OK && i < a->n && h->naddrs < SITE_ADDRS; i++) {
+    for (size_t i = 0; a->status == DNS_OK && i < a->n && n < SITE_ADDRS; i++) {
         if (a->records[i].type != DNS_A && a->records[i].type != DNS_AAAA)
             continue;
         if (!h->site->allow_private && addr_is_bogus(&a->records[i].addr)) {
             h->refused = true;
             continue;
         }
-        h->addrs[h->naddrs++] = a->records[i].addr;
+        h->addrs[n++] = a->records[i].addr;
+        h->naddrs = n;
+        h->stale = false;
     }
     h->addrs_until = MIN(h->addrs_until, until);
 }
@@ -78,10 +87,11 @@ host_addresses(struct site *s, struct site_host *h)
     if (h->addrs_until > clock_mono())
         return h->naddrs ? HOST_READY : HOST_NONE;
     if (!c->links.dns) {
+        h->temporary = true;
         str_fmt(h->why, sizeof h->why, "there is no resolver to ask for %.120s", h->name);
         return HOST_NONE;
     }
-    h->naddrs = 0;
+    h->stale = h->naddrs > 0; /* what was known holds until there is another answer */
     h->temporary = h->refused = false;
     h->addrs_until = UINT64_MAX;
     if (dns_client_ask(c->links.dns, name, DNS_A, &h->ask[0], host_answer4, h) == 0)
@@ -91,9 +101,10 @@ host_addresses(struct site *s, struct site_host *h)
         h->asking[1] = true;
     if (h->asking[0] || h->asking[1])
         return HOST_ASKING;
+    h->temporary = true; /* not their fault: nothing is over for want of an answer */
     h->addrs_until = clock_mono() + NS_PER_S;
     str_fmt(h->why, sizeof h->why, "the resolver has too many questions");
-    return HOST_NONE;
+    return h->naddrs ? HOST_READY : HOST_NONE;
 }
 
 void

@@ -235,7 +235,7 @@ row_leave(struct index *ix, uint32_t row)
 static void
 row_enter(struct index *ix, struct index_row *r, enum row_state state)
 {
-    r->state = state & 15u;
+    r->state = state & 7u;
     ix->count[state]++;
 }
 

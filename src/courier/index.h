@@ -29,17 +29,19 @@ enum row_state {
     ROW_HELD,     /* until somebody releases it */
     ROW_SCOPED,   /* a suspension by sender holds it */
 };
-#define ROW_INTENT  1u /* an intent is open: the outcome would be unknown after a crash */
-#define ROW_CRASHED 2u /* one crash left its outcome unknown */
-#define ROW_WARNED  4u /* the sender was told of the delay */
-#define ROW_ASIDE   8u /* will not be delivered, and nobody may be told: removed when due */
+#define ROW_INTENT  1u  /* an intent is open: the outcome would be unknown after a crash */
+#define ROW_CRASHED 2u  /* one crash left its outcome unknown */
+#define ROW_WARNED  4u  /* the sender was told of the delay */
+#define ROW_ASIDE   8u  /* will not be delivered, and nobody may be told: removed when due */
+#define ROW_ROUTED  16u /* it had hosts to go to once: DNS that fails now ends it no sooner */
+#define ROW_FLAGS   31u
 
 struct index_row {
     uint32_t message, ordinal, dest;
     uint32_t due;        /* tick; READY: number of its lane; HELD: of the reason */
     uint32_t next, prev; /* in lane or wheel slot; prev of the first: WHEEL_HEAD | its number */
     uint32_t sibling;    /* next row of the same message */
-    uint32_t state : 4, flags : 4, attempts : 8, source : 16; /* source: number + 1 it sticks to */
+    uint32_t state : 3, flags : 5, attempts : 8, source : 16; /* source: number + 1 it sticks to */
 };
 
 struct index_message {

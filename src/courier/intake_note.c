@@ -19,6 +19,8 @@ row_apply(struct courier *c, uint32_t row, const struct early_note *n)
         return;
     }
     r->attempts = n->attempts;
+    if (n->attempts > 0) /* by what is not written down: the longer time counts */
+        r->flags |= ROW_ROUTED;
     if (n->flags & EARLY_F_CRASH)
         r->flags |= ROW_CRASHED;
     row_became(c, row,

@@ -34,7 +34,7 @@ struct mx_input {
 enum mx_status { MX_DONE, MX_NEED, MX_FAILED };
 enum mx_failure {
     MX_FAIL_NULL,      /* RFC 7505: the domain takes no mail; permanent */
-    MX_FAIL_NODOMAIN,  /* NXDOMAIN; the courier tries again for an hour at most */
+    MX_FAIL_NODOMAIN,  /* NXDOMAIN; permanent */
     MX_FAIL_NOADDRESS, /* no host that could be reached; permanent */
     MX_FAIL_LOOP,      /* we are the best host ourselves; permanent */
     MX_FAIL_TEMPORARY, /* DNS does not answer, or not truthfully */

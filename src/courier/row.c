@@ -14,10 +14,10 @@ row_became(struct courier *c, uint32_t row, const struct row_change *ch)
     struct index_row *r = index_row(&c->index, row);
 
     if (ch->closes)
-        r->flags &= ~ROW_INTENT & 15u;
+        r->flags &= ~ROW_INTENT & ROW_FLAGS;
     switch (ch->result) {
     case SPOOL_RETRY: /* a clear answer: a later crash is the first again */
-        r->flags &= ~ROW_CRASHED & 15u;
+        r->flags &= ~ROW_CRASHED & ROW_FLAGS;
         index_wait(&c->index, row, ch->due);
         courier_wheel_soon(c);
         break;
@@ -30,7 +30,7 @@ row_became(struct courier *c, uint32_t row, const struct row_change *ch)
         r->due = ch->due;
         break;
     case SPOOL_RELEASED:
-        r->flags &= ~(ROW_CRASHED | ROW_ASIDE) & 15u;
+        r->flags &= ~(ROW_CRASHED | ROW_ASIDE) & ROW_FLAGS;
         if (ch->read_back)
             index_set(&c->index, row, ROW_ACTIVE);
         else

@@ -206,7 +206,7 @@ courier_create(struct courier **ret, const struct courier_links *links, const st
     c->plan_call = (struct loop_call){.fn = plan_run, .ctx = c};
     c->wheel_call = (struct loop_call){.fn = wheel_run, .ctx = c};
     c->files = spool_files_create(links->spool_dir, OPEN_FILES, NULL);
-    c->sites = sites_create();
+    c->sites = sites_create(c);
     c->outs = outs_create(c);
     c->scopes = scopes_create();
     c->callouts = callouts_create(c);

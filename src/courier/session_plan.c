@@ -146,8 +146,8 @@ take_siblings(struct site *s, uint32_t row, uint32_t source, uint32_t *rows, uin
     return n;
 }
 
-uint32_t
-plan_take(struct site *s, uint32_t source, uint32_t *rows, uint32_t max, uint32_t *ret_message)
+static uint32_t
+take(struct site *s, uint32_t source, uint32_t *rows, uint32_t max, uint32_t *ret_message)
 {
     uint64_t now, wait;
     uint32_t row;
@@ -171,6 +171,16 @@ plan_take(struct site *s, uint32_t source, uint32_t *rows, uint32_t max, uint32_
         bucket_take(&s->bucket, &s->rate, clock_mono());
     *ret_message = index_row(&s->c->index, row)->message;
     return take_siblings(s, row, source, rows, max);
+}
+
+uint32_t
+plan_take(struct site *s, uint32_t source, uint32_t *rows, uint32_t max, uint32_t *ret_message)
+{
+    uint32_t n = take(s, source, rows, max, ret_message);
+
+    for (uint32_t i = 0; i < n; i++)
+        index_row(&s->c->index, rows[i])->flags |= ROW_ROUTED;
+    return n;
 }
 
 void
@@ -431,12 +441,15 @@ site_unreachable(struct site *s, bool for_good)
                        .class = for_good ? REPLY_CLASS_DOMAIN : REPLY_CLASS_DNS,
                        .enhanced = {for_good ? 5 : 4, 4, 4},
                        .text = str_c(s->hosts[0].why)};
-    struct attempt a = {
-        .site = s->name, .tried = true, .no_domain = true, .host = s->hosts[0].name};
+    struct attempt a = {.site = s->name, .tried = true, .host = s->hosts[0].name};
     uint32_t rows[1024], n, message = INDEX_NONE;
 
-    while ((n = plan_take(s, UINT32_MAX, rows, ARRAY_LEN(rows), &message)) > 0)
+    while ((n = take(s, UINT32_MAX, rows, ARRAY_LEN(rows), &message)) > 0) {
+        a.no_domain = true;
+        for (uint32_t i = 0; i < n; i++)
+            a.no_domain = a.no_domain && !(index_row(&s->c->index, rows[i])->flags & ROW_ROUTED);
         outcome_rows(s->c, message, rows, n, &a, &r);
+    }
 }
 
 /* Everything is dead or without addresses, and no session told it. */

@@ -220,9 +220,10 @@ static const struct conf_row delivery_rows[] = {
      CONF_ROW(DURATION, struct settings_delivery, expire_dsn, .def = "2d", .min = 1000000,
               .doc = "The same for reports to senders and other mail with the null sender.")},
     {.name = "expire_nodomain",
-     CONF_ROW(DURATION, struct settings_delivery, expire_nodomain, .def = "1h",
+     CONF_ROW(DURATION, struct settings_delivery, expire_nodomain, .def = "1d",
               .doc = "The same for domains whose DNS has given no usable answer since the mail "
-                     "came in. A domain that does not exist fails at once.")},
+                     "came in: longer than one's own resolver is ever down. A domain that does "
+                     "not exist fails at once.")},
     {.name = "warn_after",
      CONF_ROW(DURATION, struct settings_delivery, warn_after, .def = "4h",
               .doc = "When the sender is told that delivery is delayed (submitted mail only); 0: "

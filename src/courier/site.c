@@ -6,11 +6,12 @@
 #include "courier/site.h"
 
 struct sites *
-sites_create(void)
+sites_create(struct courier *c)
 {
     struct sites *s = calloc(1, sizeof *s);
 
     if (s) {
+        loop_timer_init(&s->left_timer, c->loop, dests_left_run, c);
         map_init(&s->names, 10000000, false);
         s->queue_tail = &s->queue;
     }
@@ -86,6 +87,7 @@ sites_free(struct courier *c)
         return;
     while ((s = map_next(&c->sites->names, &at, &key)) != NULL)
         site_free(s);
+    loop_timer_stop(&c->sites->left_timer);
     map_done(&c->sites->names);
     free(c->sites);
     c->sites = NULL;

@@ -33,6 +33,7 @@ struct site_host {
     bool no_pipelining;
     struct dns_ask ask[2];
     bool asking[2], temporary;
+    bool stale;    /* addrs are of the answer before */
     bool refused;  /* it has addresses, none of which we may speak to */
     char why[200]; /* last trouble */
     struct site *site;
@@ -90,8 +91,13 @@ struct sites {
     struct map names;
     struct site *queue, **queue_tail;
     size_t sweep_at; /* of the destinations' names, see dests_sweep() */
+    /* Destinations with work that were not asked for in their turn: dests_left(). */
+    struct loop_timer left_timer;
+    size_t left_at;
+    bool left;
+    unsigned asking; /* destinations whose questions are open */
 };
-struct sites *sites_create(void);
+struct sites *sites_create(struct courier *);
 void sites_free(struct courier *);
 /* A site of that name, made empty if there is none: *ret_new says so. NULL: no memory. */
 struct site *site_get(struct courier *, struct str name, bool *ret_new);
@@ -109,9 +115,11 @@ bool site_has_work(const struct site *);
 void dest_route(struct courier *, uint32_t dest); /* asks or joins; lanes follow */
 void dest_leave(struct courier *, uint32_t dest); /* forget the routing */
 void dest_lanes(struct courier *, uint32_t dest); /* joins and parks its lanes as is right now */
-void dests_sweep(struct courier *);               /* drops what is idle */
-void dests_forget(struct courier *);              /* the courier goes */
-void dests_reroute(struct courier *);             /* new settings */
+void dests_sweep(struct courier *);   /* drops what is idle, asks anew for what is stale */
+void dests_left_run(void *courier);   /* its timer */
+void dests_left(struct courier *);    /* one could not be routed now: its turn comes again */
+void dests_forget(struct courier *);  /* the courier goes */
+void dests_reroute(struct courier *); /* new settings */
 void dest_why(const struct courier *, const struct index_dest *, char *dst, size_t cap);
 
 /* The site of a served domain's inside servers; NULL if there is none. */
