@@ -5,6 +5,8 @@
  */
 #include "courier/fit.h"
 
+#include "store/settings_reports.h"
+
 #define BY_MAX 999999999 /* nine digits (RFC 2852 4) */
 
 /* Does this hop tell the sender that the message went on? One that asked for traces is told at each
@@ -80,4 +82,32 @@ fit_notify_by(struct courier *c, uint32_t message, const struct letter *l)
         by = MAX(own.env.deliver_by, UINT64_C(1));
     letter_done(&own);
     return by;
+}
+
+static bool
+said_never(const struct letter *l, uint32_t ordinal)
+{
+    struct spool_rcpt rcpt;
+
+    return letter_rcpt(l, ordinal, &rcpt) == 0 && (rcpt.notify & SPOOL_NOTIFY_NEVER);
+}
+
+bool
+fit_only_read(struct courier *c, const uint32_t *rows, uint32_t n, const struct letter *l)
+{
+    const struct index_row *first = index_row(&c->index, rows[0]);
+    struct letter own;
+    bool only;
+
+    for (uint32_t i = 0; i < n; i++) {
+        const struct index_row *r = index_row(&c->index, rows[i]);
+        if (!str_eq(index_dest_via(index_dest(&c->index, r->dest)), STR(REPORTS_VIA)))
+            return false;
+    }
+    if (l && l->bytes.n)
+        return !said_never(l, first->ordinal);
+    letter_init(&own);
+    only = letter_load(c, first->message, &own) < 0 || !said_never(&own, first->ordinal);
+    letter_done(&own);
+    return only;
 }

@@ -283,7 +283,9 @@ outcome_tell(struct courier *c, uint32_t message, const uint32_t *rows, uint32_t
         bounce_rows(c, BOUNCE_SUCCESS, message, rows, n, a, r, 0);
     if (r->result != SPOOL_FAILED && r->result != SPOOL_EXPIRED)
         return;
-    if (bounce_rows(c, BOUNCE_FAILED, message, rows, n, a, r, 0))
+    /* Who sends a report asked for no delivery: nobody is told, and it is nowhere else. */
+    if (!fit_only_read(c, rows, n, a->letter) &&
+        bounce_rows(c, BOUNCE_FAILED, message, rows, n, a, r, 0))
         return;
     r->result = SPOOL_ASIDE;
     r->due = courier_wall(c) + c->delivery->expire;

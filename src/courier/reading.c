@@ -13,6 +13,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "core/event.h"
+#include "courier/fit.h"
 #include "courier/session.h"
 #include "store/asks.h"
 #include "store/settings_reports.h"
@@ -21,8 +23,15 @@
 #define TURN_BYTES (512u << 10)
 #define WAIT       (120 * NS_PER_S) /* the largest report takes a second or two */
 #define AWAY_GAP   NS_PER_S
+#define BUSY_MOST  (600 * NS_PER_S) /* an answer that comes later than this does not come */
+#define SUSPECTS   32u
+#define ENDS_MOST  3u /* readers that one mail may cost */
 #define SEALS      (F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)
 
+struct suspect { /* a mail that the reader ended over */
+    uint32_t epoch, ends;
+    uint64_t seq;
+};
 struct reading {
     struct courier *c;
     struct chan_asks *asks;
@@ -33,6 +42,9 @@ struct reading {
     int fd;
     uint64_t size, ask;
     uint32_t message, n, rows[ROWS_MAX];
+    uint64_t busy_until; /* mono ns: the reader still has what it was asked before; 0: no */
+    struct suspect suspects[SUSPECTS];
+    unsigned nsuspects; /* ever; the oldest gives way */
 };
 
 static void reading_pieces(void *ctx);
@@ -135,16 +147,6 @@ reading_failed(struct reading *r, int err)
     reading_next(r);
 }
 
-/* Is the reader the only way that the mail has? The gate says NEVER where it goes elsewhere too. */
-static bool
-reading_is_all(const struct reading *r)
-{
-    struct spool_rcpt rcpt;
-
-    return letter_rcpt(&r->letter, index_row(&r->c->index, r->rows[0])->ordinal, &rcpt) < 0 ||
-           !(rcpt.notify & SPOOL_NOTIFY_NEVER);
-}
-
 /* What was not read stays in the log for a while, if the mail is nowhere else. */
 static void
 reading_unread(struct reading *r, bool bad, struct str text)
@@ -155,11 +157,46 @@ reading_unread(struct reading *r, bool bad, struct str text)
                          .enhanced = {bad ? 5 : 2, bad ? 6 : 0, 0},
                          .text = text};
 
-    if (reading_is_all(r)) {
+    if (fit_only_read(r->c, r->rows, r->n, &r->letter)) {
         res.result = SPOOL_ASIDE;
         res.due = courier_wall(r->c) + r->c->delivery->expire;
     }
     reading_end(r, &res);
+}
+
+/* How many readers that mail has cost, this one included. */
+static uint32_t
+suspect_ends(struct reading *r)
+{
+    const struct index_message *m = index_message(&r->c->index, r->message);
+    struct suspect *s;
+
+    for (unsigned i = 0; i < MIN(r->nsuspects, SUSPECTS); i++) {
+        s = &r->suspects[i];
+        if (s->epoch == m->epoch && s->seq == m->seq)
+            return ++s->ends;
+    }
+    r->suspects[r->nsuspects++ % SUSPECTS] = (struct suspect){m->epoch, 1, m->seq};
+    return 1;
+}
+
+/* A mail that ends the reader each time would take it from all others for as long as it is tried.
+ */
+static void
+reading_killed(struct reading *r)
+{
+    struct spool_id id = courier_id(r->c, index_message(&r->c->index, r->message));
+    char text[SPOOL_ID_TEXT];
+
+    if (suspect_ends(r) < ENDS_MOST) {
+        reading_later(r, STR("the reader of reports ended meanwhile; it is tried again"));
+        return;
+    }
+    event_alarm("the reader of reports (role scan) ended %u times over message %s, which is not "
+                "read again. The mail is safe: it is delivered, or set aside in the queue; "
+                "`gapura explain` tells where it is. Please send it to those who make Gapura",
+                ENDS_MOST, spool_id_show(&id, text));
+    reading_unread(r, true, STR("the reader of reports ended each time that it read this"));
 }
 
 static void
@@ -171,11 +208,13 @@ reading_said(void *ctx, int status, struct wire *body, int fd)
 
     fd_close(&fd);
     r->ask = 0;
+    if (status == ERR_TIMEOUT) { /* the next one would wait behind it, and not be read in time */
+        r->busy_until = clock_mono() + BUSY_MOST;
+        reading_later(r, STR("the reader of reports did not answer in time; it is tried again"));
+        return;
+    }
     if (status < 0 || !wire_end(body)) {
-        reading_later(r,
-                      status == ERR_TIMEOUT
-                          ? STR("the reader of reports did not answer in time; it is tried again")
-                          : STR("the reader of reports ended meanwhile; it is tried again"));
+        reading_killed(r);
         return;
     }
     if (said == READ_KEPT || said == READ_AGAIN) {
@@ -299,6 +338,13 @@ reading_run(struct site *s)
         loop_timer_set(&s->timer, AWAY_GAP);
         return;
     }
+    if (r->busy_until > clock_mono()) {
+        str_fmt(s->why, sizeof s->why,
+                "the reader of reports (role scan) is busy with a mail that it was given before");
+        loop_timer_set(&s->timer, AWAY_GAP);
+        return;
+    }
+    r->busy_until = 0;
     s->why[0] = '\0';
     reading_take(r, s);
 }
@@ -306,11 +352,13 @@ reading_run(struct site *s)
 void
 reading_answer(struct courier *c, uint64_t id, struct wire *body)
 {
+    c->reading->busy_until = 0;
     chan_ask_answer(c->reading->asks, id, body, -1);
 }
 
 void
 reading_lost(struct courier *c)
 {
+    c->reading->busy_until = 0;
     chan_asks_fail(c->reading->asks, ERR_CLOSED);
 }
