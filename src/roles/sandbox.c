@@ -49,6 +49,9 @@ static const char *const calls_files[] = {"rename", "renameat", "renameat2", "un
     "inotify_init1", "inotify_add_watch", "inotify_rm_watch", "umask", "lchown", NULL};
 /* clang-format on */
 
+/* A ceiling on its own time. */
+static const char *const calls_limit[] = {"setitimer", NULL};
+
 /* Families that socket() may be asked for. NETLINK and UNIX: getaddrinfo() of directory clients. */
 #define INET  1u
 #define LOCAL 2u
@@ -63,7 +66,7 @@ struct profile {
     bool paths; /* Landlock with the paths given; else no path at all, and no new code either */
 };
 static const struct profile profiles[] = {
-    {"scan", {calls_base}, 0, false},
+    {"scan", {calls_base, calls_limit}, 0, false},
     {"keyring", {calls_base}, 0, false},
     {"gate", {calls_base, calls_accept}, 0, false},
     {"desk", {calls_base, calls_accept}, 0, false},

@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include "core/clock.h"
@@ -23,6 +24,7 @@
 #define SEALS     (F_SEAL_WRITE | F_SEAL_SHRINK)
 #define SEALS_OUT (F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)
 #define MAIL_MAX  (2u << 30)
+#define READ_CPU  60 /* s of the processor for one mail; the largest takes a second or two */
 #define ALARM_GAP (60 * NS_PER_S) /* anybody can send broken reports: one alarm a minute */
 
 struct scan {
@@ -94,6 +96,37 @@ answer(struct scan *s, uint64_t id, enum read_said said, const char *text)
     buf_done(&b);
 }
 
+/* --- what cannot be read --- */
+
+/* Says it to the operator too, but not so often that strangers can fill his screen. */
+static void
+tell_bad(struct scan *s, struct str mail, const struct report_facts *f, const char *why)
+{
+    struct event *e = event_open("ReportUnreadable");
+    uint64_t now = clock_mono();
+
+    event_text(e, "id", mail);
+    event_text(e, "from", f->from);
+    event_text(e, "proof", f->proof.n ? f->proof : STR("none"));
+    event_c(e, "why", why);
+    event_send(e);
+    if (s->alarm_at && now - s->alarm_at < ALARM_GAP) {
+        s->unsaid++;
+        return;
+    }
+    if (s->unsaid)
+        event_alarm("the report in message %.*s (and in %llu others before it) cannot be read: "
+                    "%s. The mail is safe: it is delivered, or set aside in the queue; `gapura "
+                    "explain` tells where it is",
+                    STR_ARG(mail), (unsigned long long)s->unsaid, why);
+    else
+        event_alarm("the report in message %.*s cannot be read: %s. The mail is safe: it is "
+                    "delivered, or set aside in the queue; `gapura explain` tells where it is",
+                    STR_ARG(mail), why);
+    s->alarm_at = now;
+    s->unsaid = 0;
+}
+
 /* --- what the keeper says --- */
 
 static const char *
@@ -160,6 +193,8 @@ on_kept(void *ctx, int status, struct wire *body, int fd)
     } else {
         str_fmt(text, sizeof(text), "the report was not kept: %.*s", (int)MIN(words.n, (size_t)300),
                 words.p);
+        if (said == KEEP_REFUSED)
+            tell_bad(k->scan, h->facts.mail, &h->facts, text);
         answer(k->scan, k->id, said == KEEP_REFUSED ? READ_BAD : READ_LATER, text);
     }
     keeping_free(k);
@@ -192,35 +227,6 @@ sealed_copy(struct str bytes)
     return ret;
 }
 
-/* Says it to the operator too, but not so often that strangers can fill his screen. */
-static void
-tell_bad(struct scan *s, struct str mail, const struct report_facts *f, const char *why)
-{
-    struct event *e = event_open("ReportUnreadable");
-    uint64_t now = clock_mono();
-
-    event_text(e, "id", mail);
-    event_text(e, "from", f->from);
-    event_text(e, "proof", f->proof.n ? f->proof : STR("none"));
-    event_c(e, "why", why);
-    event_send(e);
-    if (s->alarm_at && now - s->alarm_at < ALARM_GAP) {
-        s->unsaid++;
-        return;
-    }
-    if (s->unsaid)
-        event_alarm("the report in message %.*s (and in %llu others before it) cannot be read: "
-                    "%s. The mail is safe: it is delivered, or set aside in the queue; `gapura "
-                    "explain` tells where it is",
-                    STR_ARG(mail), (unsigned long long)s->unsaid, why);
-    else
-        event_alarm("the report in message %.*s cannot be read: %s. The mail is safe: it is "
-                    "delivered, or set aside in the queue; `gapura explain` tells where it is",
-                    STR_ARG(mail), why);
-    s->alarm_at = now;
-    s->unsaid = 0;
-}
-
 /* What the report says is in k->wire: off to the keeper, or the courier is told why not. */
 static bool
 send_on(struct scan *s, struct keeping *k)
@@ -237,6 +243,16 @@ send_on(struct scan *s, struct keeping *k)
     chan_ask_cancel(s->asks, ask);
     answer(s, k->id, READ_LATER, "the keeper cannot be asked now; the report is read again");
     return false;
+}
+
+/* A mail that is never read to its end ends this role, and not the reading of all others: SIGPROF.
+ * 0: no limit any more. */
+static void
+limit_cpu(unsigned seconds)
+{
+    const struct itimerval t = {.it_value.tv_sec = seconds};
+
+    (void)setitimer(ITIMER_PROF, &t, NULL);
 }
 
 static void
@@ -302,7 +318,9 @@ on_read(struct scan *s, uint64_t id, struct wire *body, int fd)
         answer(s, id, READ_LATER, "no memory to read the report now; it is tried again");
         return;
     }
+    limit_cpu(READ_CPU);
     read_mail(s, id, name, received, str_of(base, (size_t)size));
+    limit_cpu(0);
     munmap(base, (size_t)size);
 }
 

@@ -14,6 +14,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -291,6 +292,34 @@ test_marks(void)
 #endif
 }
 
+static int
+profile_ends_by(const char *profile)
+{
+    pid_t pid = fork();
+    int status = 0;
+
+    if (!pid) {
+        const struct itimerval t = {.it_value.tv_usec = 10000};
+        struct why why = {{0}};
+        if (sandbox_enter(profile, NULL, 0, &why) || setitimer(ITIMER_PROF, &t, NULL))
+            _exit(9);
+        for (;;) {
+        }
+    }
+    waitpid(pid, &status, 0);
+    return WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+}
+
+/* A report that is never read to its end ends its reader. */
+static void
+test_limit(void)
+{
+    IS(profile_ends_by("scan"), SIGPROF, "the scan role may set a limit to its own time");
+#ifndef __SANITIZE_ADDRESS__
+    IS(profile_ends_by("gate"), SIGSYS, "others have no need to");
+#endif
+}
+
 static void
 test_dumpable(void)
 {
@@ -355,6 +384,7 @@ main(void)
         OK(sandbox_exists(profiles[i]), "%s exists", profiles[i]);
     test_paths();
     test_marks();
+    test_limit();
     test_profiles(0);
     str_fmt(command, sizeof command, "%s.new", inside);
     (void)unlink(command);
