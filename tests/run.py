@@ -341,7 +341,7 @@ SAN_ENV = {
 
 
 # Of the system tests those that are about the program's own bytes; others are about its peers.
-SAN_SYSTEM = ("inbound", "outbound", "protocol", "control", "running", "clients", "lab")
+SAN_SYSTEM = ("inbound", "outbound", "protocol", "control", "running", "clients", "lab", "reports")
 
 
 def step_sanitizers():

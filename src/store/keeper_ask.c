@@ -285,6 +285,7 @@ keeper_lost(struct keeper *k, struct chan *from)
     for (struct keeper_ask *a = k->asks; a; a = a->next)
         if (a->from == from)
             a->from = NULL;
+    keeper_reports_lost(k, from);
     if (from == k->links.keyring)
         keeper_domain_lost(k);
 }

@@ -77,5 +77,6 @@ extern const struct keeper_verb_row report_verbs[];
 extern const size_t report_nverbs;
 int keeper_reports_create(struct keeper *);
 void keeper_reports_free(struct keeper *);
+void keeper_reports_lost(struct keeper *, const struct chan *from);
 
 #endif

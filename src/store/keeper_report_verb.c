@@ -199,7 +199,7 @@ report_list(struct verb_call *c)
     if (!want_read(c, &w))
         return;
     r = each(c,
-             "SELECT " HEAD_COLUMNS " FROM reports WHERE "
+             "SELECT " HEAD_COLUMNS " FROM reports WHERE whole = 1 AND "
              "(?1 = '' OR domain = ?1 OR number IN "
              "(SELECT report FROM report_policies WHERE domain = ?1)) "
              "AND (?2 = 0 OR kind = ?2) AND received >= ?3 AND (?5 = 0 OR proof != '') "
@@ -261,7 +261,7 @@ report_show(struct verb_call *c)
         const char *sql;
         json_t *(*make)(struct sqlite3_stmt *);
     } parts[] = {
-        {"SELECT " HEAD_COLUMNS " FROM reports WHERE number = ?1", shown_head},
+        {"SELECT " HEAD_COLUMNS " FROM reports WHERE number = ?1 AND whole = 1", shown_head},
         {"SELECT source, messages, disposition, dkim, spf, header_from, envelope_from, envelope_to,"
          " details FROM report_records WHERE report = ?1 AND ?2 = 0 AND ?3 = 0 "
          "ORDER BY messages DESC, n LIMIT ?4",
@@ -323,11 +323,11 @@ tls_row(struct sqlite3_stmt *st)
 
 /* A subdomain has no report of its own: it is found by its From. */
 #define OF_DOMAIN                                                                                  \
-    "JOIN reports p ON p.number = r.report WHERE p.kind = 1 AND "                                  \
+    "JOIN reports p ON p.number = r.report WHERE p.whole = 1 AND p.kind = 1 AND "                                  \
     "(p.domain = ?1 OR (substr(?1, -length(p.domain) - 1) = '.' || p.domain AND "                  \
     "r.header_from = ?1)) AND ?2 IN (0, 1) AND p.until >= ?3 AND (?5 = 0 OR p.proof != '') "
 #define OF_POLICY                                                                                  \
-    "JOIN reports p ON p.number = r.report WHERE ?2 IN (0, 2) AND p.until >= ?3 AND "              \
+    "JOIN reports p ON p.number = r.report WHERE p.whole = 1 AND ?2 IN (0, 2) AND p.until >= ?3 AND "              \
     "(?5 = 0 OR p.proof != '') "
 
 static void

@@ -128,6 +128,46 @@ static const char *const steps[] = {
     "ALTER TABLE reports ADD COLUMN weight INTEGER NOT NULL DEFAULT 0;"
     "UPDATE reports SET weight = records;"
     "CREATE INDEX reports_go ON reports(proof != '', received, number, weight);",
+    /* 6: a report is also known by who proved to have sent it, and comes and goes in pieces */
+    "CREATE TABLE reports_6 ("
+    "  number INTEGER PRIMARY KEY AUTOINCREMENT,"
+    "  kind INTEGER NOT NULL,"
+    "  org TEXT NOT NULL,"
+    "  id TEXT NOT NULL,"
+    "  domain TEXT NOT NULL,"
+    "  contact TEXT NOT NULL,"
+    "  policy TEXT NOT NULL,"
+    "  errors TEXT NOT NULL,"
+    "  since INTEGER NOT NULL,"
+    "  until INTEGER NOT NULL,"
+    "  messages INTEGER NOT NULL,"
+    "  good INTEGER NOT NULL,"
+    "  bad INTEGER NOT NULL,"
+    "  records INTEGER NOT NULL,"
+    "  received INTEGER NOT NULL,"
+    "  mail TEXT NOT NULL,"
+    "  sender TEXT NOT NULL,"
+    "  proof TEXT NOT NULL,"
+    "  proved_by TEXT NOT NULL,"
+    "  weight INTEGER NOT NULL,"
+    "  sender_group TEXT NOT NULL," /* the organisation of proved_by; empty: nobody */
+    "  whole INTEGER NOT NULL"      /* 0: it is being written, or taken out */
+    ") STRICT;"
+    "INSERT INTO reports_6 SELECT number, kind, org, id, domain, contact, policy, errors, since,"
+    "  until, messages, good, bad, records, received, mail, sender, proof, proved_by, weight,"
+    "  CASE WHEN proof = '' THEN '' WHEN proved_by = '' THEN '?' ELSE lower(proved_by) END, 1"
+    "  FROM reports;"
+    "UPDATE sqlite_sequence SET seq = max(seq, (SELECT o.seq FROM sqlite_sequence o"
+    "  WHERE o.name = 'reports')) WHERE name = 'reports_6'"
+    "  AND EXISTS (SELECT 1 FROM sqlite_sequence o WHERE o.name = 'reports');"
+    "DROP TABLE reports;"
+    "ALTER TABLE reports_6 RENAME TO reports;"
+    "CREATE UNIQUE INDEX reports_known ON reports(kind, org, id, domain, sender_group)"
+    "  WHERE whole = 1;"
+    "CREATE INDEX reports_domain ON reports(domain, since);"
+    "CREATE INDEX reports_received ON reports(received) WHERE whole = 1;"
+    "CREATE INDEX reports_part ON reports(number) WHERE whole = 0;"
+    "CREATE INDEX reports_go ON reports(sender_group, received, number, weight) WHERE whole = 1;",
 };
 
 static int
@@ -158,6 +198,16 @@ run_step(struct store *s, int number, struct why *why)
     return store_end(s, r, why);
 }
 
+static int
+references(struct store *s, bool on, struct why *why)
+{
+    const char *sql = on ? "PRAGMA foreign_keys=ON" : "PRAGMA foreign_keys=OFF";
+
+    if (sqlite3_exec(store_db(s), sql, NULL, NULL, NULL) == SQLITE_OK)
+        return 0;
+    return why_set(why, ERR_STATE, "store: %s", sqlite3_errmsg(store_db(s)));
+}
+
 int
 store_migrate(struct store *s, struct why *why)
 {
@@ -170,7 +220,11 @@ store_migrate(struct store *s, struct why *why)
                        "the store is of version %d, this program knows up to %zu; it was left as "
                        "it is: start the newer program, or put back a backup",
                        version, ARRAY_LEN(steps));
+    if ((size_t)version == ARRAY_LEN(steps))
+        return 0;
+    /* A step may make a table anew: what refers to the old one must not go with it. */
+    r = references(s, false, why);
     while (r == 0 && (size_t)version < ARRAY_LEN(steps))
         r = run_step(s, ++version, why);
-    return r;
+    return r == 0 ? references(s, true, why) : r;
 }

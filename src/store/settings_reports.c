@@ -45,7 +45,7 @@ static const struct conf_row reports_rows[] = {
               .doc = "Most records of all reports in the store together. Where texts are long, "
                      "512 bytes count as a record, so the default is 0.5 GB, and some more of "
                      "the store's own. Above it reports whose sender was not proved go first, then "
-                     "the oldest.")},
+                     "the oldest of the organisation that has most.")},
 };
 
 static void

@@ -13,6 +13,7 @@
 #include "store/report_line.h"
 #include "tap.h"
 
+static const char *proved_by = "o.test";
 static char path[] = "/tmp/test_store_reports.XXXXXX";
 
 /* --- reports --- */
@@ -41,7 +42,7 @@ dmarc_bytes(struct buf *out, const char *id, const char *proof, const char *mail
                              .received = received,
                              .from = STR("d@o.test"),
                              .proof = str_c(proof),
-                             .by = STR("o.test")};
+                             .by = str_c(proved_by)};
 
     ENSURE(rows);
     for (unsigned i = 0; i < records; i++) {
@@ -149,6 +150,32 @@ count(struct store *s, const char *sql)
                : 9999;
 }
 
+/* Written to its end in pieces of three records. */
+static int
+reports_keep(struct store *s, struct str bytes, struct reports_kept *ret, struct why *why)
+{
+    struct reports_write *x = NULL;
+    int r = reports_begin(s, bytes, &x, ret, why);
+
+    while (r == 1)
+        r = reports_go(x, 3, why);
+    reports_write_free(x);
+    return r;
+}
+
+static unsigned
+expire(struct store *s, const struct reports_law *law)
+{
+    struct why why = {{0}};
+    unsigned before = count(s, "SELECT count(*) FROM reports"), calls = 0;
+    bool more = true;
+
+    while (more && calls++ < 1000 && reports_expire(s, law, &more, &why) == 0)
+        continue;
+    OK(!more, "it comes to an end: %s", why.text);
+    return before - count(s, "SELECT count(*) FROM reports");
+}
+
 static void
 test_keep(struct store *s)
 {
@@ -173,17 +200,41 @@ test_keep(struct store *s)
     dmarc_bytes(&b, "r1", "dkim", "m3", 100, 2);
     OK(reports_keep(s, buf_view(&b), &kept, &why) == 0 && kept.said == KEEP_DONE && kept.replaced,
        "proved it takes that place");
-    IS(count(s, "SELECT count(*) FROM report_records"), 2, "the former records went");
+    IS(count(s, "SELECT count(*) FROM report_records r JOIN reports p ON p.number = r.report "
+                "WHERE p.whole"),
+       2, "the former records are nobody's to see");
+    IS(expire(s, &(struct reports_law){.records = 1000, .most = 1}), 1, "and go");
+    IS(count(s, "SELECT count(*) FROM report_records"), 2, "in pieces");
     dmarc_bytes(&b, "r1", "dmarc", "m4", 100, 5);
     OK(reports_keep(s, buf_view(&b), &kept, &why) == 0 && kept.said == KEEP_AGAIN,
        "which nobody takes then");
+    dmarc_bytes(&b, "r1", "", "m5", 100, 5);
+    OK(reports_keep(s, buf_view(&b), &kept, &why) == 0 && kept.said == KEEP_AGAIN,
+       "nor does nobody");
+    proved_by = "sub.evil.test";
+    dmarc_bytes(&b, "r1", "dmarc", "m6", 100, 4);
+    OK(reports_keep(s, buf_view(&b), &kept, &why) == 0 && kept.said == KEEP_DONE && !kept.replaced,
+       "who proves to be somebody else is kept beside it");
+    dmarc_bytes(&b, "taken", "dmarc", "m7", 100, 1);
+    reports_keep(s, buf_view(&b), &kept, &why);
+    proved_by = "evil.test";
+    dmarc_bytes(&b, "r1", "dmarc", "m8", 100, 4);
+    OK(reports_keep(s, buf_view(&b), &kept, &why) == 0 && kept.said == KEEP_AGAIN,
+       "once for all of his names");
+    proved_by = "O.test";
+    dmarc_bytes(&b, "taken", "dmarc", "m9", 100, 2);
+    OK(reports_keep(s, buf_view(&b), &kept, &why) == 0 && kept.said == KEEP_DONE,
+       "whose id a stranger took before is kept");
+    proved_by = "o.test";
+    IS(count(s, "SELECT count(*) FROM reports WHERE whole AND id = 'r1' AND proved_by = 'o.test'"),
+       1, "the first is as it was");
     tls_bytes(&b, "r1");
     OK(reports_keep(s, buf_view(&b), &kept, &why) == 0 && kept.said == KEEP_DONE,
        "a TLS report of that id is another report");
     IS(count(s, "SELECT sessions FROM report_failures"), 2, "with its failures");
     IS(count(s, "SELECT records FROM reports WHERE kind = 2"), 2, "and counts both rows");
     dmarc_bytes(&b, "nobody", "", "", 100, 1);
-    IS(reports_keep(s, buf_view(&b), &kept, &why), ERR_CORRUPT, "of no mail");
+    IS(reports_keep(s, buf_view(&b), &kept, &why), ERR_SYNTAX, "of no mail");
 }
 
 /* Cut anywhere, with a byte more, and with each byte changed: kept whole or not at all. */
@@ -199,11 +250,11 @@ test_hostile(struct store *s)
     buf_init(&b, 1u << 20);
     tls_bytes(&good, "h1");
     for (size_t n = 0; n < good.n; n++)
-        bad += reports_keep(s, str_sub(buf_view(&good), 0, n), &kept, &why) == ERR_CORRUPT;
+        bad += reports_keep(s, str_sub(buf_view(&good), 0, n), &kept, &why) == ERR_SYNTAX;
     IS(bad, (unsigned)good.n, "cut off anywhere");
     buf_str(&b, buf_view(&good));
     buf_char(&b, 0);
-    IS(reports_keep(s, buf_view(&b), &kept, &why), ERR_CORRUPT, "with a byte behind it");
+    IS(reports_keep(s, buf_view(&b), &kept, &why), ERR_SYNTAX, "with a byte behind it");
     IS(count(s, "SELECT count(*) FROM reports"), before, "nothing of these stayed");
     dmarc_bytes(&good, "h2", "", "m9", 100, 2);
     for (size_t i = 0; i < good.n; i++) {
@@ -228,9 +279,8 @@ test_expire(struct store *s)
     CLEANUP(buf_done) struct buf b;
     struct reports_kept kept;
     struct why why = {{0}};
-    struct reports_law law = {.now = 2000, .keep = 1000, .records = 1000000};
+    struct reports_law law = {.now = 2000, .keep = 1000, .records = 1000000, .most = 4};
     char id[16], mail[16];
-    unsigned gone = 0;
 
     buf_init(&b, 1u << 20);
     sqlite3_exec(store_db(s), "DELETE FROM reports", NULL, NULL, NULL);
@@ -243,17 +293,73 @@ test_expire(struct store *s)
         dmarc_bytes(&b, id, i < 5 ? "spf" : "", mail, i < 2 ? 900 : 1000 + i, 10);
         reports_keep(s, buf_view(&b), &kept, &why);
     }
-    OK(reports_expire(s, &law, 1, &gone, &why) == 0 && gone == 1, "no more at a time than asked");
-    OK(reports_expire(s, &law, 20, &gone, &why) == 0 && gone == 1, "those that are too old");
+    IS(expire(s, &law), 2, "those that are too old");
     IS(count(s, "SELECT count(*) FROM reports WHERE received < 1000"), 0, "and no others");
     law.records = 45;
-    OK(reports_expire(s, &law, 20, &gone, &why) == 0 && gone == 4, "too many records");
+    IS(expire(s, &law), 4, "too many records");
     IS(count(s, "SELECT count(*) FROM reports WHERE proof = ''"), 1, "nobody's go first");
     IS(count(s, "SELECT count(*) FROM reports WHERE id = 'e9'"), 1, "the latest of them last");
     law.records = 20;
-    OK(reports_expire(s, &law, 20, &gone, &why) == 0 && gone == 2, "then the oldest");
+    IS(expire(s, &law), 2, "then the oldest");
     IS(count(s, "SELECT count(*) FROM reports WHERE id IN ('e3', 'e4')"), 2, "and these stay");
-    OK(reports_expire(s, &law, 20, &gone, &why) == 0 && gone == 0, "nothing is left to do");
+    IS(expire(s, &law), 0, "nothing is left to do");
+}
+
+/* Who sends more than all others together pushes out his own. */
+static void
+test_flood(struct store *s)
+{
+    CLEANUP(buf_done) struct buf b;
+    struct reports_kept kept;
+    struct why why = {{0}};
+    struct reports_law law = {.now = 5000, .keep = 4000, .records = 50, .most = 100};
+    char id[16], by[32];
+
+    buf_init(&b, 1u << 20);
+    sqlite3_exec(store_db(s), "DELETE FROM reports", NULL, NULL, NULL);
+    for (unsigned i = 0; i < 60; i++) {
+        bool flood = i >= 10;
+
+        str_fmt(id, sizeof id, "f%u", i);
+        str_fmt(by, sizeof by, flood ? "a%u.evil.test" : "mail%u.good%u.co.uk", i, i % 5);
+        proved_by = by;
+        dmarc_bytes(&b, id, "dmarc", id, 2000 + i, 2);
+        reports_keep(s, buf_view(&b), &kept, &why);
+    }
+    proved_by = "o.test";
+    OK(expire(s, &law) > 0, "there are too many");
+    IS(count(s, "SELECT count(*) FROM reports WHERE proved_by LIKE '%.co.uk'"), 10,
+       "what others say stays");
+    OK(count(s, "SELECT count(*) FROM reports WHERE proved_by LIKE '%.evil.test'") > 0,
+       "and what fits of his");
+    IS(count(s, "SELECT count(*) FROM reports WHERE id = 'f59'"), 1, "the latest");
+}
+
+/* What was not written to its end is seen by nobody, goes, and can be written again. */
+static void
+test_torn(struct store *s)
+{
+    CLEANUP(buf_done) struct buf b;
+    struct reports_write *x = NULL;
+    struct reports_kept kept;
+    struct why why = {{0}};
+    struct reports_law law = {.now = 2000, .keep = 1000, .records = 1000, .most = 100};
+
+    buf_init(&b, 1u << 20);
+    sqlite3_exec(store_db(s), "DELETE FROM reports", NULL, NULL, NULL);
+    dmarc_bytes(&b, "torn", "dmarc", "t1", 1500, 10);
+    OK(reports_begin(s, buf_view(&b), &x, &kept, &why) == 1 && reports_go(x, 4, &why) == 1,
+       "four of ten");
+    IS(count(s, "SELECT count(*) FROM reports WHERE whole"), 0, "not to be seen");
+    law.being_written = reports_number(x);
+    IS(expire(s, &law), 0, "it stays while it is written");
+    reports_write_free(x);
+    OK(reports_keep(s, buf_view(&b), &kept, &why) == 0 && kept.said == KEEP_DONE, "again");
+    law.being_written = 0;
+    IS(expire(s, &law), 1, "the torn one goes");
+    OK(count(s, "SELECT count(*) FROM report_records") == 10 &&
+           count(s, "SELECT count(*) FROM reports WHERE whole") == 1,
+       "the other stays");
 }
 
 /* Few records with long texts are as many as their bytes. */
@@ -262,10 +368,9 @@ test_weight(struct store *s)
 {
     CLEANUP(buf_done) struct buf b;
     static char texts[300], id[400];
-    struct reports_law law = {.now = 2000, .keep = 1000, .records = 100};
+    struct reports_law law = {.now = 2000, .keep = 1000, .records = 100, .most = 1000};
     struct reports_kept kept;
     struct why why = {{0}};
-    unsigned gone = 0;
 
     buf_init(&b, 1u << 20);
     sqlite3_exec(store_db(s), "DELETE FROM reports", NULL, NULL, NULL);
@@ -279,10 +384,49 @@ test_weight(struct store *s)
         reports_keep(s, buf_view(&b), &kept, &why);
     }
     IS(count(s, "SELECT max(weight) FROM reports WHERE records = 1"), 2, "long ones more");
-    OK(reports_expire(s, &law, 20, &gone, &why) == 0 && gone == 1, "so they are too many");
+    IS(expire(s, &law), 1, "so they are too many");
     IS(count(s, "SELECT sum(weight) FROM reports"), 100, "and fit when the oldest went");
-    sqlite3_exec(store_db(s), "UPDATE reports SET weight = 15000", NULL, NULL, NULL);
-    OK(reports_expire(s, &law, 20, &gone, &why) == 0 && gone == 2, "few large ones at a time");
+}
+
+/* A store of the version before: its reports and their records stay. */
+static void
+test_former_version(void)
+{
+    static const char old[] =
+        "PRAGMA foreign_keys=OFF;"
+        "DROP TABLE reports;"
+        "CREATE TABLE reports (number INTEGER PRIMARY KEY AUTOINCREMENT, kind INTEGER NOT NULL,"
+        " org TEXT NOT NULL, id TEXT NOT NULL, domain TEXT NOT NULL, contact TEXT NOT NULL,"
+        " policy TEXT NOT NULL, errors TEXT NOT NULL, since INTEGER NOT NULL, until INTEGER NOT"
+        " NULL, messages INTEGER NOT NULL, good INTEGER NOT NULL, bad INTEGER NOT NULL, records"
+        " INTEGER NOT NULL, received INTEGER NOT NULL, mail TEXT NOT NULL, sender TEXT NOT NULL,"
+        " proof TEXT NOT NULL, proved_by TEXT NOT NULL, weight INTEGER NOT NULL DEFAULT 0,"
+        " UNIQUE (kind, org, id, domain)) STRICT;"
+        "INSERT INTO reports VALUES (7, 1, 'o', 'x', 'd', '', '', '', 1, 2, 3, 3, 0, 1, 1500, 'm',"
+        " '', 'dmarc', 'O.test', 1), (9, 1, 'o', 'y', 'd', '', '', '', 1, 2, 3, 3, 0, 1, 1500,"
+        " 'n', '', '', '', 1);"
+        "DELETE FROM report_records;"
+        "INSERT INTO report_records VALUES (7, 1, '::', 3, 0, 1, 1, '', '', '', '', '', ''),"
+        " (9, 1, '::', 3, 0, 1, 1, '', '', '', '', '', '');"
+        "DELETE FROM reports WHERE number = 9;"
+        "PRAGMA user_version=5;";
+    struct store *s = NULL;
+    struct why why = {{0}};
+
+    IS(store_open(&s, path, &why), 0, "open");
+    IS(sqlite3_exec(store_db(s), old, NULL, NULL, NULL), SQLITE_OK, "as it was: %s",
+       sqlite3_errmsg(store_db(s)));
+    store_close(s);
+    IS(store_open(&s, path, &why), 0, "brought up to date: %s", why.text);
+    IS(count(s, "SELECT count(*) FROM report_records WHERE report = 7"), 1, "records stay");
+    IS(count(s, "SELECT count(*) FROM reports WHERE whole AND sender_group = 'o.test'"), 1,
+       "and is known by its sender");
+    IS(count(s, "SELECT seq FROM sqlite_sequence WHERE name = 'reports'"), 9,
+       "no number is given twice");
+    IS(count(s, "PRAGMA foreign_keys"), 1, "rows go with their report again");
+    sqlite3_exec(store_db(s), "DELETE FROM reports WHERE number = 7", NULL, NULL, NULL);
+    IS(count(s, "SELECT count(*) FROM report_records WHERE report = 7"), 0, "they do");
+    store_close(s);
 }
 
 /* --- lines --- */
@@ -333,9 +477,12 @@ main(void)
         test_keep(s);
         test_hostile(s);
         test_expire(s);
+        test_flood(s);
+        test_torn(s);
         test_weight(s);
     }
     store_close(s);
+    test_former_version();
     (void)unlink(path);
     return tap_done();
 }
