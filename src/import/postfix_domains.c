@@ -234,7 +234,8 @@ import_domain(struct domains *d, const struct served *s)
         if (!known)
             note(im, s->transport,
                  "%.*s was delivered by Postfix itself; its inside server is " PLACEHOLDER
-                 " now, a placeholder: name the server (SMTP or LMTP) that keeps its mailboxes",
+                 " now, a placeholder: name the server (SMTP or LMTP) that keeps its mailboxes; "
+                 "until recipients says who is there (table, callout), every name is taken",
                  STR_ARG(s->name));
         if (hop.by_mx)
             note(im, "transport_maps",
@@ -254,6 +255,21 @@ import_domain(struct domains *d, const struct served *s)
     put(im, "}");
 }
 
+/* A name in relay_domains meant all below it too, unless main.cf says otherwise. */
+static void
+note_subdomains(struct import *im)
+{
+    struct str rest = maincf_get(&im->cf, "parent_domain_matches_subdomains"), word;
+    bool matches = !maincf_given(&im->cf, "parent_domain_matches_subdomains");
+
+    while ((word = maincf_word(&rest)).n)
+        matches |= str_eq(word, STR("relay_domains"));
+    if (matches && maincf_given(&im->cf, "relay_domains"))
+        note(im, "relay_domains",
+             "Postfix took mail for subdomains of these too (parent_domain_matches_subdomains); "
+             "here each domain that is served has a block of its own");
+}
+
 void
 import_domains(struct import *im)
 {
@@ -267,6 +283,7 @@ import_domains(struct import *im)
     if (maincf_given(&im->cf, "virtual_mailbox_domains"))
         serve_list(&d, "virtual_mailbox_domains", "virtual_transport", "virtual_mailbox_maps");
     serve_list(&d, "relay_domains", "relay_transport", "relay_recipient_maps");
+    note_subdomains(im);
     serve_aliases(&d);
     maincf_get(&im->cf, "local_recipient_maps");
     for (const struct served *s = d.first; s; s = s->next) {

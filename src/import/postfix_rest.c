@@ -7,6 +7,10 @@
 #include "import/hop.h"
 #include "import/inner.h"
 
+#define DNS_LIST                                                                                   \
+    "lists weigh here and refuse nobody by themselves: a block dns_list with its zone, the codes " \
+    "that its operator documents, and of = "
+
 static void
 put_tls(struct import *im)
 {
@@ -176,10 +180,10 @@ restriction_why(struct str word)
         {"reject_unknown_reverse_client_hostname", "see the checks client and reverse"},
         {"reject_unverified_recipient", "see recipients = callout in the domain's block"},
         {"reject_unverified_sender", "senders are never called back: that bothers third parties"},
-        {"reject_rbl_client", "no DNS list is asked yet"},
-        {"reject_rhsbl_helo", "no DNS list is asked yet"},
-        {"reject_rhsbl_sender", "no DNS list is asked yet"},
-        {"reject_rhsbl_client", "no DNS list is asked yet"},
+        {"reject_rbl_client", DNS_LIST "client"},
+        {"reject_rhsbl_helo", DNS_LIST "helo"},
+        {"reject_rhsbl_sender", DNS_LIST "sender"},
+        {"reject_rhsbl_client", "names of clients are looked up in no list here"},
         {"check_policy_service", "policy services are not called"},
         {"check_client_access", "networks go to `denied`, others have no equivalent"},
         {"check_sender_access", "no equivalent for tables of senders"},
@@ -333,6 +337,7 @@ rest_why(struct str name)
         {"virtual_", "Gapura hands mail to a server and writes no mailboxes of users"},
         {"home_mailbox", "Gapura hands mail to a server and writes no mailboxes of users"},
         {"mailbox_command", "Gapura hands mail to a server and writes no mailboxes of users"},
+        {"postscreen_dnsbl", DNS_LIST "client; profiles say what a finding weighs"},
         {"postscreen_", "see the checks of the stage connect"},
     };
 

@@ -94,6 +94,7 @@ smtp_helo_name = out.example.com
     assert password.read_text() == "secr:et" and password.stat().st_mode & 0o777 == 0o600
     assert "secr:et" not in one.text + one.summary
     assert "max_size = 20480000" in one.lines and "address = 192.0.2.1" in one.block("source postfix")
+    assert "subdomains" in one.notes("relay_domains")[0]
     assert len(one.notes("transport_maps")) == 2 and "maildrop" in " ".join(one.notes("master.cf"))
     assert f"{sum(1 for line in one.lines if line.startswith('# ') and ': ' in line)}" and "settings carried over" in one.summary
 
@@ -133,7 +134,7 @@ my_own_thing = 7
         "postmaster: root@host.example.net\nroot: ann@a.example, bob@host.example.net\n"
     assert "prog" in one.notes("alias_maps")[0] and "mysql" in one.notes("virtual_alias_maps")[0]
     said = " ".join(one.notes("smtpd_recipient_restrictions"))
-    for word in ("zen.example.org", "check_policy_service", "check_sender_access", "recipients = callout"):
+    for word in ("zen.example.org", "a block dns_list", "of = client", "check_policy_service", "check_sender_access", "recipients = callout"):
         assert word in said
     assert "permit_mynetworks" not in said
     for name in ("smtpd_milters", "smtpd_tls_cert_file", "maximal_queue_lifetime", "my_own_thing", "local_transport"):
@@ -142,11 +143,12 @@ my_own_thing = 7
 
 
 def test_to_standard_output_without_tables(place):
-    one = Import(place, "myhostname = mx.example.com\nrelay_domains = example.com\nrelay_recipient_maps = hash:@r\n"
+    one = Import(place, "myhostname = mx.example.com\nrelay_domains = example.com\n"
+                        "parent_domain_matches_subdomains = mynetworks\nrelay_recipient_maps = hash:@r\n"
                         "relay_transport = relay:[192.0.2.1]\nvirtual_alias_maps = hash:@v\n", out=False,
                  r="bob@example.com x\n", v="a@example.com b@example.com\n")
     one.check()
-    assert "recipients = callout" in one.block("domain example.com")
+    assert "recipients = callout" in one.block("domain example.com") and not one.notes("relay_domains")
     assert "-o FILE" in one.notes("relay_recipient_maps")[0] and "-o FILE" in one.notes("virtual_alias_maps")[0]
 
 
