@@ -117,7 +117,8 @@ filter_read(const json_t *args, struct control_filter *f, const char **ret_text)
     if (f->id.n && spool_id_parse(f->id, &f->message) < 0) {
         *ret_text =
             "that is neither an address nor an id, 26 letters and digits as in `gapura queue "
-            "list` and `gapura suspensions`";
+            "list` and `gapura suspensions`; what waits for a domain is shown by `gapura queue "
+            "list --domain DOMAIN`";
         return ERR_SYNTAX;
     }
     for (size_t i = 0; f->state.n; i++) {
@@ -153,32 +154,61 @@ scope_fill(const struct control_filter *f, struct spool_scope *s)
                               .by = STR("control")};
 }
 
+static bool
+tenant_known(const struct sources *s, struct str name)
+{
+    for (size_t i = 0; i < s->ntenants; i++)
+        if (str_eq(str_c(s->tenants[i].name), name))
+            return true;
+    return false;
+}
+
+/* Sites come and go with mail: a name that none has now may be right all the same. */
+static bool
+site_known(const struct courier *c, struct str name)
+{
+    struct str key;
+    size_t at = 0;
+    const struct site *s;
+
+    while ((s = map_next(&c->sites->names, &at, &key)) != NULL)
+        if (str_find(str_c(s->name), name) >= 0)
+            return true;
+    return false;
+}
+
+/* A name that is none would hold nothing, and look as if it did. */
+static const char *
+suspend_refused(const struct control_call *call)
+{
+    const struct control_filter *f = &call->f;
+
+    if (f->recipient.n)
+        return "recipients are held one by one: use `gapura queue hold`";
+    if (fields_given(f) + f->all != 1)
+        return "a suspension is by one of --domain, --tenant, --sender, --source, --site or --all; "
+               "make several for more";
+    if (!f->reason.n)
+        return "a suspension wants --reason";
+    if (f->source.n && source_find(&call->c->sources, f->source) == UINT32_MAX)
+        return "there is no source of that name in the settings; nothing was suspended";
+    if (f->tenant.n && !tenant_known(&call->c->sources, f->tenant))
+        return "there is no tenant of that name in the settings; nothing was suspended";
+    return NULL;
+}
+
 static void
 control_suspend(struct control_call *call)
 {
     const struct control_filter *f = &call->f;
+    const char *refused = suspend_refused(call);
     char id[SPOOL_ID_TEXT], until[32] = "";
     struct spool_scope s;
     uint64_t span = 0;
     int err;
 
-    if (f->recipient.n) {
-        control_end(call, 2, "recipients are held one by one: use `gapura queue hold`");
-        return;
-    }
-    if (fields_given(f) + f->all != 1) {
-        control_end(call, 2,
-                    "a suspension is by one of --domain, --tenant, --sender, --source, "
-                    "--site or --all; make several for more");
-        return;
-    }
-    if (!f->reason.n) {
-        control_end(call, 2, "a suspension wants --reason");
-        return;
-    }
-    if (f->source.n && source_find(&call->c->sources, f->source) == UINT32_MAX) {
-        control_end(call, 2,
-                    "there is no source of that name in the settings; nothing was suspended");
+    if (refused) {
+        control_end(call, 2, "%s", refused);
         return;
     }
     if (f->span.n && str_duration(f->span, &span) < 0) {
@@ -194,8 +224,11 @@ control_suspend(struct control_call *call)
     if (err < 0)
         control_end(call, 1, "not suspended: %s; nothing has changed", err_text(err));
     else
-        control_end(call, 0, "suspended%s%s; `gapura resume %s` ends it", until[0] ? " until " : "",
-                    until, id);
+        control_end(call, 0, "suspended%s%s; `gapura resume %s` ends it%s",
+                    until[0] ? " until " : "", until, id,
+                    f->site.n && !site_known(call->c, f->site)
+                        ? ". No site has that in its name now; `gapura queue summary` lists them"
+                        : "");
 }
 
 static void

@@ -324,8 +324,8 @@ explain_end(struct explain *x)
         control_end(x->call, 1, "the log cannot be read: %s", err_text(read->err));
     else if (read->address.p && read->nids == 0)
         control_end(x->call, 1,
-                    "no message in the log has that sender or recipient; settled mail is in the "
-                    "events");
+                    "no message in the log has that sender, recipient or Message-ID; mail that was "
+                    "settled some time ago is in the events");
     else if (read->address.p)
         control_end(x->call, 0, "%zu message%s%s", read->nids, read->nids == 1 ? "" : "s",
                     read->older ? ", the newest; older ones by their ids" : "");

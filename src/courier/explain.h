@@ -25,7 +25,7 @@ struct explain_list {
 struct explain_read {
     struct worker_job job;
     char *dir;
-    struct str address; /* its own copy; ids are looked for first. p NULL: one id is given */
+    struct str address; /* or Message-ID, its own copy; ids are looked for first. p NULL: one id */
     struct spool_id ids[EXPLAIN_IDS];
     size_t nids;
     struct explain_list lists[EXPLAIN_IDS];

@@ -126,7 +126,15 @@ gather_record(void *ctx, const struct spool_place *place, const struct spool_rec
     return id < 0 ? 0 : keep(r, (size_t)id, place, record);
 }
 
-/* Ids of messages that name the address; the newest are kept. */
+/* As the header has it, with < > or, as people paste it, without. */
+static bool
+has_message_id(struct str have, struct str want)
+{
+    return str_eq(have, want) ||
+           (have.n == want.n + 2 && have.p[0] == '<' && str_eq(str_sub(have, 1, want.n), want));
+}
+
+/* Ids of messages that name the address or have that Message-ID; the newest are kept. */
 static int
 find_record(void *ctx, const struct spool_place *place, const struct spool_record *record)
 {
@@ -143,7 +151,7 @@ find_record(void *ctx, const struct spool_place *place, const struct spool_recor
         return 0;
     if (letter_decode(&l, record, place->segment->node, place->segment->epoch) < 0)
         return 0;
-    hit = str_ieq(l.env.sender, r->address);
+    hit = str_ieq(l.env.sender, r->address) || has_message_id(l.env.message_id, r->address);
     while (!hit && letter_next(&l, &w, &ordinal, &rcpt) == 1)
         hit = str_ieq(rcpt.address, r->address);
     if (!hit || id_number(r, &l.env.id) >= 0)

@@ -111,8 +111,10 @@ report_letter_fields(struct event *e, const struct letter *l)
 
 /* What it means, and, where a reply said so, how we know and what should follow. */
 static void
-report_class(struct event *e, const struct result *r)
+report_class(struct event *e, const char *type, const struct result *r)
 {
+    if (r->class == REPLY_CLASS_DELIVERED && strcmp(type, "Delivery") != 0)
+        return; /* an operator's doing: nobody answered */
     event_c(e, "bounce_classification", reply_class_name(r->class));
     if (r->confidence == 0)
         return;
@@ -124,6 +126,17 @@ report_class(struct event *e, const struct result *r)
         event_c(e, "suppress", reply_scope_name(r->advice.suppress));
     if (r->advice.suppress && r->advice.suppress_s != REPLY_FOREVER)
         event_u64(e, "suppress_seconds", r->advice.suppress_s);
+}
+
+/* As session_plan.c takes it: the route's pool, else the tenant's. */
+static const char *
+report_pool(const struct courier *c, const struct index_message *m, const struct attempt *a)
+{
+    uint32_t pool = c->sources.tenants[m->tenant].pool;
+
+    if (a->pool && a->pool[0])
+        return a->pool;
+    return pool == POOL_NONE ? "default" : c->sources.pools[pool].name;
 }
 
 void
@@ -153,10 +166,10 @@ report_event(struct courier *c, const char *type, uint32_t message, const uint32
     report_peer(e, a);
     event_u64(e, "created", m->received);
     event_u64(e, "num_attempts", row->attempts);
-    report_class(e, r);
+    report_class(e, type, r);
     event_c(e, "tenant", c->sources.tenants[m->tenant].name);
     if (a->source) {
-        event_c(e, "egress_pool", a->pool && a->pool[0] ? a->pool : "default");
+        event_c(e, "egress_pool", report_pool(c, m, a));
         event_c(e, "egress_source", a->source->name);
     }
     if (a->tls) {

@@ -187,7 +187,7 @@ take_file(const struct ctl_verb *v, const char *path, struct args *a, struct why
     return r;
 }
 
-/* "explain bob@example.org": an address instead of an id. */
+/* "explain bob@example.org": an address or a Message-ID instead of an id. */
 static int
 take_argument(const struct ctl_verb *v, const char *word, struct args *a, struct why *why)
 {
@@ -196,7 +196,7 @@ take_argument(const struct ctl_verb *v, const char *word, struct args *a, struct
     if (!v->argument || !next_key(v, a, key))
         return why_set(why, ERR_SYNTAX, "`gapura %s`: what is `%.60s` for? See gapura %s --help",
                        v->words, word, v->words);
-    if (!strcmp(key, "id") && strchr(word, '@'))
+    if (!strcmp(key, "id") && (strchr(word, '@') || word[0] == '<'))
         str_fmt(key, sizeof(key), "recipient");
     if (v->flags & CTL_READS && !strcmp(key, "file"))
         return take_file(v, word, a, why);

@@ -140,7 +140,56 @@ static const struct {
     {"password", "`gapura user password`"},
     {"passwd", "`gapura user password`"},
     {"doctor", "`gapura check`, `gapura status` and `gapura domain dns DOMAIN`"},
+    {"retry", "`gapura queue retry`"},
+    {"requeue", "`gapura queue retry`"},
+    {"remove", "`gapura queue remove`"},
+    {"list", "`gapura queue list`, `gapura user list`, `gapura domain dkim list`"},
+    {"show", "`gapura queue show ID` for what waits, `gapura explain ID` for its whole life"},
+    {"find", "`gapura explain ID|ADDRESS|MESSAGE-ID`, or `gapura queue list` with its filters"},
+    {"search", "`gapura explain ID|ADDRESS|MESSAGE-ID`, or `gapura queue list` with its filters"},
+    {"grep", "`gapura explain ID|ADDRESS|MESSAGE-ID`, or `gapura queue list` with its filters"},
+    {"stats", "`gapura top`, or the page for Prometheus that `control.metrics` opens"},
+    {"metrics", "the page for Prometheus that `control.metrics` opens"},
+    {"postqueue", "`gapura queue list`, and `gapura queue retry --all` for -f"},
+    {"postsuper", "`gapura queue remove`, `hold` or `release`"},
+    {"postcat", "`gapura queue show ID`"},
+    {"postconf", "`gapura check`; gapura.conf(5) tells of every row"},
+    {"tenant", "a block `tenant` in the settings; `gapura queue list --tenant NAME` has its mail"},
+    {"pause", "`gapura suspend`"},
+    {"queue delete", "`gapura queue remove`"},
+    {"queue rm", "`gapura queue remove`"},
+    {"queue purge", "`gapura queue remove`"},
+    {"queue drop", "`gapura queue remove`"},
+    {"queue clear", "`gapura queue remove --all --reason TEXT`"},
+    {"queue flush", "`gapura queue retry --all`"},
+    {"queue requeue", "`gapura queue retry`"},
+    {"queue unhold", "`gapura queue release`"},
+    {"queue ls", "`gapura queue list`"},
+    {"queue count", "`gapura queue summary`"},
+    {"queue find", "`gapura queue list` with its filters, or `gapura explain ADDRESS`"},
+    {"queue suspend", "`gapura suspend`"},
+    {"queue resume", "`gapura resume`"},
+    {"queue explain", "`gapura explain`"},
+    {"user del", "`gapura user remove`"},
+    {"user delete", "`gapura user remove`"},
+    {"user passwd", "`gapura user password`"},
 };
+
+/* "tenant list" is answered as "tenant" is, "queue delete 2v8m..." as "queue delete". */
+static const char *
+known_elsewhere(struct str typed, struct str group)
+{
+    struct str rest = typed, first = str_word(&rest), second = str_word(&rest);
+    struct str two = second.n ? str_of(typed.p, (size_t)(second.p + second.n - typed.p)) : typed;
+
+    for (size_t i = 0; i < ARRAY_LEN(elsewhere); i++) {
+        if (str_eq(two, str_c(elsewhere[i].typed)))
+            return elsewhere[i].said;
+        if (!group.n && str_eq(first, str_c(elsewhere[i].typed)))
+            return elsewhere[i].said;
+    }
+    return NULL;
+}
 
 /* The words up to the first option. */
 static struct str
@@ -224,12 +273,11 @@ static void
 say_instead(struct str typed, struct str group)
 {
     struct str near = nearest(typed);
+    const char *known = known_elsewhere(typed, group);
     char hint[96];
 
-    for (size_t i = 0; i < ARRAY_LEN(elsewhere); i++) {
-        if (group.n || !str_eq(typed, str_c(elsewhere[i].typed)))
-            continue;
-        fprintf(stderr, "; that is %s\n", elsewhere[i].said);
+    if (known) {
+        fprintf(stderr, "; that is %s\n", known);
         return;
     }
     if (str_eq(near, group))

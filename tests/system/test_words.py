@@ -64,7 +64,9 @@ def test_words_that_are_no_verb():
                         ("domain dkm add", "did you mean `gapura domain dkim add`?"), ("user bogus", "there are:\n  gapura user add "),
                         ("auth bogus", "there are:\n  gapura auth verify"), ("policy bogus", "there are:\n  gapura policy show"),
                         ("import exchange", "there are:\n  gapura import postfix"), ("stop", "`systemctl stop gapura`"),
-                        ("flush", "`gapura queue retry --all`"), ("dkim", "`gapura domain dkim`"), ("xyzzy", "`gapura help` lists all"),
+                        ("flush", "`gapura queue retry --all`"), ("queue delete 01dnqq2000000g00000000000b", "that is `gapura queue remove`"),
+                        ("queue requeue", "that is `gapura queue retry`"), ("tenant list", "a block `tenant`"), ("find <a@b>", "MESSAGE-ID"),
+                        ("queue flush", "that is `gapura queue retry --all`"), ("postqueue -p", "`gapura queue list`"), ("dkim", "`gapura domain dkim`"), ("xyzzy", "`gapura help` lists all"),
                         ("help xyzzy", "there is no verb `xyzzy`"), ("-c x status", "options stand behind it"),
                         ("version --bogus", "has no option --bogus")):
         done = run(*words.split())

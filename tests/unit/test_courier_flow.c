@@ -209,6 +209,9 @@ test_exclusive(void)
     rig_post(&rig, "a@test.example", "b@far.example", &gold, BODY);
     RIG_FOR(&rig, rig.messages == 1);
     OK(rig.conns && rig.conns->peer.addr.b[15] == 7, "left by its own source");
+    RIG_FOR(&rig, rig.deliveries == 1);
+    OK(strstr(rig.last_event, "\"egress_pool\":\"gold\",\"egress_source\":\"golden\""),
+       "the event names the tenant's pool: %s", rig.last_event);
     rig_post(&rig, "a@test.example", "b@far.example", &other, BODY);
     rig_post(&rig, "", "c@far.example", NULL, BODY);
     rig_settle(&rig, 100);
@@ -231,6 +234,11 @@ test_suspend(void)
     RIG_FOR(&rig, rig.messages == 1 && in_state(ROW_SCOPED) == 1 && waiting() == 2);
     verb("queue.list", "{}");
     OK(has("\"suspended\"") && has("they move") && has("looks bad"), "both say why");
+    IS(verb("suspend", "{\"tenant\":\"nobdy\",\"reason\":\"x\"}"), 2, "no such tenant");
+    OK(strstr(ended, "no tenant of that name"), "%s", ended);
+    IS(verb("suspend", "{\"site\":\"nowhere\",\"reason\":\"x\"}"), 0, "a site yet to come");
+    OK(strstr(ended, "No site has that in its name now"), "%s", ended);
+    IS(verb("resume", "{\"site\":\"nowhere\"}"), 0, "%s", ended);
     rig_crash(&rig);
     OK(rig_stream_open(&rig, &rig.own, SPOOL_STREAM_COURIER * 256), "a new stream");
     OK(rig_courier(&rig, true), "a new courier");
@@ -252,14 +260,24 @@ test_suspend(void)
 static void
 test_explain(void)
 {
+    struct spool_envelope named = {.class = SPOOL_CLASS_TRANSACTIONAL,
+                                   .flags = SPOOL_MAIL_SUBMITTED,
+                                   .tenant = 1,
+                                   .message_id = STR("<Hello.1@test.example>")};
+
     rig_init(&rig, ROUTE SOON "}\n");
-    rig_post(&rig, "a@test.example", "later@far.example", NULL, BODY);
+    rig_post(&rig, "a@test.example", "later@far.example", &named, BODY);
     RIG_FOR(&rig, in_state(ROW_WAITING) == 1);
     rig_settle(&rig, 10);
     IS(verb("explain", "{\"recipient\":\"later@far.example\"}"), 0, "%s", ended);
     OK(has("accepted") && has("attempt 1") && has("put off") && has("451 4.7.1 come back later") &&
            has("next attempt") && has("now: 1 recipient open"),
        "the whole story");
+    IS(verb("explain", "{\"recipient\":\"<Hello.1@test.example>\"}"), 0, "%s", ended);
+    OK(has("later@far.example"), "by its Message-ID: %s", said);
+    IS(verb("explain", "{\"recipient\":\"Hello.1@test.example\"}"), 0, "%s", ended);
+    IS(verb("explain", "{\"recipient\":\"<hello.1@test.example>\"}"), 1, "case counts there");
+    OK(strstr(ended, "Message-ID"), "%s", ended);
     IS(verb("explain", "{\"id\":\"2v8m4tq0j3c9xw1r5k7n6p8d2e\"}"), 1, "%s", ended);
     verb("queue.summary", "{}");
     OK(has("\"waiting\":1") && has("far.example"), "summary");
@@ -274,6 +292,7 @@ test_explain(void)
     IS(verb("queue.remove", "{\"domain\":\"far.example\",\"reason\":\"test\"}"), 0, "%s", ended);
     RIG_FOR(&rig, waiting() == 0);
     IS(rig.removed, 1, "AdminBounce");
+    OK(!strstr(rig.last_event, "bounce_classification"), "nobody answered: %s", rig.last_event);
     rig_done(&rig);
 }
 
