@@ -104,6 +104,23 @@ auth_say_later(struct session *s)
     auth_later(s, "Too many failed logins to this account, try again later");
 }
 
+static void
+auth_say_network(struct session *s)
+{
+    auth_later(s, "Too many failed logins from your network, try again later");
+}
+
+/* What is said instead of the answer to somebody who is locked out; NULL: he is not. Asked when the
+ * answer is there: guesses that were made side by side have been counted since he began. */
+typedef void auth_say(struct session *s);
+static auth_say *
+auth_locked(const struct session *s, struct str user)
+{
+    if (auth_wait(s))
+        return auth_say_network;
+    return user.n && auth_user_wait(s, user) ? auth_say_later : NULL;
+}
+
 /* No sooner than the fixed time after the exchange began. */
 static void
 auth_delayed(struct session *s, void (*say)(struct session *))
@@ -144,12 +161,12 @@ auth_succeeded(struct session *s, struct str user, struct str data)
 static void
 auth_failed(struct session *s, struct str user)
 {
-    bool locked = user.n && auth_user_wait(s, user) > 0;
+    auth_say *locked = auth_locked(s, user);
 
     auth_count_failure(s, user);
     report_auth(s, user, false, locked ? "too many failures" : "wrong name or password");
-    /* A locked account gets one answer whatever the password was. */
-    auth_delayed(s, locked ? auth_say_later : auth_say_failed);
+    /* Who is locked out gets one answer whatever the password was. */
+    auth_delayed(s, locked ? locked : auth_say_failed);
 }
 
 /* Proved, and yet nobody's: no guess, so that it counts against no account. */
@@ -167,6 +184,7 @@ auth_answered(void *ctx, int status, struct wire *body, int fd)
 {
     struct session *s = ctx;
     struct str data, user;
+    auth_say *locked;
     uint8_t result;
 
     fd_close(&fd);
@@ -181,9 +199,10 @@ auth_answered(void *ctx, int status, struct wire *body, int fd)
         auth_result(s, SMTP_AUTH_CHALLENGE, data);
         break;
     case SMTP_AUTH_OK:
-        if (auth_user_wait(s, user) > 0) {
+        locked = auth_locked(s, user);
+        if (locked) {
             report_auth(s, user, false, "too many failures");
-            auth_delayed(s, auth_say_later);
+            auth_delayed(s, locked);
         } else {
             auth_succeeded(s, user, data);
         }
@@ -323,6 +342,15 @@ session_auth_step(void *ctx, struct str response)
     exchange_ask(s, ASK_AUTH_STEP, &body);
 }
 
+/* A client that did not wait for our answer: what it had us compute counts, or whoever always
+ * leaves would never meet a limit. */
+static void
+auth_left(struct session *s)
+{
+    auth_count_failure(s, STR_NONE);
+    report_auth(s, STR_NONE, false, "the client left before the answer");
+}
+
 void
 session_auth_cancel(void *ctx)
 {
@@ -336,9 +364,12 @@ session_auth_stop(struct session *s)
     struct gate *gate = s->gate;
     struct buf body;
 
-    if (s->auth_ask)
+    if (s->auth_ask) {
         chan_ask_cancel(gate->keyring_asks, s->auth_ask);
-    s->auth_ask = 0;
+        s->auth_ask = 0;
+        if (!gate->stopping)
+            auth_left(s);
+    }
     if (!s->auth_running)
         return;
     s->auth_running = false;

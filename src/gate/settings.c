@@ -243,8 +243,8 @@ static const struct conf_row smtp_rows[] = {
               .doc = "New connections of one user of this machine.")},
     {.name = "auth_failures_address",
      CONF_ROW(RATE, struct settings_smtp, auth_failures_address, .def = "10/10m",
-              .doc = "Failed logins from one address; then logins from it get 454 until it is "
-                     "below again.")},
+              .doc = "Failed logins from one address, also those whose client left before the "
+                     "answer; then logins from it get 454 until it is below again.")},
     {.name = "auth_failures_network",
      CONF_ROW(RATE, struct settings_smtp, auth_failures_network, .def = "50/10m",
               .doc = "Failed logins from one network.")},

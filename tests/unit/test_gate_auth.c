@@ -90,6 +90,8 @@ cert_file(void *ctx, struct str path)
 /* ---- the keyring's part: ann / secret, and nobody else ---- */
 
 static unsigned asked, cancelled;
+static bool keyring_slow; /* it keeps what it is asked */
+static uint64_t kept[16];
 static bool plus_offered;
 static size_t endpoint_n;
 
@@ -128,6 +130,10 @@ keyring_message(void *ctx, uint16_t type, uint64_t id, struct wire *body, int fd
         plus_offered = wire_u8(body) != 0;
         wire_str(body);
         endpoint_n = wire_str(body).n;
+    }
+    if (keyring_slow) {
+        kept[asked++ % ARRAY_LEN(kept)] = id;
+        return;
     }
     asked++;
     if (!response.n && mech.n)
@@ -180,6 +186,7 @@ start(void)
     int fds[2];
 
     asked = cancelled = 0;
+    keyring_slow = false;
     rig.file = cert_file;
     rig.loop = loop_create();
     chan_pair(fds);
@@ -401,6 +408,70 @@ test_failures(void)
 }
 
 static void
+greet_clear(struct client *c, const char *from)
+{
+    client_open_from(c, 3, from);
+    client_expect(c, "220", "greeting");
+    talk(c, "EHLO c.far.test", "250");
+}
+
+/* Guesses side by side are as many as one after the other: who is over the limit when the answer
+ * comes learns nothing of it. */
+static void
+test_guesses_at_once(void)
+{
+    static const char nobody[] = "AUTH PLAIN AG5vYm9keQB3cm9uZw==\r\n";
+    static const char good[] = "AUTH PLAIN AGFubgBzZWNyZXQ=\r\n";
+    enum { MANY = 8 };
+    struct client c[MANY];
+
+    if (!start())
+        return;
+    publish();
+    keyring_slow = true;
+    for (unsigned i = 0; i < MANY; i++) {
+        greet_clear(&c[i], "127.0.5.5");
+        client_say(&c[i], i + 1 < MANY ? nobody : good);
+        UNTIL(asked == i + 1);
+    }
+    for (unsigned i = 0; i + 1 < MANY; i++)
+        keyring_answer(kept[i], SMTP_AUTH_FAIL, STR_NONE, STR_NONE);
+    keyring_answer(kept[MANY - 1], SMTP_AUTH_OK, STR_NONE, STR("ann"));
+    for (unsigned i = 0; i < MANY; i++)
+        client_expect(&c[i], i < 4 ? "535" : "454 4.7.0", "one of many guesses");
+    OK(!events_have("AuthSuccess"), "and nobody is logged in");
+    for (unsigned i = 0; i < MANY; i++)
+        client_shut(&c[i]);
+    finish();
+}
+
+/* Whoever leaves before the answer has had us compute it. */
+static void
+test_guesses_left(void)
+{
+    static const char nobody[] = "AUTH PLAIN AG5vYm9keQB3cm9uZw==";
+    struct client c;
+
+    if (!start())
+        return;
+    publish();
+    keyring_slow = true;
+    for (unsigned i = 0; i < 4; i++) {
+        greet_clear(&c, "127.0.6.6");
+        client_say(&c, nobody);
+        client_say(&c, "\r\n");
+        UNTIL(asked == i + 1);
+        client_shut(&c);
+        UNTIL(!gate_sessions(rig.gate));
+    }
+    OK(events_have("left before the answer"), "events tell of them");
+    greet_clear(&c, "127.0.6.6");
+    talk(&c, nobody, "454 4.7.0");
+    client_shut(&c);
+    finish();
+}
+
+static void
 test_cancel_and_loss(void)
 {
     struct client c;
@@ -466,6 +537,8 @@ main(void)
     test_login();
     test_future_release();
     test_failures();
+    test_guesses_at_once();
+    test_guesses_left();
     test_cancel_and_loss();
     test_proxy();
     rig_remove(certs);
