@@ -165,7 +165,8 @@ static const struct conf_row smtp_rows[] = {
     {.name = "max_rcpts",
      CONF_ROW(U64, struct settings_smtp, max_rcpts, .def = "1000", .min = 100, .max = 100000,
               .doc = "Recipients of one message, after which clients get 452 4.5.3 and send the "
-                     "rest in another one (RFC 5321 wants at least 100).")},
+                     "rest in another one (RFC 5321 wants at least 100). So many that could not "
+                     "be taken for now, without a message, end the session (421).")},
     {.name = "max_local_part",
      CONF_ROW(U64, struct settings_smtp, max_local_part, .def = "254", .min = 64, .max = 254,
               .doc =
@@ -179,7 +180,7 @@ static const struct conf_row smtp_rows[] = {
               .doc = "Bytes of a command line.")},
     {.name = "max_commands",
      CONF_ROW(U64, struct settings_smtp, max_commands, .def = "100", .min = 10, .max = 1000000,
-              .doc = "Commands without a message (NOOP, RSET, VRFY ...) before 421.")},
+              .doc = "Commands without a message (NOOP, RSET, AUTH ...) before 421.")},
     {.name = "max_errors",
      CONF_ROW(U64, struct settings_smtp, max_errors, .def = "20", .min = 1, .max = 100000,
               .doc = "Refused commands of one session before 421.")},

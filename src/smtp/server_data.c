@@ -156,7 +156,7 @@ void
 smtp_replied_end(struct smtp_server *s, int code)
 {
     if (code / 100 == 2)
-        s->errors = s->idle = 0;
+        s->errors = s->idle = s->put_off = 0;
     if (--s->txn->replies_due)
         smtp_owe(s, OWES_END);
     else

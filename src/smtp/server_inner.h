@@ -58,6 +58,7 @@ struct smtp_server {
     unsigned errors;  /* 5yz since the last accepted message */
     unsigned idle;    /* commands without a message since then */
     unsigned mails;   /* MAIL commands */
+    unsigned put_off; /* recipients that got 4yz since the last accepted message */
     unsigned excused; /* RCPT and DATA behind the last MAIL whose 503 counts as no error */
     bool chunk_last;
     bool skip_line;  /* the line is too long: thrown away up to its LF */

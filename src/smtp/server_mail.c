@@ -109,7 +109,7 @@ smtp_may_rcpt(struct smtp_server *s, struct str arg)
         return &need_mail;
     if (s->txn->bdat)
         return &in_chunks;
-    if (s->conf->max_rcpts && s->txn->accepted >= s->conf->max_rcpts)
+    if (s->conf->max_rcpts && MAX(s->txn->accepted, s->put_off) >= s->conf->max_rcpts)
         return &too_many;
     return NULL;
 }
@@ -147,13 +147,19 @@ smtp_do_rcpt(struct smtp_server *s, struct str arg)
     s->ops->rcpt(s->ctx, &params);
 }
 
+/* Recipients that are put off are no errors, and still not without end: as many as a message may
+ * have. Those it has by then may go; where there are none the client comes again. */
 void
 smtp_replied_rcpt(struct smtp_server *s, int code)
 {
-    if (code / 100 != 2)
-        return;
-    s->txn->accepted++;
-    smtp_to(s, SMTP_RCPT);
+    if (code / 100 == 2) {
+        s->txn->accepted++;
+        smtp_to(s, SMTP_RCPT);
+    } else if (code / 100 == 4) {
+        s->put_off++;
+        if (s->conf->max_rcpts && s->put_off >= s->conf->max_rcpts && !s->txn->accepted)
+            smtp_server_close(s, "4.7.0", "Too many recipients cannot be taken now; come again");
+    }
 }
 
 void

@@ -149,7 +149,7 @@ static const struct verb verbs[] = {
     {"QUIT", VERB_PLAIN | VERB_ENDS, may_bare, do_quit},
     {"STARTTLS", VERB_PLAIN | VERB_GREETED | VERB_ESMTP | VERB_ENDS,
      smtp_may_starttls, smtp_do_starttls},
-    {"AUTH", VERB_GREETED | VERB_ESMTP | VERB_ENDS, smtp_may_auth, smtp_do_auth},
+    {"AUTH", VERB_GREETED | VERB_ESMTP | VERB_ENDS | VERB_IDLE, smtp_may_auth, smtp_do_auth},
     {"XCLIENT", VERB_ENDS | VERB_IDLE, smtp_may_xclient, smtp_do_xclient},
     {"VRFY", VERB_ENDS | VERB_IDLE, may_vrfy, do_vrfy},
     {"HELP", VERB_IDLE, NULL, do_help},

@@ -75,6 +75,12 @@ tune_idle(struct smtp_server_conf *c)
 }
 
 static void
+tune_rcpts(struct smtp_server_conf *c)
+{
+    c->max_rcpts = 2;
+}
+
+static void
 tune_bare_offer(struct smtp_server_conf *c)
 {
     c->offer = SMTP_EXT_PIPELINING;
@@ -312,6 +318,27 @@ static const struct dialogue dialogues[] = {
      false,
      {{"NOOP\r\nNOOP\r\nRSET\r\nNOOP\r\n", "250 2.0.0|250 2.0.0|250 2.0.0|421 4.7.0"}},
      "quit\n"},
+    {"too many logins that are put off",
+     tune_idle,
+     false,
+     {HELLO, {"AUTH PLAIN\r\nAUTH PLAIN\r\nAUTH PLAIN\r\n", "538 5.7.11|538 5.7.11|421 4.7.0"}},
+     NULL},
+    {"too many recipients that are put off",
+     tune_rcpts,
+     false,
+     {HELLO,
+      {"MAIL FROM:<a@b.example>\r\nRCPT TO:<c@d.example>\r\nRCPT TO:<later@d.example>\r\n",
+       "250 2.1.0|250 2.1.5|451 4.3.0"},
+      {"RCPT TO:<later@d.example>\r\nRCPT TO:<later@d.example>\r\nRCPT TO:<e@d.example>\r\n",
+       "451 4.3.0|452 4.5.3|452 4.5.3"},
+      {"DATA\r\n", "354"},
+      {"\r\n.\r\n", "250 2.0.0"},
+      {"MAIL FROM:<a@b.example>\r\nRCPT TO:<later@d.example>\r\nRCPT TO:<later@d.example>\r\n"
+       "RCPT TO:<later@d.example>\r\n",
+       "250 2.1.0|451 4.3.0|451 4.3.0|421 4.7.0"}},
+     "ehlo c.example\nmail <a@b.example>\nrcpt <c@d.example>\nrcpt <later@d.example>\n"
+     "rcpt <later@d.example>\ndata\nend 2\nreset\nmail <a@b.example>\nrcpt <later@d.example>\n"
+     "rcpt <later@d.example>\nquit\n"},
     {"too many refused MAIL",
      tune_idle,
      false,
