@@ -31,7 +31,9 @@ struct gate {
     struct gate_listener *listeners;
     struct session *sessions;
     unsigned nsessions;
-    unsigned nghosts; /* sessions that are gone but for a message being written */
+    unsigned nghosts;     /* sessions that are gone but for a message being written */
+    uint64_t full_told;   /* mono ns: when the operator was told that all are taken */
+    unsigned turned_away; /* connections since then, for that reason */
     uint64_t session_count;
     struct limits limits;
     struct limits accounts; /* users and tenants: many addresses push none of them out */

@@ -280,8 +280,8 @@ session_mail_staged(struct session *s, const struct finding *f)
         session_finding(s, f);
         return;
     }
-    if (s->tx->lowered) /* RFC 6710: X.3.6 */
-        session_say(s, 250, "2.3.6", "Sender ok; bulk mail has no priority over other mail: 0");
+    if (s->tx->lowered) /* X.3.6 of RFC 6710: the new priority comes first */
+        session_say(s, 250, "2.3.6", "0 is the new priority: bulk mail has none over other mail");
     else
         session_say(s, 250, "2.1.0", "Sender ok");
 }

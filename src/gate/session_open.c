@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 
 #include "core/clock.h"
+#include "core/event.h"
 #include "core/metric.h"
 #include "gate/inner.h"
 #include "gate/session.h"
@@ -17,6 +18,7 @@
 /* Over smtp.max_unread_replies no command is read; this may still follow: one reply, TLS records.
  */
 #define QUEUE_EXTRA (64u << 10)
+#define FULL_TOLD   (60 * NS_PER_S) /* between two warnings that all sessions are taken */
 /* Not greeted yet, or with a 554: nothing but QUIT may come. */
 #define TIMEOUT_STRANGER (30 * NS_PER_S)
 
@@ -350,6 +352,37 @@ refuse_now(int fd)
     fd_close(&fd);
 }
 
+/* All sessions are taken. Clients hear it each, the operator once a minute. */
+static void
+tell_full(struct gate *gate, const struct gate_listener *at, const struct settings_listen *conf)
+{
+    bool here = at->sessions >= conf->max_sessions;
+    uint64_t now = clock_mono();
+
+    gate->turned_away++;
+    if (gate->full_told && now - gate->full_told < FULL_TOLD)
+        return;
+    event_warning(
+        "listener %s turns connections away with 421 (%u since the last such warning): "
+        "all %llu sessions of %s are taken. Accepted mail is safe, and senders come again "
+        "by themselves. Raise it if the machine can take more; if few networks hold "
+        "them, lower smtp.sessions_per_network.",
+        at->name, gate->turned_away,
+        (unsigned long long)(here ? conf->max_sessions : gate->setup->smtp->max_sessions),
+        here ? "its max_sessions" : "smtp.max_sessions");
+    gate->full_told = now;
+    gate->turned_away = 0;
+}
+
+static bool
+has_room(struct gate *gate, const struct gate_listener *at, const struct settings_listen *conf)
+{
+    if (gate->nsessions < gate->setup->smtp->max_sessions && at->sessions < conf->max_sessions)
+        return true;
+    tell_full(gate, at, conf);
+    return false;
+}
+
 /* Whom the kernel says it is; where others have an address, a local user has the loopback's. */
 static bool
 session_identify(struct session *s, int fd, struct endpoint *ret)
@@ -381,8 +414,7 @@ session_open(struct gate *gate, struct gate_listener *at, int fd, const struct e
     bool proxied;
 
     metric_add(METRIC_CONNECTIONS, 1);
-    if (!listen || gate->stopping || gate->nsessions >= smtp->max_sessions ||
-        at->sessions >= listen->conf->max_sessions) {
+    if (!listen || gate->stopping || !has_room(gate, at, listen->conf)) {
         refuse_now(fd);
         return;
     }

@@ -511,6 +511,55 @@ test_refused_rcpt(void)
     rig_end();
 }
 
+static unsigned
+warnings(void)
+{
+    struct str all = buf_view(&rig.events);
+    unsigned n = 0;
+    ssize_t at;
+
+    for (; (at = str_find(all, STR("\"type\":\"Warning\""))) >= 0; n++)
+        all = str_from(all, (size_t)at + 1);
+    return n;
+}
+
+/* No session is left: that is said to those who come, and to the operator, once. */
+static void
+test_all_taken(void)
+{
+    static const char text[] = "hostname = mx.gate.test\n"
+                               "listen smtp { address = 127.0.0.1:25 }\n"
+                               "listen few { address = 127.0.0.1:26\n max_sessions = 1\n }\n"
+                               "smtp { max_sessions = 2\n }\n";
+    struct client c[2], more;
+
+    if (!start(text))
+        return;
+    for (unsigned i = 0; i < 2; i++) {
+        client_open(&c[i], i);
+        client_expect(&c[i], "220", "greeting");
+    }
+    IS(warnings(), 0, "there was room");
+    for (unsigned i = 0; i < 3; i++) {
+        client_open(&more, 0);
+        client_expect(&more, "421 4.3.2", "no session is left");
+        client_shut(&more);
+    }
+    OK(events_have("all 2 sessions of smtp.max_sessions are taken"), "the warning has the setting");
+    IS(warnings(), 1, "one warning");
+    client_shut(&c[0]);
+    UNTIL(gate_sessions(rig.gate) == 1);
+    rig.gate->full_told -= 61 * NS_PER_S;
+    client_open(&more, 1);
+    client_expect(&more, "421 4.3.2", "no session of that listener is left");
+    client_shut(&more);
+    OK(events_have("listener few turns connections away with 421 (3 since"), "a minute later");
+    OK(events_have("all 1 sessions of its max_sessions are taken"), "with the listener's");
+    client_shut(&c[1]);
+    rig_stop();
+    rig_end();
+}
+
 static uint64_t
 bytes_taken(void)
 {
@@ -594,5 +643,6 @@ main(void)
     test_deaf();
     test_refused_rcpt();
     test_hoards();
+    test_all_taken();
     return tap_done();
 }
