@@ -263,6 +263,7 @@ def test_bulk_gets_no_priority(gapura, sink, net, authority):
         for priority, enhanced in ((5, "2.3.6"), (-5, "2.1.0")):
             reply = c.cmd(f"MAIL FROM:<{SENDER}> MT-PRIORITY={priority}")
             assert (reply.code, reply.enhanced) == (250, enhanced), reply
+            assert priority < 0 or reply.text.startswith("2.3.6 0 "), "the new priority comes first (RFC 6710)"
             c.cmd("RSET")
         assert send(c, "MT-PRIORITY=5").code == 250
         assert send(c, "MT-PRIORITY=-5").code == 250
