@@ -98,9 +98,7 @@ unblock_sites(struct courier *c)
     size_t at = 0;
 
     while ((s = map_next(&c->sites->names, &at, &name)) != NULL) {
-        s->blocked_until = 0;
-        for (unsigned i = 0; i < s->nhosts; i++)
-            s->hosts[i].dead_until = 0;
+        site_unblock(s);
         site_queue(s);
     }
 }

@@ -46,7 +46,7 @@ static void
 top_line(struct control_call *call, const struct top_site *t)
 {
     const struct site *s = t->s;
-    uint64_t now = clock_mono();
+    uint64_t now = clock_mono(), blocked = site_blocked(s, now);
 
     control_text(call, "site", str_c(s->name));
     if (t->count)
@@ -58,8 +58,8 @@ top_line(struct control_call *call, const struct top_site *t)
     control_number(call, "delivered", s->delivered);
     control_number(call, "deferred", s->deferred);
     control_number(call, "per_second", s->rate_delivered);
-    if (s->blocked_until > now)
-        control_number(call, "blocked_s", (s->blocked_until - now) / NS_PER_S + 1);
+    if (blocked)
+        control_number(call, "blocked_s", (blocked - now) / NS_PER_S + 1);
     if (s->why[0])
         control_text(call, "reason", str_c(s->why));
     control_line(call);

@@ -142,7 +142,8 @@ is_owed_a_try(const struct courier *c, const struct index_row *r, const struct i
     uint64_t waited = (uint64_t)(now - MIN(l->since, now)) << TICK_SHIFT;
 
     return r->attempts == 0 && !m->expires && !m->unsigned_yet &&
-           row_site(c, r)->blocked_until <= clock_mono() && waited < c->delivery->retry_max;
+           !site_blocked_for(row_site(c, r), c->sources.tenants[m->tenant].number, clock_mono()) &&
+           waited < c->delivery->retry_max;
 }
 
 static bool

@@ -201,15 +201,33 @@ other_sessions_work(const struct session *s, unsigned *ret_own)
 }
 
 static bool
-host_alive(const struct site *s)
+host_alive(const struct site *s, uint32_t source)
 {
-    uint64_t now = clock_mono();
-
     for (unsigned i = 0; i < s->nhosts; i++) {
-        if (s->hosts[i].dead_until <= now)
+        if (site_way_alive(s, source, i))
             return true;
     }
     return false;
+}
+
+/* The host's address, or all of it, is left alone for a while by sources of this owner. False: no
+ * memory to remember it. */
+static bool
+host_is_dead(struct site *site, uint32_t host, uint32_t source)
+{
+    const struct courier *c = site->c;
+    struct site_host *h = &site->hosts[host];
+    struct site_way *w = site_way_make(site, source);
+    unsigned failures;
+
+    h->next_addr++;
+    if (!w)
+        return false;
+    failures = ++w->hosts[host].failures;
+    if (h->kind == INSIDE_LMTP_UNIX || failures % MAX(h->naddrs, 1) == 0)
+        w->hosts[host].dead_until =
+            clock_mono() + MIN(retry_gap(c->delivery, failures, 0) / 2, HOST_DEAD);
+    return true;
 }
 
 /* The connection never became ready: is it the address, the host, or the whole site? */
@@ -218,10 +236,10 @@ never_ready(struct session *s, enum smtp_client_stage stage, const struct smtp_r
 {
     struct site *site = s->site;
     struct site_host *h = session_host(s);
-    struct courier *c = s->c;
     struct endpoint peer = s->peer;
     uint32_t source = s->source;
     unsigned own;
+    bool known;
     char text[160];
 
     if (s->tls_tried && !s->is_tls && site->tls == ROUTE_TLS_MAY &&
@@ -233,20 +251,21 @@ never_ready(struct session *s, enum smtp_client_stage stage, const struct smtp_r
     }
     smtp_reply_show(r, text, sizeof text);
     str_fmt(h->why, sizeof h->why, "%s", text);
-    if (other_sessions_work(s, &own)) { /* it takes no more than these from us */
+    /* It takes no more than these from us; unless it wants none from this source. */
+    if (other_sessions_work(s, &own) && (own > 0 || r->code / 100 != 5)) {
         session_soften(site, source, own, clock_mono() + SOFT_FOR);
         site_wake(site, SOFT_FOR);
+        site_queue(site); /* for other sources */
         session_end(s, true);
         return;
     }
-    h->failures++;
-    h->next_addr++;
-    if (h->kind == INSIDE_LMTP_UNIX || h->failures % MAX(h->naddrs, 1) == 0)
-        h->dead_until = clock_mono() + MIN(retry_gap(c->delivery, h->failures, 0) / 2, HOST_DEAD);
+    known = host_is_dead(site, s->host, source);
     session_end(s, true);
-    if (host_alive(site))
+    if (!known)
+        site_wake(site, NS_PER_S);
+    else if (host_alive(site, source))
         site_queue(site);
-    else if (site->blocked_until <= clock_mono())
+    else if (!site_way_blocked(site, source))
         plan_site_failed(site, source, h->name[0] ? h->name : h->path, &peer, stage, r);
 }
 
@@ -302,9 +321,8 @@ on_ready(void *ctx)
         s->was_ready = true;
         site->connecting--;
         site->busy++;
-        h->failures = 0;
         h->why[0] = '\0';
-        plan_site_works(site);
+        plan_site_works(site, s->source, s->host);
         site_queue(site); /* one works: others may follow */
         if (str_starts(str_c(site->name), STR("inside:")))
             callout_seen(s->c, str_from(str_c(site->name), 7), smtp_client_offers(s->client),

@@ -184,11 +184,15 @@ plan_take(struct site *s, uint32_t source, uint32_t *rows, uint32_t max, uint32_
 }
 
 void
-plan_site_works(struct site *s)
+plan_site_works(struct site *s, uint32_t source, uint32_t host)
 {
-    s->failures = 0;
+    struct site_way *w = site_way(s, source);
+
     s->why[0] = '\0';
-    s->blocked_until = 0;
+    if (!w)
+        return;
+    w->failures = w->hosts[host].failures = 0;
+    w->blocked_until = 0;
 }
 
 void
@@ -202,24 +206,29 @@ plan_site_failed(struct site *s, uint32_t source, const char *host, const struct
                         .host = host,
                         .site = s->name,
                         .tried = true,
-                        .source = source == UINT32_MAX ? NULL : &c->sources.items[source],
+                        .source = &c->sources.items[source],
                         .command = smtp_client_stage_name(stage),
                         .route_expire = s->expire};
+    struct site_way *w = site_way_make(s, source);
     struct result r;
     uint64_t gap;
     char text[160];
 
     outcome_from_reply(c, &r, stage, host, reply);
     r.result = SPOOL_RETRY; /* whatever it said, it was not about a message */
-    s->failures++;
-    gap = MIN(retry_gap(c->delivery, s->failures, 0) / 2, BLOCK_MAX);
-    s->blocked_until = clock_mono() + gap;
+    if (w)
+        w->failures++;
+    gap = MIN(retry_gap(c->delivery, w ? w->failures : 1, 0) / 2, BLOCK_MAX);
+    if (w)
+        w->blocked_until = clock_mono() + gap;
     site_wake(s, gap);
     smtp_reply_show(reply, text, sizeof text);
     str_fmt(s->why, sizeof s->why, "no host of it can be used (%.50s: %.120s)", host, text);
     n = plan_take(s, source, rows, max, &message);
     if (n > 0)
         outcome_rows(c, message, rows, n, &a, &r);
+    if (w) /* others may do better */
+        site_queue(s);
 }
 
 void
@@ -302,28 +311,33 @@ share_wants(const struct site *s, const struct share *sh)
     return usable < MESSAGES_SEEN && share_messages(s->c, sh, usable) > usable;
 }
 
-/* The next host that is not known to be dead, of the best preference. */
+/* The next host that is not known to be dead and that the source can speak to, of the best
+ * preference. NULL: *ret_asking, *ret_unfit (there are some that it cannot speak to), or none. */
 static struct site_host *
-host_next(struct site *s, bool *ret_asking)
+host_next(struct site *s, uint32_t source, struct addr *ret_addr, bool *ret_asking, bool *ret_unfit)
 {
-    uint64_t now = clock_mono();
+    struct source *src = &s->c->sources.items[source];
 
     for (unsigned i = 0; i < s->nhosts;) {
         unsigned n = 1;
         while (i + n < s->nhosts && s->hosts[i + n].preference == s->hosts[i].preference)
             n++;
         for (unsigned j = 0; j < n; j++) {
-            struct site_host *h = &s->hosts[i + (s->picks + s->sessions + j) % n];
-            if (h->dead_until > now)
+            unsigned at = i + (unsigned)((s->picks + s->sessions + j) % n);
+            struct site_host *h = &s->hosts[at];
+            if (!site_way_alive(s, source, at))
                 continue;
             switch (host_addresses(s, h)) {
             case HOST_READY:
-                return h;
+                if (h->kind == INSIDE_LMTP_UNIX || h->kind == INSIDE_MAILDIR ||
+                    host_pick(s, h, src, ret_addr))
+                    return h;
+                *ret_unfit = true;
+                break;
             case HOST_ASKING:
                 *ret_asking = true;
                 break;
             case HOST_NONE:
-                h->dead_until = MAX(h->dead_until, MIN(h->addrs_until, now + 60 * NS_PER_S));
                 break;
             }
         }
@@ -339,7 +353,7 @@ source_fits(void *site, uint32_t source)
 {
     uint64_t until;
 
-    return !session_site_full(site, source, &until);
+    return !session_site_full(site, source, &until) && !site_way_blocked(site, source);
 }
 
 /* Is there work in the share for a connection of that source? A few of its lanes are looked at. */
@@ -359,62 +373,57 @@ share_offers(const struct site *s, const struct share *sh, uint32_t source)
     return true;
 }
 
-/* Why no source can be used: the settings, or what the other side takes. */
+/* Why no source of that share can be used: the settings, or what the other side takes. What it does
+ * to other sources holds nobody up here. */
 static void
-source_none(struct site *s, const char *why)
+source_none(struct site *s, const struct share *sh, const char *why)
 {
-    uint64_t now = clock_mono(), first = UINT64_MAX;
+    uint64_t now = clock_mono(), soft = UINT64_MAX;
+    uint64_t blocked = site_blocked_for(s, s->c->sources.tenants[sh->tenant].number, now);
 
     for (unsigned i = 0; i < s->nsoft; i++) {
-        if (s->soft[i].until > now)
-            first = MIN(first, s->soft[i].until);
+        if (s->soft[i].until > now && share_allows(s, sh, s->soft[i].source))
+            soft = MIN(soft, s->soft[i].until);
     }
-    if (first == UINT64_MAX) {
+    if (blocked)
+        site_wake(s, blocked - now);
+    if (soft != UINT64_MAX)
+        site_wake(s, soft - now);
+    if (blocked && blocked < soft)
+        return; /* plan_site_failed() said why */
+    if (soft == UINT64_MAX)
         str_fmt(s->why, sizeof s->why, "%s", why);
-        return;
-    }
-    str_fmt(s->why, sizeof s->why,
-            "%.120s takes no more connections from us for now; another is tried after a while",
-            s->name);
-    site_wake(s, first - now);
+    else
+        str_fmt(s->why, sizeof s->why,
+                "%.120s takes no more connections from us for now; another is tried after a while",
+                s->name);
 }
 
-/* One more connection for that share: true if one was opened. */
-static bool
-open_one(struct site *s, struct share *sh, struct site_host *h)
+/* The source for one more connection of that share; UINT32_MAX: none now. */
+static uint32_t
+source_next(struct site *s, const struct share *sh)
 {
     struct courier *c = s->c;
-    const struct tenant *t = &c->sources.tenants[sh->tenant];
-    uint32_t lane = sh->lanes, row = index_lane(&c->index, lane)->head, source;
-    const char *why = "";
-    struct addr a = {0};
+    uint32_t row = index_lane(&c->index, sh->lanes)->head, source;
     uint16_t sticky = index_row(&c->index, row)->source & 0xffff;
+    const char *why = "";
 
     source = sticky && sticky <= c->sources.n ? sticky - 1u : UINT32_MAX;
     if (source == UINT32_MAX || !share_allows(s, sh, source) || !source_fits(s, source) ||
         c->sources.items[source].sessions >= c->sources.items[source].max_sessions)
-        source = pool_pick(&c->sources, share_pool(s, sh), t->number, source_fits, s, &why);
+        source = pool_pick(&c->sources, share_pool(s, sh), c->sources.tenants[sh->tenant].number,
+                           source_fits, s, &why);
     if (source == UINT32_MAX) {
-        source_none(s, why);
-        return false;
+        source_none(s, sh, why);
+        return UINT32_MAX;
     }
-    if (sticky && source != sticky - 1u && !share_offers(s, sh, source)) {
-        str_fmt(s->why, sizeof s->why,
-                "its messages go on by the source that they began with, "
-                "which has all the connections it may have");
-        site_wake(s, NS_PER_S);
-        return false;
-    }
-    if (h->kind == INSIDE_MAILDIR) {
-        maildir_run(s, source, h);
-        return false;
-    }
-    if (h->kind != INSIDE_LMTP_UNIX && !host_pick(s, h, &c->sources.items[source], &a)) {
-        str_fmt(s->why, sizeof s->why, "%s", h->why);
-        site_wake(s, NS_PER_S);
-        return false;
-    }
-    return sessions_open(s, source, (uint32_t)(h - s->hosts), &a) != NULL;
+    if (!sticky || source == sticky - 1u || share_offers(s, sh, source))
+        return source;
+    str_fmt(s->why, sizeof s->why,
+            "its messages go on by the source that they began with, which takes no more "
+            "connections now");
+    site_wake(s, NS_PER_S);
+    return UINT32_MAX;
 }
 
 /* No host of an MX set has an address that we may speak to: 1 for good, 0 for now, -1 it is not so.
@@ -454,7 +463,7 @@ site_unreachable(struct site *s, bool for_good)
 
 /* Everything is dead or without addresses, and no session told it. */
 static void
-site_without_host(struct site *s)
+site_without_host(struct site *s, uint32_t source)
 {
     struct smtp_reply r = {.text = str_c(s->nhosts ? s->hosts[0].why : "no host is named")};
     int lost = site_is_unreachable(s);
@@ -463,13 +472,63 @@ site_without_host(struct site *s)
         site_unreachable(s, lost == 1);
         return;
     }
-
-    if (s->blocked_until > clock_mono())
-        return;
     if (r.text.n == 0)
         r.text = STR("every host failed a moment ago");
-    plan_site_failed(s, UINT32_MAX, s->nhosts ? s->hosts[0].name : s->name, NULL, SMTP_AT_CONNECT,
-                     &r);
+    plan_site_failed(s, source, s->nhosts ? s->hosts[0].name : s->name, NULL, SMTP_AT_CONNECT, &r);
+}
+
+/* Is there a connection, or one on its way, of a source of the same owner? */
+static bool
+group_has_session(const struct site *s, uint32_t source)
+{
+    const struct source *items = s->c->sources.items;
+
+    for (const struct session *x = s->all; x; x = x->next) {
+        if (items[x->source].group == items[source].group)
+            return true;
+    }
+    return false;
+}
+
+enum opened { OPENED, OPEN_NOT, OPEN_STOP /* shares may be gone */ };
+
+/* One more connection for that share. */
+static enum opened
+open_one(struct site *s, struct share *sh)
+{
+    uint32_t source = source_next(s, sh);
+    bool asking = false, unfit = false;
+    struct addr a = {0};
+    struct site_host *h;
+
+    if (source == UINT32_MAX)
+        return OPEN_NOT;
+    h = host_next(s, source, &a, &asking, &unfit);
+    if (!h && asking) {
+        str_fmt(s->why, sizeof s->why, "asking DNS for the addresses of its hosts");
+        return OPEN_STOP;
+    }
+    if (!h && unfit) {
+        for (unsigned i = 0; i < s->nhosts; i++) {
+            if (s->hosts[i].why[0])
+                str_fmt(s->why, sizeof s->why, "%s", s->hosts[i].why);
+        }
+        site_wake(s, NS_PER_S);
+        return OPEN_NOT;
+    }
+    if (!h) {
+        if (group_has_session(s, source))
+            return OPEN_NOT;
+        site_without_host(s, source);
+        return OPEN_STOP;
+    }
+    if (h->kind == INSIDE_MAILDIR) { /* takes rows itself */
+        maildir_run(s, source, h);
+        if (site_has_work(s) && !site_blocked(s, clock_mono()))
+            site_queue(s);
+        return OPEN_STOP;
+    }
+    return sessions_open(s, source, (uint32_t)(h - s->hosts), &a) ? OPENED : OPEN_STOP;
 }
 
 static bool
@@ -502,31 +561,18 @@ site_open(struct site *s)
     unsigned opened = 0;
 
     for (unsigned class = 0; class < SITE_CLASSES; class ++) {
-        struct share *sh = s->classes[class], *first = sh, *next;
+        struct share *sh = s->classes[class], *first = sh;
         while (sh && opened < OPEN_PER_TURN) {
-            bool asking = false, last = sh->next == first;
-            struct site_host *h;
-            next = sh->next;
+            enum opened did = OPEN_NOT;
             while (opened < OPEN_PER_TURN && share_wants(s, sh) && may_open(s)) {
-                h = host_next(s, &asking);
-                if (!h) {
-                    if (asking)
-                        str_fmt(s->why, sizeof s->why, "asking DNS for the addresses of its hosts");
-                    else if (s->sessions == 0)
-                        site_without_host(s);
+                did = open_one(s, sh);
+                if (did == OPEN_STOP)
                     return;
-                }
-                if (h->kind == INSIDE_MAILDIR) { /* takes rows itself: shares may be gone */
-                    open_one(s, sh, h);
-                    if (site_has_work(s) && s->blocked_until < clock_mono())
-                        site_queue(s);
-                    return;
-                }
-                if (!open_one(s, sh, h))
+                if (did != OPENED)
                     break;
                 opened++;
             }
-            sh = last ? NULL : next;
+            sh = sh->next == first ? NULL : sh->next;
         }
     }
     if (opened >= OPEN_PER_TURN)
@@ -558,10 +604,6 @@ plan_site(struct site *s)
         return;
     if (s->rate.count && bucket_peek(&s->bucket, &s->rate, now) > 0) {
         site_wake(s, bucket_peek(&s->bucket, &s->rate, now));
-        return;
-    }
-    if (s->blocked_until > now) {
-        site_wake(s, s->blocked_until - now);
         return;
     }
     site_open(s);

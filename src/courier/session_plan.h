@@ -16,9 +16,10 @@ void plan_retire(struct courier *); /* new settings: sites finish what they have
  * (ACTIVE then); returns how many. `source` UINT32_MAX: for any. */
 uint32_t plan_take(struct site *, uint32_t source, uint32_t *rows, uint32_t max,
                    uint32_t *ret_message);
-/* No host of the site can be reached: what waits gets its name, one message its failed try. */
+/* No host of the site can be reached from that source: what waits gets its name, one message its
+ * failed try. Others of its owner are not tried before the next gap is over. */
 void plan_site_failed(struct site *, uint32_t source, const char *host, const struct endpoint *peer,
                       enum smtp_client_stage, const struct smtp_reply *);
-void plan_site_works(struct site *); /* a session became ready */
+void plan_site_works(struct site *, uint32_t source, uint32_t host); /* a session became ready */
 
 #endif

@@ -57,6 +57,7 @@ site_free(struct site *s)
     if (s->queued)
         queue_remove(s->c->sites, s);
     loop_timer_stop(&s->timer);
+    site_ways_free(s);
     hosts_free(s);
     free(s->soft);
     free(s->name);

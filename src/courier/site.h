@@ -27,9 +27,7 @@ struct site_host {
     struct addr addrs[SITE_ADDRS];
     unsigned naddrs, next_addr;
     uint64_t addrs_until;  /* mono ns; 0: not known */
-    uint64_t dead_until;   /* mono ns */
     uint64_t no_tls_until; /* its handshake failed: opportunistic TLS is left out */
-    unsigned failures;
     bool no_pipelining;
     struct dns_ask ask[2];
     bool asking[2], temporary;
@@ -55,6 +53,17 @@ struct site_soft {
     uint64_t until; /* mono ns */
 };
 
+/* What the hosts did to connections from sources of one owner (courier/site_way.c). */
+struct site_way {
+    uint64_t group;         /* as in struct source */
+    uint64_t blocked_until; /* mono ns: no connections before */
+    unsigned failures;      /* in a row, of all hosts */
+    struct {
+        uint64_t dead_until; /* mono ns */
+        unsigned failures;
+    } hosts[];
+};
+
 enum site_kind { SITE_HOSTS, SITE_HOLD, SITE_DISCARD, SITE_READER };
 struct site {
     struct courier *c;
@@ -77,12 +86,12 @@ struct site {
     uint32_t dests; /* that point here */
     uint32_t sessions, connecting, busy;
     struct session *all, *idle;
-    uint64_t blocked_until; /* mono ns: no connections before */
+    struct site_way **ways;
+    unsigned nways;
     struct site_soft *soft; /* one a source, those that are over included */
     unsigned nsoft;
-    unsigned failures;       /* in a row, of all hosts */
     char why[200];           /* name of what it waits for; empty: nothing */
-    struct loop_timer timer; /* blocked_until, rate; set by site_wake() */
+    struct loop_timer timer; /* blocks, rate; set by site_wake() */
     struct site *next_queued;
     uint64_t delivered, deferred, rate_delivered, last_delivered; /* for `top` */
 };
@@ -110,6 +119,17 @@ void site_wake(struct site *, uint64_t in_ns); /* the same in a while, if not so
 void site_lane_join(struct site *, uint32_t lane);
 void site_lane_leave(struct site *, uint32_t lane);
 bool site_has_work(const struct site *);
+
+/* site_way.c */
+struct site_way *site_way(const struct site *, uint32_t source); /* NULL: no trouble so far */
+struct site_way *site_way_make(struct site *, uint32_t source);  /* NULL: no memory */
+void site_ways_free(struct site *);
+bool site_way_alive(const struct site *, uint32_t source, unsigned host);
+bool site_way_blocked(const struct site *, uint32_t source);
+uint64_t site_blocked(const struct site *, uint64_t now); /* the last block's end; 0: none */
+/* The first end of a block among sources that may carry the tenant's mail; 0: none. */
+uint64_t site_blocked_for(const struct site *, uint32_t tenant_number, uint64_t now);
+void site_unblock(struct site *); /* people want it tried */
 
 /* dest.c: where a destination's mail goes. */
 void dest_route(struct courier *, uint32_t dest); /* asks or joins; lanes follow */

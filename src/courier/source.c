@@ -211,6 +211,29 @@ pools_load(struct sources *s, const struct conf *conf)
     return err;
 }
 
+#define GROUP_OWNED (UINT64_C(1) << 32)
+
+/* A tenant's own sources are a group, and so are all others that one pool names first. */
+static void
+groups_set(struct sources *s)
+{
+    for (size_t i = 0; i < s->n; i++)
+        s->items[i].group = s->items[i].owned ? GROUP_OWNED | s->items[i].exclusive : POOL_NONE;
+    for (size_t p = s->npools; p-- > 0;) {
+        for (size_t i = 0; i < s->pools[p].n; i++) {
+            struct source *src = &s->items[s->pools[p].members[i].source];
+            if (!src->owned)
+                src->group = p;
+        }
+    }
+}
+
+bool
+source_group_carries(uint64_t group, uint32_t tenant_number)
+{
+    return group < GROUP_OWNED || group == (GROUP_OWNED | tenant_number);
+}
+
 static int
 tenants_load(struct sources *s, const struct conf *conf)
 {
@@ -247,6 +270,7 @@ source_load(struct sources *s, const struct conf *conf)
         err = pools_load(s, conf);
     if (err < 0)
         return err;
+    groups_set(s);
     for (size_t i = 0; i < s->ntenants; i++)
         s->tenants[i].pool = source_pool(s, STR("default"));
     (void)source_tenant(s, TENANT_SYSTEM);

@@ -27,6 +27,7 @@ struct source {
     uint8_t reverse;        /* IPv6: 0 not asked, 1 right, 2 wrong */
     uint64_t reverse_until; /* mono ns */
     uint64_t suspended;     /* count of suspensions */
+    uint64_t group;         /* those that share what a site does to one of them */
 };
 struct pool_member {
     uint32_t source;
@@ -61,6 +62,8 @@ uint32_t source_pool(const struct sources *, struct str name); /* POOL_NONE */
 uint32_t source_find(const struct sources *, struct str name); /* UINT32_MAX */
 /* May that source carry this tenant's mail at all? */
 bool source_allows(const struct source *, uint32_t tenant_number);
+/* The same of all sources of a group. */
+bool source_group_carries(uint64_t group, uint32_t tenant_number);
 bool pool_has(const struct sources *, uint32_t pool, uint32_t source);
 /* Picks a source of the pool for that tenant: UINT32_MAX and *ret_why if there is none now. `fits`
  * may refuse some (address family, limits of the site); NULL: all fit. */

@@ -71,6 +71,7 @@ struct rig {
     struct sink_conn *conns;
     /* the sink's behaviour and what it saw */
     const char *banner, *mail, *rcpt, *data, *dot, *ehlo;
+    const char *blocked; /* an address that is refused at the door */
     bool hang_after_dot, lmtp;
     unsigned connections, messages, rcpts;
     char last_body[65536], last_rcpt[512], last_mail[512];
@@ -345,6 +346,7 @@ sink_accept(void *ctx, int fd, const struct endpoint *peer)
 {
     struct rig *r = ctx;
     struct sink_conn *c = calloc(1, sizeof *c);
+    char from[64];
 
     c->rig = r;
     c->peer = *peer;
@@ -352,7 +354,10 @@ sink_accept(void *ctx, int fd, const struct endpoint *peer)
     r->conns = c;
     r->connections++;
     c->stream = stream_create(r->loop, fd, &sink_ops, c, NULL);
-    sink_say(c, r->banner);
+    if (r->blocked && strcmp(addr_show(&peer->addr, from), r->blocked) == 0)
+        sink_say(c, "554 5.7.1 your address is on a list\r\n");
+    else
+        sink_say(c, r->banner);
 }
 static inline void
 sink_open(struct rig *r)

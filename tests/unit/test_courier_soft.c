@@ -77,12 +77,87 @@ test_other_source_goes_on(void)
     clock_release();
 }
 
+/* --- a source that is on a list --- */
+
+#define OWN_SOURCES                                                                                \
+    ROUTE "tenant gold {\n number = 7\n pool = gold\n}\ntenant lead {\n number = 8\n pool = "      \
+          "lead\n}\nsource g {\n address = 127.0.0.7\n exclusive = gold\n}\nsource l {\n "         \
+          "address = 127.0.0.8\n exclusive = lead\n}\npool gold {\n sources = g\n}\npool lead "    \
+          "{\n sources = l\n}\n"
+
+/* A tenant's address is refused everywhere, and he has more mail, of a better class, than the gaps
+ * between tries let through. That is nobody else's trouble. */
+static void
+test_blocked_alone(void)
+{
+    struct spool_envelope gold = of_tenant(7), lead = of_tenant(8);
+
+    own_clock();
+    rig_init(&rig, OWN_SOURCES);
+    rig.blocked = "127.0.0.7";
+    lead.class = SPOOL_CLASS_BULK;
+    for (int i = 0; i < 12; i++)
+        rig_post(&rig, "a@test.example", "g@far.example", &gold, BODY);
+    RIG_FOR(&rig, rig.transients == 1);
+    rig_post(&rig, "a@test.example", "one@far.example", &lead, BODY);
+    RIG_FOR(&rig, rig.deliveries == 1);
+    for (int i = 0; i < 40; i++)
+        pass(1); /* no connection is left */
+    IS(rig.transients, 1, "the refused one waits");
+    rig_post(&rig, "a@test.example", "two@far.example", &lead, BODY);
+    RIG_FOR(&rig, rig.deliveries == 2);
+    for (int i = 0; i < 60; i++)
+        pass(2);
+    OK(rig.transients == 2, "and is tried again: %u", rig.transients);
+    rig.blocked = NULL;
+    for (int i = 0; i < 40; i++)
+        pass(60);
+    RIG_FOR(&rig, waiting() == 0);
+    IS(rig.deliveries, 14, "everything arrived");
+    rig_done(&rig);
+    clock_release();
+}
+
+/* An address that this machine does not have fails at once, while rows of others are looked at. */
+static void
+test_not_of_this_machine(void)
+{
+    struct spool_envelope gold = of_tenant(7), lead = of_tenant(8);
+
+    rig_init(&rig, ROUTE "tenant gold {\n number = 7\n}\ntenant lead {\n number = 8\n}\n"
+                         "source g {\n address = 192.0.2.77\n}\ndelivery {\n hold = yes\n}\n");
+    for (int i = 0; i < 3; i++) {
+        rig_post(&rig, "a@test.example", "g@far.example", &gold, BODY);
+        rig_post(&rig, "a@test.example", "l@far.example", &lead, BODY);
+    }
+    conf_free(rig.conf);
+    rig.conf = rig_conf(&rig, ROUTE "tenant gold {\n number = 7\n}\ntenant lead {\n number = 8\n}"
+                                    "\nsource g {\n address = 192.0.2.77\n}\ndelivery {\n "
+                                    "retry = 10ms\n retry_max = 10ms\n}\n");
+    IS(courier_set_conf(rig.courier, rig.conf, NULL), 0, "delivery opens");
+    RIG_FOR(&rig, rig.transients >= 12);
+    IS(waiting(), 6, "nothing is lost");
+    rig_done(&rig);
+}
+
+/* The best host has IPv6 alone, the source IPv4: the next host will do. */
+static void
+test_other_family(void)
+{
+    rig_init(&rig, "route all {\n domains = *\n via = smtp://[2001:db8::1]:25, "
+                   "smtp://127.0.0.1:PORT\n tls = never\n}\nsource g {\n address = 127.0.0.7\n}\n");
+    rig_post(&rig, "a@test.example", "one@far.example", NULL, BODY);
+    RIG_FOR(&rig, rig.deliveries == 1);
+    rig_done(&rig);
+}
+
 int
 main(int argc, char **argv)
 {
     static const struct rig_test tests[] = {
-        {"strongest", test_strongest},
-        {"other", test_other_source_goes_on},
+        {"strongest", test_strongest},   {"other", test_other_source_goes_on},
+        {"blocked", test_blocked_alone}, {"absent", test_not_of_this_machine},
+        {"family", test_other_family},
     };
 
     return rig_main(argc, argv, tests, ARRAY_LEN(tests));
