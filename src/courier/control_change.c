@@ -9,7 +9,7 @@
 #include "courier/outcome.h"
 #include "courier/purge.h"
 #include "courier/recover.h"
-#include "courier/site.h"
+#include "courier/site_way.h"
 
 struct change {
     uint8_t result; /* of the outcome; 0: retry, which changes the index alone */

@@ -6,7 +6,7 @@
  */
 #include "courier/control.h"
 #include "courier/outs.h"
-#include "courier/site.h"
+#include "courier/site_way.h"
 
 #define SITES_SHOWN 50u
 

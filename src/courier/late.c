@@ -9,7 +9,7 @@
 #include "courier/deadline.h"
 #include "courier/outcome.h"
 #include "courier/retry.h"
-#include "courier/site.h"
+#include "courier/site_way.h"
 
 #define TICK       NS_PER_S
 #define TICK_SOON  (50 * NS_PER_MS) /* there was more than a slice */

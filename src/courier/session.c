@@ -10,6 +10,7 @@
 #include "core/metric.h"
 #include "courier/callout.h"
 #include "courier/retry.h"
+#include "courier/site_way.h"
 
 #define NO_TLS_FOR  (3600 * NS_PER_S)
 #define HOST_DEAD   (300 * NS_PER_S)

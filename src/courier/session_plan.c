@@ -10,6 +10,7 @@
 #include "core/event.h"
 #include "courier/retry.h"
 #include "courier/session.h"
+#include "courier/site_way.h"
 
 #define QUANTUM       16  /* messages of a turn, times the tenant's weight */
 #define STICKY_LOOK   16u /* rows looked at for one that this source may take */

@@ -3,7 +3,7 @@
  *
  * Called by dest, plan and session. Opens nothing itself.
  */
-#include "courier/site.h"
+#include "courier/site_way.h"
 
 struct sites *
 sites_create(struct courier *c)

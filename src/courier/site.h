@@ -18,6 +18,7 @@
 #define SITE_CLASSES (SPOOL_CLASS_BULK + 1u)
 
 struct site;
+struct site_way;
 struct site_host {
     char *name;   /* or address; empty for paths */
     char *path;   /* LMTP over a Unix socket, Maildir */
@@ -51,17 +52,6 @@ struct site_soft {
     uint32_t source;
     uint64_t limit; /* 0: none */
     uint64_t until; /* mono ns */
-};
-
-/* What the hosts did to connections from sources of one owner (courier/site_way.c). */
-struct site_way {
-    uint64_t group;         /* as in struct source */
-    uint64_t blocked_until; /* mono ns: no connections before */
-    unsigned failures;      /* in a row, of all hosts */
-    struct {
-        uint64_t dead_until; /* mono ns */
-        unsigned failures;
-    } hosts[];
 };
 
 enum site_kind { SITE_HOSTS, SITE_HOLD, SITE_DISCARD, SITE_READER };
@@ -119,17 +109,6 @@ void site_wake(struct site *, uint64_t in_ns); /* the same in a while, if not so
 void site_lane_join(struct site *, uint32_t lane);
 void site_lane_leave(struct site *, uint32_t lane);
 bool site_has_work(const struct site *);
-
-/* site_way.c */
-struct site_way *site_way(const struct site *, uint32_t source); /* NULL: no trouble so far */
-struct site_way *site_way_make(struct site *, uint32_t source);  /* NULL: no memory */
-void site_ways_free(struct site *);
-bool site_way_alive(const struct site *, uint32_t source, unsigned host);
-bool site_way_blocked(const struct site *, uint32_t source);
-uint64_t site_blocked(const struct site *, uint64_t now); /* the last block's end; 0: none */
-/* The first end of a block among sources that may carry the tenant's mail; 0: none. */
-uint64_t site_blocked_for(const struct site *, uint32_t tenant_number, uint64_t now);
-void site_unblock(struct site *); /* people want it tried */
 
 /* dest.c: where a destination's mail goes. */
 void dest_route(struct courier *, uint32_t dest); /* asks or joins; lanes follow */

@@ -5,7 +5,7 @@
  * address is on a block list must not hold up the mail of others. Sources of one pool share a way,
  * a tenant's own sources have one of their own; a site without trouble has none.
  */
-#include "courier/site.h"
+#include "courier/site_way.h"
 
 static struct site_way *
 way_of(const struct site *s, uint64_t group)
