@@ -13,12 +13,14 @@
 #include "roles/sandbox.h"
 #include "roles/settings.h"
 #include "roles/stream_link.h"
+#include "spool/admission.h"
 #include "spool/pool.h"
 #include "store/asks.h"
 
 #define PREPARE_PAUSE       NS_PER_MS /* between two segments being pre-written */
 #define PREPARE_AFTER_ERROR (5 * NS_PER_S)
 #define FULL_AFTER          (2 * NS_PER_S)
+#define LOOK_EVERY          (2 * NS_PER_S) /* others take and give space of the same disk */
 
 #define LATER_MAX 1024u
 
@@ -30,9 +32,21 @@ struct spooler {
     } later[LATER_MAX];
     unsigned nlater;
     struct spool_pool *pool;
-    struct loop_timer prepare, full;
+    struct loop_timer prepare, full, look;
     struct spool_space told;
 };
+
+/* By the law of the gate (spool/admission.h): strangers are the first who are put off. */
+static bool
+space_is_short(const struct spool_space *now)
+{
+    const struct admission_limits none = {0};
+    struct admission_input in = {.spool_bytes_left = now->intake_open ? now->intake_bytes : 0,
+                                 .spool_bytes_total = now->bytes_total,
+                                 .writer_ready = true};
+
+    return !now->intake_open || admission(ADMISSION_STRANGER, &in, &none).verdict == ADMIT_LATER;
+}
 
 static void
 tell_space(struct spooler *s)
@@ -52,11 +66,26 @@ tell_space(struct spooler *s)
         chan_send(role_chan(s->role, ROLE_COURIER), TELL_SPACE, 0, &b, -1);
     /* At a start each writer takes a new segment before the old ones come back: what lasts a moment
      * is no reason to wake anybody. */
-    if (now.intake_open)
+    if (!space_is_short(&now))
         loop_timer_stop(&s->full);
-    else if (s->told.intake_open)
+    else if (!space_is_short(&s->told) || (s->told.intake_open && !now.intake_open))
         loop_timer_set(&s->full, FULL_AFTER);
     s->told = now;
+}
+
+/* Nobody tells us when the disk has space again, or none any more. */
+static void
+on_look(void *ctx)
+{
+    struct spooler *s = ctx;
+    struct spool_space now;
+
+    loop_timer_set(&s->look, LOOK_EVERY);
+    spool_pool_space(s->pool, &now);
+    if (now.intake_bytes == s->told.intake_bytes && now.intake_open == s->told.intake_open)
+        return;
+    tell_space(s);
+    loop_timer_set(&s->prepare, PREPARE_PAUSE);
 }
 
 static void
@@ -69,6 +98,10 @@ on_full(void *ctx)
         event_alarm("the spool is full: new mail is answered with 452 4.3.1, what was accepted is "
                     "safe and is delivered. Intake opens by itself when there is space again; give "
                     "the disk space or raise spool.quota.");
+    else if (space_is_short(&now))
+        event_alarm("the spool is nearly full: mail of strangers is answered with 452 4.3.1, what "
+                    "is left is kept for mail of ours; what was accepted is safe and is delivered. "
+                    "Give the disk space or raise spool.quota.");
 }
 
 static void
@@ -111,8 +144,10 @@ spooler_start(struct role *r, struct why *why)
     loop_timer_init(&s->prepare, r->loop, on_prepare, s);
     loop_timer_set(&s->prepare, PREPARE_PAUSE);
     loop_timer_init(&s->full, r->loop, on_full, s);
+    loop_timer_init(&s->look, r->loop, on_look, s);
+    loop_timer_set(&s->look, LOOK_EVERY);
     spool_pool_space(s->pool, &s->told);
-    if (!s->told.intake_open)
+    if (space_is_short(&s->told))
         loop_timer_set(&s->full, FULL_AFTER);
     if (!s->told.direct)
         event_notice("the spool's device takes no direct writes (%s): buffered writes and syncs "

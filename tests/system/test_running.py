@@ -162,6 +162,25 @@ def test_quota_refuses_early_by_size(gapura, net):
         assert reply.code == 552 and reply.enhanced == "5.3.4", reply
 
 
+def test_strangers_who_are_put_off_first_are_an_alarm(gapura, net):
+    g = gapura(guard(net), start=False)
+    g.conf.write_text(g.conf.read_text().replace("segment = 4 MB", "segment = 4 MB\n    quota = 64 MB"))
+    g.start()
+    text = message(body=("x" * 76 + "\n") * 13000)
+
+    def stranger_is_refused():
+        with stranger(g) as c:
+            return c.cmd("MAIL FROM:<a@example.com>").code == 452
+    with trusted(g) as c:
+        for i in range(60):
+            assert c.mail("a@example.com", f"b{i}@outside.test", text).code == 250
+            if stranger_is_refused():
+                break
+        assert c.cmd("MAIL FROM:<a@example.com>").code == 250, "ours still"
+    assert stranger_is_refused()
+    until(lambda: any("nearly full" in e["text"] for e in g.events("Alarm")), what="an alarm")
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="not root: cannot mount a small disk")
 def test_disk_full_then_room_again(gapura, net, sink, place):
     """A real small file system that somebody else fills."""
@@ -197,6 +216,44 @@ def test_disk_full_then_room_again(gapura, net, sink, place):
             with trusted(g) as c:
                 return c.mail("a@example.com", "after@outside.test", text).code == 250
         until(room, 60, "room again")
+    finally:
+        if g and g.process:
+            g.stop()
+        subprocess.run(["umount", disk], check=True)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="not root: cannot mount a small disk")
+def test_disk_full_then_room_while_nothing_is_delivered(gapura, net, place):
+    """Nothing leaves, so nothing asks the spooler for anything: it looks at the disk by itself."""
+    disk = place / "spool"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=160m", "tmpfs", disk], capture_output=True).returncode:
+        pytest.skip("mount is not allowed here")
+    g = None
+    try:
+        disk.chmod(0o777)
+        g = gapura(guard(net))
+        filler = disk / "filler"
+        with open(filler, "wb", buffering=0) as out:
+            try:
+                while out.write(b"\0" * (1 << 20)):
+                    pass
+            except OSError:
+                pass
+        text = message(body=("x" * 76 + "\n") * 13000)
+        reply = None
+        with trusted(g) as c:
+            for i in range(100):
+                reply = c.mail("a@example.com", f"b{i}@outside.test", text)
+                if reply.code != 250:
+                    break
+        assert reply.code == 452 and reply.enhanced == "4.3.1", reply
+        filler.unlink()
+
+        def room():
+            with trusted(g) as c:
+                return c.mail("a@example.com", "after@outside.test", text).code == 250
+        until(room, 30, "room again")
     finally:
         if g and g.process:
             g.stop()
