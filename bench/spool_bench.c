@@ -207,7 +207,7 @@ bench_open(struct bench *b, const char *dir, uint64_t segment_mb, unsigned stand
     spool_pool_space(b->pool, &space);
     printf("%s: O_DIRECT %s %s\n", dir, space.direct ? "yes" : "no:", space.direct_why);
     b->wake = eventfd(0, EFD_CLOEXEC);
-    b->epoch = (uint32_t)spool_pool_epoch(b->pool);
+    b->epoch = (uint32_t)spool_pool_epoch(b->pool, SPOOL_STREAM_GATE << 8);
     writer.epoch = b->epoch;
     writer.node = spool_pool_node(b->pool);
     err = spool_writer_create(&b->writer, &writer, &ops, b);

@@ -159,14 +159,17 @@ spooler_start(struct role *r, struct why *why)
 }
 
 static void
-answer_epoch(struct spooler *s, struct chan *to, uint64_t id)
+answer_epoch(struct spooler *s, struct chan *to, uint64_t id, struct wire *body)
 {
+    uint16_t stream = wire_u16(body); /* epochs of all come from one row of numbers */
+
     CLEANUP(buf_done) struct buf b;
     buf_init(&b, 64);
-    put_u64(&b, (uint64_t)spool_pool_epoch(s->pool));
+    put_u64(&b, (uint64_t)spool_pool_epoch(s->pool, stream));
     put_u32(&b, spool_pool_node(s->pool));
     put_u8(&b, s->told.direct);
     chan_send(to, ASK_EPOCH_ANSWER, id, &b, -1);
+    tell_space(s);
 }
 
 static void
@@ -239,8 +242,7 @@ spooler_message(struct role *r, enum role_id from, uint16_t type, uint64_t id, s
         return;
     switch (type) {
     case ASK_EPOCH:
-        wire_u16(body); /* every stream's epochs come from one row of numbers */
-        answer_epoch(s, role_chan(r, from), id);
+        answer_epoch(s, role_chan(r, from), id, body);
         break;
     case ASK_SEGMENT:
         answer_segment(s, role_chan(r, from), id, body);

@@ -17,6 +17,8 @@
 
 #define SEGMENT_MIN (UINT64_C(4) << 20)
 #define SEGMENT_MAX (UINT64_C(1) << 30)
+/* Of the books alone: a write of its header failed, what the disk has nobody knows. */
+#define SEGMENT_DOUBT 3u
 
 struct spool_pool {
     struct spool_pool_conf conf;
@@ -210,22 +212,6 @@ spool_pool_last_epoch(const struct spool_pool *p)
     return p->node.next_epoch - 1;
 }
 
-int64_t
-spool_pool_epoch(struct spool_pool *p)
-{
-    struct pool_node next = p->node;
-    int err;
-
-    if (next.next_epoch == UINT32_MAX)
-        return ERR_LIMIT;
-    next.next_epoch++;
-    err = pool_node_save(&p->disk, &next);
-    if (err < 0)
-        return err;
-    p->node = next;
-    return (int64_t)next.next_epoch - 1;
-}
-
 /* How many more segments the quota and the disk allow. */
 static uint64_t
 pool_creatable(struct spool_pool *p)
@@ -307,6 +293,18 @@ pool_next_seq(const struct spool_pool *p, uint32_t epoch)
     return seq;
 }
 
+/* ERR_NOTFOUND: somebody removed the file, and the books have it no more. */
+static int
+segment_open(struct spool_pool *p, struct spool_segment *seg)
+{
+    int fd = pool_segment_open(&p->disk, seg->number, 0);
+
+    if (fd != -ENOENT)
+        return fd;
+    pool_drop(p, seg);
+    return ERR_NOTFOUND;
+}
+
 static int
 pool_hand_out(struct spool_pool *p, struct spool_segment *seg, uint16_t stream, uint32_t epoch,
               int *ret_fd, struct spool_segment *ret)
@@ -316,7 +314,7 @@ pool_hand_out(struct spool_pool *p, struct spool_segment *seg, uint16_t stream, 
 
     if (!seg)
         return ERR_FULL;
-    fd = pool_segment_open(&p->disk, seg->number, 0);
+    fd = segment_open(p, seg);
     if (fd < 0)
         return fd;
     next = *seg;
@@ -328,12 +326,11 @@ pool_hand_out(struct spool_pool *p, struct spool_segment *seg, uint16_t stream, 
     next.node = p->node.node;
     next.seq = pool_next_seq(p, epoch);
     err = pool_segment_hand_out(&p->disk, fd, &next);
-    if (err < 0) {
-        /* What its header says now nobody knows: the file is set aside until the next start. */
+    if (err < 0) { /* spool_pool_prepare() makes it good, above any header that it may have now */
         fd_close(&fd);
-        p->unreadable++;
-        p->unreadable_bytes += next.size;
-        pool_drop(p, seg);
+        seg->generation = next.generation;
+        seg->state = SEGMENT_DOUBT;
+        p->nfree--;
         return err;
     }
     *seg = next;
@@ -362,7 +359,9 @@ spool_pool_take(struct spool_pool *p, uint16_t stream, uint32_t epoch, int *ret_
         if (p->nfree <= kept) /* the reserve itself is not whole yet */
             return spool_pool_take(p, stream, epoch, ret_fd, ret);
     }
-    return pool_hand_out(p, pool_pick(p), stream, epoch, ret_fd, ret);
+    err = pool_hand_out(p, pool_pick(p), stream, epoch, ret_fd, ret);
+    /* One less is free: another, or a new one. */
+    return err == ERR_NOTFOUND ? spool_pool_take(p, stream, epoch, ret_fd, ret) : err;
 }
 
 static struct spool_segment *
@@ -402,11 +401,11 @@ static int
 pool_rehead_free(struct spool_pool *p, struct spool_segment *seg)
 {
     struct spool_segment next = *seg;
-    int err, fd = pool_segment_open(&p->disk, next.number, 0);
+    int err, fd = segment_open(p, seg);
 
     if (fd < 0)
         return fd;
-    err = pool_holds_back(p, seg, fd);
+    err = next.state == SEGMENT_DOUBT ? 0 : pool_holds_back(p, seg, fd);
     if (err == 0) {
         next.generation += 1u + pool_random();
         next.state = SPOOL_SEGMENT_FREE;
@@ -440,6 +439,91 @@ spool_pool_free(struct spool_pool *p, uint64_t number, uint64_t generation)
     return 0;
 }
 
+/* --- epochs --- */
+
+/* By the law of the reader (docs/formats/log.md, "Segment header"): its mark is there, and where a
+ * second batch would stand is none. A file that cannot be read is left to who reads it. */
+static bool
+is_never_written(struct spool_pool *p, const struct spool_segment *s)
+{
+    struct walk w;
+    uint64_t at = SPOOL_UNIT;
+    int got;
+
+    walk_init(&w, p->disk.io);
+    got = walk_open(&w, p->disk.segdir, s);
+    if (got == 0)
+        got = walk_is_fresh(&w) == 1 ? walk_find_some(&w, &at) : -1;
+    walk_done(&w);
+    return got == 0 || got == WALK_MORE;
+}
+
+static int
+compare_youngest(const void *a, const void *b)
+{
+    const struct spool_segment *x = a, *y = b;
+
+    if (x->epoch != y->epoch)
+        return x->epoch > y->epoch ? -1 : 1;
+    return x->seq > y->seq ? -1 : x->seq < y->seq;
+}
+
+/* What a dead writer was given behind the last segment that it wrote to. Nobody else would give it
+ * back before the whole log is read, and a reader that never comes so far is started again and
+ * again. Without memory, or on an error, all that is left for later. */
+static void
+pool_reclaim(struct spool_pool *p, uint16_t stream, uint32_t below)
+{
+    struct spool_segment *dead = calloc(p->n + 1, sizeof *dead);
+    size_t n = 0;
+
+    for (size_t i = 0; dead && i < p->n; i++) {
+        const struct spool_segment *s = &p->all[i];
+        if (s->state == SPOOL_SEGMENT_USED && s->stream == stream && s->epoch < below)
+            dead[n++] = *s;
+    }
+    if (n > 1)
+        qsort(dead, n, sizeof *dead, compare_youngest);
+    for (size_t i = 0; i < n; i++) {
+        uint32_t epoch = dead[i].epoch;
+        if (is_never_written(p, &dead[i]) &&
+            spool_pool_free(p, dead[i].number, dead[i].generation) == 0)
+            continue;
+        while (i + 1 < n && dead[i + 1].epoch == epoch)
+            i++;
+    }
+    free(dead);
+}
+
+int64_t
+spool_pool_epoch(struct spool_pool *p, uint16_t stream)
+{
+    struct pool_node next = p->node;
+    int err;
+
+    if (next.next_epoch == UINT32_MAX)
+        return ERR_LIMIT;
+    next.next_epoch++;
+    err = pool_node_save(&p->disk, &next);
+    if (err < 0)
+        return err;
+    p->node = next;
+    pool_reclaim(p, stream, next.next_epoch - 1);
+    return (int64_t)next.next_epoch - 1;
+}
+
+/* --- at leisure --- */
+
+static struct spool_segment *
+pool_doubtful(struct spool_pool *p)
+{
+    for (size_t i = 0; i < p->n; i++) {
+        if (p->all[i].state == SEGMENT_DOUBT)
+            return &p->all[i];
+    }
+    return NULL;
+}
+
 /* A free segment whose blocks were never written. */
 static struct spool_segment *
 pool_unwritten(struct spool_pool *p)
@@ -455,10 +539,15 @@ pool_unwritten(struct spool_pool *p)
 int
 spool_pool_prepare(struct spool_pool *p)
 {
-    struct spool_segment *seg = pool_unwritten(p);
+    struct spool_segment *seg = pool_doubtful(p);
     struct spool_segment next;
     int fd, err;
 
+    if (seg) {
+        err = pool_rehead_free(p, seg);
+        return err < 0 && err != ERR_NOTFOUND ? err : 1;
+    }
+    seg = pool_unwritten(p);
     if (!seg) {
         if (p->nfree >= (uint64_t)p->conf.ready + p->conf.reserve || pool_creatable(p) == 0)
             return 0;
@@ -467,9 +556,9 @@ spool_pool_prepare(struct spool_pool *p)
     }
     next = *seg;
     next.compatible |= SPOOL_SEGMENT_PREWRITTEN;
-    fd = pool_segment_open(&p->disk, next.number, 0);
+    fd = segment_open(p, seg);
     if (fd < 0)
-        return fd;
+        return fd == ERR_NOTFOUND ? 1 : fd;
     err = pool_segment_zero(&p->disk, fd, next.size);
     if (err == 0)
         err = p->disk.io->sync_full(p->disk.io->ctx, fd);

@@ -36,8 +36,9 @@ struct spool_pool;
 int spool_pool_open(struct spool_pool **ret, const struct spool_pool_conf *, struct why *);
 void spool_pool_close(struct spool_pool *);
 uint32_t spool_pool_node(const struct spool_pool *);
-/* A new epoch, durable before it is returned; negative on failure. */
-int64_t spool_pool_epoch(struct spool_pool *);
+/* A new epoch for the stream, durable before it is returned; negative on failure. Its former writer
+ * is gone: what that one was given and never wrote to is free again. */
+int64_t spool_pool_epoch(struct spool_pool *, uint16_t stream);
 /* A segment for that stream's epoch, header durable, fd open for writing (O_DIRECT unless the
  * probe refused it). Without a free one at hand a file is made but not pre-written, if space
  * allows: slower to write to, but intake does not wait. ERR_FULL: no space, quota or only the
@@ -50,8 +51,9 @@ uint32_t spool_pool_last_epoch(const struct spool_pool *);
  * before. ERR_STATE: it voids a failed batch of an earlier segment of its epoch that is still used,
  * and must outlive it: ask again later. */
 int spool_pool_free(struct spool_pool *, uint64_t number, uint64_t generation);
-/* Pre-writes one segment if fewer than `ready` and `reserve` are free and space allows: 1 did, 0
- * nothing to do, negative failed. Slow (a whole segment is written): called when idle. */
+/* Makes good a segment whose header could not be written, else pre-writes one if fewer than `ready`
+ * and `reserve` are free and space allows: 1 did, 0 nothing to do, negative failed. Slow (a whole
+ * segment is written): called when idle. */
 int spool_pool_prepare(struct spool_pool *);
 
 struct spool_space {

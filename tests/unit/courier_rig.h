@@ -172,7 +172,7 @@ rig_stream_open(struct rig *r, struct rig_stream *s, uint16_t stream)
     static struct spool_io io;
     struct spool_writer_conf conf = {
         .node = spool_pool_node(r->pool), .stream = stream, .ring_size = 8u << 20, .standby = 1};
-    int64_t epoch = spool_pool_epoch(r->pool);
+    int64_t epoch = spool_pool_epoch(r->pool, stream);
 
     io = spool_io_system;
     io.sync = rig_disk_sync;

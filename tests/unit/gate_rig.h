@@ -188,7 +188,7 @@ rig_spool(uint64_t segment, uint64_t max_batch)
         printf("# %s\n", why.text);
         return false;
     }
-    epoch = spool_pool_epoch(rig.pool);
+    epoch = spool_pool_epoch(rig.pool, SPOOL_STREAM_GATE << 8);
     rig.epoch = (uint32_t)epoch;
     conf.node = spool_pool_node(rig.pool);
     conf.epoch = rig.epoch;

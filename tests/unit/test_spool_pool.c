@@ -69,7 +69,7 @@ test_life(void)
     IS(spool_pool_open(&other, &c, &why), -EWOULDBLOCK, "a second instance is kept out");
     node = spool_pool_node(p);
     OK(node != 0, "it has a node id");
-    IS(spool_pool_epoch(p), 1, "first epoch");
+    IS(spool_pool_epoch(p, GATE), 1, "first epoch");
     for (int i = 0; i < 3; i++)
         IS(spool_pool_prepare(p), 1, "prepared");
     IS(spool_pool_prepare(p), 0, "enough");
@@ -96,7 +96,7 @@ test_life(void)
     IS(spool_pool_open(&p, &c, &why), 0, "opens again");
     IS(spool_pool_node(p), node, "same node");
     IS(spool_pool_last_epoch(p), 1, "remembers its epoch");
-    IS(spool_pool_epoch(p), 2, "never gives one twice");
+    IS(spool_pool_epoch(p, COURIER), 2, "never gives one twice");
     spool_pool_space(p, &space);
     OK(space.segments_free == 2 && space.segments_used == 1, "remembers its segments");
     IS(spool_pool_take(p, GATE, 1, &fd, &again), 0, "the writer lived on");
@@ -195,7 +195,7 @@ test_refusals(void)
 
     dir_make();
     IS(spool_pool_open(&p, &c, &why), 0, "open");
-    IS(spool_pool_epoch(p), 1, "epoch");
+    IS(spool_pool_epoch(p, GATE), 1, "epoch");
     IS(spool_pool_take(p, GATE, 1, &fd, &s), 0, "take");
     fd_close(&fd);
     IS(spool_pool_prepare(p), 1, "prepare");
@@ -228,6 +228,170 @@ test_refusals(void)
     unlink(path);
     IS(spool_pool_open(&p, &c, &why), ERR_NOTFOUND, "a missing one beside segments too");
     OK(why.text[0], "clearly: %s", why.text);
+    dir_drop();
+}
+
+/* An operator who wants space takes what looks old. */
+static void
+remove_file(uint64_t number)
+{
+    char path[128];
+
+    str_fmt(path, sizeof path, "%s/seg/%08llu.seg", dir, (unsigned long long)number);
+    ENSURE(unlink(path) == 0);
+}
+
+static void
+test_removed_files(void)
+{
+    struct spool_pool_conf c = conf(3, 1, 0);
+    struct spool_segment a, b;
+    struct spool_space space;
+    struct spool_pool *p;
+    struct why why;
+    int fd;
+
+    dir_make();
+    IS(spool_pool_open(&p, &c, &why), 0, "open");
+    IS(spool_pool_take(p, GATE, 1, &fd, &a), 0, "one is used");
+    fd_close(&fd);
+    while (spool_pool_prepare(p) == 1)
+        continue;
+    for (uint64_t i = 1; i <= 5; i++) {
+        if (i != a.number)
+            remove_file(i);
+    }
+    IS(spool_pool_take(p, GATE, 1, &fd, &b), 0, "free files that were removed: another is made");
+    fd_close(&fd);
+    IS(b.seq, 1, "the next in its row");
+    while (spool_pool_prepare(p) == 1)
+        continue;
+    spool_pool_space(p, &space);
+    OK(space.segments_free == 4 && space.bytes_total == 6 * SEGMENT, "the books are right again");
+    remove_file(a.number);
+    IS(spool_pool_free(p, a.number, a.generation), ERR_NOTFOUND, "a used one that was removed");
+    spool_pool_space(p, &space);
+    OK(space.segments_used == 1 && space.bytes_total == 5 * SEGMENT, "is in the books no more");
+    spool_pool_close(p);
+    dir_drop();
+}
+
+/* The system, but what is written fails for as long as `sick`. */
+static bool sick;
+
+static ssize_t
+sick_pwrite(void *ctx, int fd, const void *p, size_t n, uint64_t off)
+{
+    return sick ? -EIO : spool_io_system.pwrite(ctx, fd, p, n, off);
+}
+
+static void
+test_sick_for_a_while(void)
+{
+    struct spool_io io = spool_io_system;
+    struct spool_pool_conf c = conf(3, 1, 4 * SEGMENT);
+    struct spool_segment s;
+    struct spool_space space;
+    struct spool_pool *p;
+    struct why why;
+    int fd = -1;
+
+    dir_make();
+    io.pwrite = sick_pwrite;
+    c.io = &io;
+    sick = false;
+    IS(spool_pool_open(&p, &c, &why), 0, "open");
+    IS(spool_pool_epoch(p, COURIER), 1, "epoch");
+    while (spool_pool_prepare(p) == 1)
+        continue;
+    sick = true;
+    for (int i = 0; i < 8; i++)
+        OK(spool_pool_take(p, COURIER, 1, &fd, &s) < 0, "no header can be written");
+    OK(spool_pool_prepare(p) < 0, "nor made good");
+    sick = false;
+    while (spool_pool_prepare(p) == 1)
+        continue;
+    spool_pool_space(p, &space);
+    OK(space.segments_free == 4 && space.segments_unreadable == 0 && space.intake_open,
+       "the disk is well again: so are all segments, without a restart");
+    IS(spool_pool_take(p, COURIER, 1, &fd, &s), 0, "taken");
+    fd_close(&fd);
+    spool_pool_close(p);
+    IS(spool_pool_open(&p, &c, &why), 0, "open");
+    spool_pool_space(p, &space);
+    OK(space.segments_free == 3 && space.segments_used == 1, "the disk says the same");
+    spool_pool_close(p);
+    dir_drop();
+}
+
+/* Of a writer that died before it wrote: without this, one that dies at each start (a courier that
+ * cannot read its log) fills the disk with segments that hold nothing. */
+static void
+test_unwritten_come_back(void)
+{
+    struct spool_pool_conf c = conf(2, 2, 12 * SEGMENT);
+    static _Alignas(4096) uint8_t page[SPOOL_UNIT];
+    struct spool_batch b = {.length = SPOOL_UNIT};
+    struct spool_segment s[3], other;
+    struct spool_space space;
+    struct spool_pool *p;
+    struct why why;
+    int fd;
+
+    dir_make();
+    IS(spool_pool_open(&p, &c, &why), 0, "open");
+    IS(spool_pool_epoch(p, GATE), 1, "another stream's epoch");
+    IS(spool_pool_take(p, GATE, 1, &fd, &other), 0, "with a segment");
+    fd_close(&fd);
+    for (uint32_t life = 2; life < 20; life++) {
+        IS(spool_pool_epoch(p, COURIER), life, "a life");
+        for (unsigned i = 0; i < 3; i++) {
+            IS(spool_pool_take(p, COURIER, life, &fd, &s[i]), 0, "three segments");
+            fd_close(&fd);
+        }
+    }
+    spool_pool_space(p, &space);
+    IS(space.segments_used, 4, "those of the lives before are free");
+    IS(spool_pool_epoch(p, COURIER), 20, "a life that writes");
+    IS(spool_pool_take(p, COURIER, 20, &fd, &s[0]), 0, "a segment");
+    spool_batch_encode(&b, &s[0], page);
+    IS(spool_io_system.pwrite(NULL, fd, page, sizeof page, SPOOL_UNIT), SPOOL_UNIT, "a batch");
+    fd_close(&fd);
+    IS(spool_pool_take(p, COURIER, 20, &fd, &s[1]), 0, "and one more segment");
+    fd_close(&fd);
+    IS(spool_pool_epoch(p, COURIER), 21, "the next life");
+    spool_pool_space(p, &space);
+    IS(space.segments_used, 2, "what is behind the batch is free");
+    IS(spool_pool_free(p, s[1].number, s[1].generation), ERR_STALE, "the other one is gone");
+    IS(spool_pool_free(p, s[0].number, s[0].generation), 0, "what was written is as it was");
+    IS(spool_pool_free(p, other.number, other.generation), 0, "other streams are let alone");
+    spool_pool_close(p);
+    dir_drop();
+}
+
+/* A device lost the first write: the mark is there, and a second batch behind it. */
+static void
+test_unwritten_is_doubted(void)
+{
+    struct spool_pool_conf c = conf(2, 2, 0);
+    static _Alignas(4096) uint8_t page[SPOOL_UNIT];
+    struct spool_batch b = {.length = SPOOL_UNIT, .position = 3 * SPOOL_UNIT};
+    struct spool_segment s;
+    struct spool_pool *p;
+    struct why why;
+    int fd;
+
+    dir_make();
+    IS(spool_pool_open(&p, &c, &why), 0, "open");
+    IS(spool_pool_epoch(p, COURIER), 1, "epoch");
+    IS(spool_pool_take(p, COURIER, 1, &fd, &s), 0, "taken");
+    b.dir_crc = spool_salt(&s); /* of nothing */
+    spool_batch_encode(&b, &s, page);
+    ENSURE(spool_io_system.pwrite(NULL, fd, page, sizeof page, 4 * SPOOL_UNIT) == SPOOL_UNIT);
+    fd_close(&fd);
+    IS(spool_pool_epoch(p, COURIER), 2, "the next life");
+    IS(spool_pool_free(p, s.number, s.generation), 0, "it was not taken for unwritten");
+    spool_pool_close(p);
     dir_drop();
 }
 
@@ -301,7 +465,7 @@ test_failures(void)
         fail_at = at;
         c.io = &io;
         if (spool_pool_open(&p, &c, &why) == 0) {
-            epoch = spool_pool_epoch(p);
+            epoch = spool_pool_epoch(p, GATE);
             good = good && (epoch < 0 || epoch > best);
             best = MAX(best, epoch);
             (void)spool_pool_prepare(p);
@@ -318,7 +482,7 @@ test_failures(void)
             printf("# after failure %ld: %s\n", at, why.text);
             break;
         }
-        epoch = spool_pool_epoch(p);
+        epoch = spool_pool_epoch(p, GATE);
         good = good && epoch > best;
         best = epoch;
         spool_pool_close(p);
@@ -437,6 +601,10 @@ main(void)
     test_life();
     test_space();
     test_refusals();
+    test_removed_files();
+    test_sick_for_a_while();
+    test_unwritten_come_back();
+    test_unwritten_is_doubted();
     test_no_direct();
     test_hold_back();
     test_failures();
