@@ -134,6 +134,7 @@ struct courier {
                    struct str reason);  /* outcome_purged */
     struct recover *recover;            /* until all is read */
     uint64_t read_messages, read_rcpts; /* out of records, from dead epochs or tails */
+    uint64_t log_wall;                  /* the latest time that a record which was read tells */
     unsigned recover_steps;             /* of a slice, of tails too, for tests; 0: by time alone */
     unsigned unread; /* epochs and messages that stay unread until the next start */
     bool recovering; /* our own dead epochs are being read: no row is opened */

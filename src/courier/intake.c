@@ -92,13 +92,23 @@ message_fill(struct courier *c, uint32_t message, const struct spool_envelope *e
 static const char held_by_verdict[] =
     "set aside by the verdict of the guard; `explain` says why, `queue release` delivers it";
 
+/* A copy does not tell when it was made: one that was tried waits no longer than it may between two
+ * tries, wherever the clock stood then. */
+static uint64_t
+copy_due(const struct courier *c, const struct spool_copy_state *state)
+{
+    if (state->result != SPOOL_RETRY || state->attempts == 0)
+        return state->due;
+    return MIN(state->due, courier_wall(c) + 2 * c->delivery->retry_max); /* jitter goes above it */
+}
+
 /* The state that a new row begins in. */
 static void
 row_begin(struct courier *c, uint32_t row, const struct spool_envelope *env,
           const struct spool_rcpt *rcpt, const struct spool_copy_state *state)
 {
     struct index_row *r = index_row(&c->index, row);
-    uint64_t due = state ? state->due : env->not_before;
+    uint64_t due = state ? copy_due(c, state) : env->not_before;
 
     if (state)
         r->attempts = MIN(state->attempts, 255u) & 255u;
@@ -233,6 +243,7 @@ intake_message(struct courier *c, uint32_t slot, const struct letter *l, uint64_
     if (env->nchunks > 0)
         intake_chunks_set(c, message, env);
     rows_all(c, message, l, slot);
+    c->log_wall = MAX(c->log_wall, env->received);
     c->load.taken++;
     for (size_t i = 0; i < n; i++)
         intake_note_apply(c, message, &notes[i]);

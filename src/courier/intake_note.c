@@ -84,6 +84,18 @@ note_each(struct courier *c, const struct spool_id *id, struct early_note *note,
     return err;
 }
 
+/* When a result that is read back is due. Of one that was written at a time which is still to come
+ * the clock went back since: what was meant to be waited is, from now on, and no longer. */
+static uint64_t
+due_now(struct courier *c, const struct spool_outcome *o)
+{
+    uint64_t now = courier_wall(c);
+
+    if (o->wall <= now)
+        return o->due;
+    return now + (o->due > o->wall ? o->due - o->wall : 0);
+}
+
 int
 intake_note(struct courier *c, uint32_t slot, const struct spool_record *r)
 {
@@ -102,8 +114,9 @@ intake_note(struct courier *c, uint32_t slot, const struct spool_record *r)
     note.seq = o.id.seq;
     note.result = o.result & 15u;
     note.attempts = (uint8_t)MIN(o.attempts, 255u);
-    note.due =
-        o.result == SPOOL_HELD ? reasons_number(&c->reasons, o.text) : courier_tick_of(c, o.due);
+    c->log_wall = MAX(c->log_wall, o.wall);
+    note.due = o.result == SPOOL_HELD ? reasons_number(&c->reasons, o.text)
+                                      : courier_tick_of(c, due_now(c, &o));
     if (o.intent_open)
         note.flags |= EARLY_F_CLOSES;
     if (o.result == SPOOL_UNKNOWN && str_eq(o.text, STR(OUTCOME_CRASH_TEXT)))

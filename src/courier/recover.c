@@ -18,7 +18,9 @@
 #include "courier/intake_inner.h"
 #include "courier/scope.h"
 
-#define SLICE (20 * NS_PER_MS) /* reading before the loop's other work gets its turn */
+#define SLICE  (20 * NS_PER_MS) /* reading before the loop's other work gets its turn */
+#define BEHIND (300 * NS_PER_S) /* of the clock, compared with the log: no slip of a few seconds   \
+                                 */
 
 enum phase { PHASE_OWN, PHASE_MESSAGES };
 
@@ -204,6 +206,19 @@ recover_open(struct recover *r)
 }
 
 static void
+clock_check(const struct courier *c)
+{
+    uint64_t now = courier_wall(c);
+    char behind[32];
+
+    if (c->log_wall > now && c->log_wall - now > BEHIND)
+        event_alarm("the clock is %s behind the newest record of the log: mail waits no longer "
+                    "than was meant, but times that are told are wrong and old mail is kept too "
+                    "long; set the clock, then restart",
+                    str_show_duration(c->log_wall - now, behind));
+}
+
+static void
 recover_end(struct recover *r)
 {
     struct courier *c = r->c;
@@ -212,6 +227,7 @@ recover_end(struct recover *r)
     event_notice("the queue is read%s: %llu messages for %llu recipients in %s",
                  r->failed ? " but for what an Alarm named" : "", (unsigned long long)r->messages,
                  (unsigned long long)r->rcpts, str_show_duration(clock_mono() - r->began, took));
+    clock_check(c);
     c->recovered = true;
     recover_free(c);
 }

@@ -410,6 +410,33 @@ test_unreadable(void)
     rig_done(&rig);
 }
 
+/* The battery of the clock is empty: after a power cut it begins in the past. */
+static void
+test_clock_back(void)
+{
+    rig_init(&rig, ROUTE SOON "}\n");
+    own_clock();
+    next_courier();
+    rig_mail(&rig, "a@test.example", "later@far.example", NULL, BODY);
+    RIG_FOR(&rig, rig.transients == 1 && waiting() == 1);
+    rig_settle(&rig, 20);
+    clock_own(UINT64_C(1000) * NS_PER_S, UINT64_C(1000000000) * NS_PER_S);
+    rig.alarms = 0;
+    next_courier();
+    RIG_FOR(&rig, waiting() == 1);
+    IS(rig.alarms, 1, "the clock is an alarm");
+    pass(50);
+    IS(rig.transients, 1, "for its minute");
+    pass(20);
+    RIG_FOR(&rig, rig.transients == 2);
+    next_courier();
+    IS(rig.alarms, 2, "each time");
+    pass(130);
+    RIG_FOR(&rig, rig.transients == 3);
+    rig_done(&rig);
+    clock_release();
+}
+
 int
 main(int argc, char **argv)
 {
@@ -423,6 +450,7 @@ main(int argc, char **argv)
         {"unwritten", test_missed_unwritten},
         {"tails", test_tail_slices},
         {"unreadable", test_unreadable},
+        {"clock", test_clock_back},
     };
 
     return rig_main(argc, argv, tests, ARRAY_LEN(tests));
