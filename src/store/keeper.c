@@ -17,6 +17,8 @@
 #define LOOKUP_WAITING 1000u
 #define LEFT_OUT_GAP   (3600 * NS_PER_S)
 #define RENEWAL        (3600 * NS_PER_S) /* how often our own keys are looked at */
+#define PUBLISH_AGAIN  (5 * NS_PER_S)    /* a full disk, a locked store */
+#define PUBLISH_GAP    (600 * NS_PER_S)  /* between two words about the same */
 
 void
 keeper_problem(struct keeper *k, const char *fmt, ...)
@@ -101,22 +103,41 @@ build_view(struct keeper *k, enum keeper_view view, struct why *why)
     return 0;
 }
 
+/* Roles that were started meanwhile know nothing: it is tried until it is done. */
+static void
+publish_failed(struct keeper *k, const char *why)
+{
+    uint64_t now = clock_mono();
+
+    loop_timer_set(&k->again, PUBLISH_AGAIN);
+    if (k->publish_told && now - k->publish_told < PUBLISH_GAP)
+        return;
+    k->publish_told = now;
+    keeper_problem(k,
+                   "cannot publish users and recipients: %s; the roles go on with what they know, "
+                   "one that was just started knows none; mend this, it is tried again every few "
+                   "seconds",
+                   why);
+}
+
 static void
 on_publish(void *ctx)
 {
     struct keeper *k = ctx;
+    struct why why = {{0}};
+    bool failed = false;
 
+    loop_timer_stop(&k->again);
     for (int view = 0; view < KEEPER_VIEWS_; view++) {
-        struct why why = {{0}};
-
         if (build_view(k, view, &why) < 0)
-            keeper_problem(k,
-                           "cannot publish users and recipients: %s; the roles go on with what "
-                           "they know; mend this and say `gapura reload`",
-                           why.text);
+            failed = true;
         else if (k->links.publish)
             k->links.publish(k->links.ctx, view, k->views[view].generation, k->views[view].fd);
     }
+    if (failed)
+        publish_failed(k, why.text);
+    else
+        k->publish_told = 0;
 }
 
 void
@@ -239,6 +260,7 @@ keeper_create(struct keeper **ret, const struct keeper_links *links, const struc
     k->conf = conf;
     k->publish = (struct loop_call){.fn = on_publish, .ctx = k};
     loop_timer_init(&k->renewal, links->loop, on_renewal, k);
+    loop_timer_init(&k->again, links->loop, on_publish, k);
     for (int view = 0; view < KEEPER_VIEWS_; view++)
         k->views[view].fd = -1;
     k->sources = sources_create(&(struct sources_links){
@@ -279,6 +301,7 @@ keeper_free(struct keeper *k)
     keeper_reports_free(k);
     loop_call_cancel(k->links.loop, &k->publish);
     loop_timer_stop(&k->renewal);
+    loop_timer_stop(&k->again);
     watch_free(k->watch);
     sources_free(k->sources);
     store_close(k->store);

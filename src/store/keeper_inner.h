@@ -26,6 +26,8 @@ struct keeper {
     unsigned nasks;
     struct loop_call publish;
     struct loop_timer renewal; /* of our own keys */
+    struct loop_timer again;   /* publishes what could not be */
+    uint64_t publish_told;     /* mono ns; 0: the last time it could */
     struct {
         int fd;
         uint64_t generation;

@@ -213,6 +213,26 @@ verb(const char *name, const char *args)
     OK(keeper_verb(keeper, str_c(name), str_c(args), &reply), "verb %s", name);
 }
 
+/* A store that takes nothing for a while: a full disk, somebody's lock. */
+static void
+test_published_later(void)
+{
+    sqlite3 *db = store_db(keeper_store(keeper));
+    unsigned before = published, told = problems;
+
+    IS(sqlite3_exec(db, "ALTER TABLE counters RENAME TO away", NULL, NULL, NULL), SQLITE_OK,
+       "away");
+    write_file("rcpts", "alice\nbob\nlater\n");
+    OK(wait_more(&problems, told), "it cannot be published");
+    OK(strstr(problem, "cannot publish"), "is told: %s", problem);
+    OK(!has(SNAPSHOT_RCPT, "later@example.com") && published == before, "and is not");
+    IS(sqlite3_exec(db, "ALTER TABLE away RENAME TO counters", NULL, NULL, NULL), SQLITE_OK,
+       "back");
+    OK(wait_more(&published, before + 2), "by itself, when it can be");
+    OK(has(SNAPSHOT_RCPT, "later@example.com"), "with what came meanwhile");
+    IS(problems, told + 1, "told once");
+}
+
 static void
 test_users(void)
 {
@@ -523,6 +543,7 @@ main(void)
     gate = chan_create(loop, pair[0], &gate_ops, NULL);
     at_keeper = chan_create(loop, pair[1], &keeper_ops, NULL);
     test_tables();
+    test_published_later();
     test_users();
     test_sqlite();
     test_ldap_filter();
