@@ -5,6 +5,8 @@
  * policy. Reads PEM texts, never files, but for the system's roots.
  */
 
+#include <time.h>
+
 #include "net/tls_inner.h"
 
 #define TLS_MAX_NAMES   20000u
@@ -452,6 +454,22 @@ tls_client_setup(struct tls_context *c, const struct tls_client_conf *conf, stru
         X509_free(leaf);
         BIO_free(bio);
     }
+    return err;
+}
+
+int
+tls_certificate_end(struct str pem, uint64_t *ret_s)
+{
+    BIO *bio;
+    X509 *leaf = tls_read_leaf(pem, &bio);
+    struct tm tm;
+    int err = leaf && ASN1_TIME_to_tm(X509_get0_notAfter(leaf), &tm) == 1 ? 0 : ERR_SYNTAX;
+    time_t end = err ? 0 : timegm(&tm);
+
+    X509_free(leaf);
+    BIO_free(bio);
+    ERR_clear_error();
+    *ret_s = end < 0 ? 0 : (uint64_t)end;
     return err;
 }
 

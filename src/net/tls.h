@@ -35,6 +35,8 @@ struct tls_client_conf {
     size_t ntlsa;
 };
 int tls_client_context(struct tls_context **ret, const struct tls_client_conf *, struct why *);
+/* When the first certificate of the text ends, seconds since 1970. ERR_SYNTAX: it has none. */
+int tls_certificate_end(struct str pem, uint64_t *ret_s);
 void tls_context_unref(struct tls_context *);
 struct tls_context *tls_context_ref(struct tls_context *);
 

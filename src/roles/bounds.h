@@ -11,6 +11,7 @@
 #define PLAN_FILES       256u
 #define PLAN_FIXED       64u
 #define PLAN_MESSAGE_MAX (192u << 10)
+#define PLAN_NOTES_MAX   4096u
 
 enum plan_bundle { PLAN_GATE, PLAN_COURIER, PLAN_RESOLVER, PLAN_KEEPER, PLAN_BARE, PLAN_BUNDLES };
 

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <sys/socket.h>
 
+#include "core/clock.h"
 #include "core/wire.h"
 #include "gate/settings.h"
 #include "roles/bounds.h"
@@ -14,6 +15,7 @@
 #include "roles/check.h"
 #include "roles/fixed.h"
 #include "roles/loader.h"
+#include "roles/notes.h"
 #include "roles/role.h"
 #include "roles/sandbox.h"
 #include "roles/settings.h"
@@ -35,7 +37,7 @@ errors_sort(struct conf_errors *errs)
 }
 
 static void
-errors_text(struct conf_errors *errs, struct buf *out)
+errors_text(struct conf_errors *errs, const char *word, struct buf *out)
 {
     errors_sort(errs);
     for (size_t i = 0; i < errs->n; i++) {
@@ -43,13 +45,13 @@ errors_text(struct conf_errors *errs, struct buf *out)
         buf_str(out, e->file);
         if (e->line) /* 0: of the file as a whole */
             buf_fmt(out, ":%u", e->line);
-        buf_fmt(out, ": %.*s\n", STR_ARG(e->text));
+        buf_fmt(out, ": %s%.*s\n", word, STR_ARG(e->text));
     }
 }
 
 /* An object a line, for editors and programs. */
 static void
-errors_json(struct conf_errors *errs)
+errors_json(struct conf_errors *errs, bool notes)
 {
     CLEANUP(buf_done) struct buf out;
 
@@ -61,7 +63,7 @@ errors_json(struct conf_errors *errs)
         buf_json(&out, e->file);
         buf_fmt(&out, ",\"line\":%u,\"text\":", e->line);
         buf_json(&out, e->text);
-        buf_c(&out, "}\n");
+        buf_c(&out, notes ? ",\"note\":true}\n" : "}\n");
     }
     fwrite(out.p ? out.p : "", 1, out.n, stdout);
 }
@@ -136,7 +138,8 @@ encode_listens(struct buf *b, const struct conf *conf, int wings)
 }
 
 static void
-plan_encode(struct buf *b, const struct conf *conf, const struct check_files *files)
+plan_encode(struct buf *b, const struct conf *conf, const struct check_files *files,
+            struct str notes)
 {
     const struct settings_main *m = conf_get(conf, "");
     const struct settings_spool *sp = conf_get(conf, "spool");
@@ -160,6 +163,7 @@ plan_encode(struct buf *b, const struct conf *conf, const struct check_files *fi
     for (size_t i = 0; i < files->n; i++)
         put_str(b, files->full[i]);
     fixed_encode(b, conf, roles_blocks, roles_nblocks);
+    put_str(b, notes);
 }
 
 static int
@@ -168,7 +172,7 @@ send_errors(struct conf_errors *errs)
     CLEANUP(buf_done) struct buf b;
     buf_init(&b, PLAN_MESSAGE_MAX);
     put_u8(&b, 0);
-    errors_text(errs, &b);
+    errors_text(errs, "", &b);
     b.failed = false; /* what fits is enough to begin mending */
     return message_send(&b, NULL, 0) ? 1 : 0;
 }
@@ -198,9 +202,13 @@ loader_main(const char *file, uint64_t generation)
         check_conf(conf, &files, &errs);
     if (errs.n)
         return send_errors(&errs);
-    CLEANUP(buf_done) struct buf b;
+    CLEANUP(buf_done) struct buf b = {0};
+    CLEANUP(buf_done) struct buf notes = {0};
     buf_init(&b, PLAN_MESSAGE_MAX);
-    plan_encode(&b, conf, &files);
+    buf_init(&notes, PLAN_NOTES_MAX - 1);
+    notes_conf(conf, &files, clock_wall() / NS_PER_S, &errs);
+    errors_text(&errs, "", &notes);
+    plan_encode(&b, conf, &files, buf_view(&notes));
     int fds[PLAN_BUNDLES];
     for (unsigned i = 0; i < PLAN_BUNDLES; i++) {
         fds[i] = bundle_write(&texts, files.items, files.n, audience[i], generation);
@@ -224,12 +232,15 @@ check_main(const char *file, bool as_json)
         check_conf(conf, &files, &errs);
     CLEANUP(buf_done) struct buf b;
     buf_init(&b, 1u << 20);
+    int status = errs.n ? 1 : 0;
+    if (!errs.n && conf)
+        notes_conf(conf, &files, clock_wall() / NS_PER_S, &errs);
     if (as_json)
-        errors_json(&errs);
+        errors_json(&errs, status == 0);
     else
-        errors_text(&errs, &b);
+        errors_text(&errs, status ? "" : "note: ", &b);
     fwrite(b.p ? b.p : "", 1, b.n, stderr);
-    if (errs.n && !as_json)
+    if (status && !as_json)
         fprintf(stderr, "%s: %zu error%s; nothing was changed\n", file, errs.n,
                 errs.n == 1 ? "" : "s");
     else if (!as_json)
@@ -238,7 +249,6 @@ check_main(const char *file, bool as_json)
         fprintf(stderr,
                 "-c FILE names another file; /usr/share/gapura/gapura.conf is one to begin with, "
                 "and gapura.conf(5) has examples\n");
-    int status = errs.n ? 1 : 0;
     conf_free(conf);
     conf_texts_done(&texts);
     conf_errors_done(&errs);

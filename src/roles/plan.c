@@ -89,6 +89,7 @@ plan_decode(struct plan *p, struct wire *w)
     w->failed |= !ok;
     decode_listens(p, w);
     decode_lists(p, w);
+    w->failed |= !wire_text(w, p->notes, sizeof p->notes);
     return wire_end(w) ? 0 : ERR_LIMIT;
 }
 

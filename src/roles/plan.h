@@ -32,6 +32,7 @@ struct plan {
     struct plan_listen listens[PLAN_LISTENS];
     unsigned nlistens;
     char lacking[512];           /* names of listeners that the absent wing does not open */
+    char notes[PLAN_NOTES_MAX];  /* a line each: what to warn of */
     char files[PLAN_FILES][512]; /* to watch: certificates, keys, tables */
     unsigned nfiles;
     struct plan_fixed { /* settings that hold until the next start (roles/fixed.h) */

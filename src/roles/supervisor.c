@@ -268,12 +268,26 @@ say_lacking(const struct plan *p)
                      p->wings == WINGS_INBOUND ? "inbound" : "outbound", p->lacking);
 }
 
+/* The wing, and what the settings say without an error and surely do not mean. */
+static void
+say_of_plan(const struct plan *p)
+{
+    struct str rest = str_c(p->notes);
+
+    say_lacking(p);
+    while (rest.n) {
+        struct str line = str_cut(rest, '\n', &rest);
+
+        event_warning("%.*s", STR_ARG(line));
+    }
+}
+
 static void
 on_committed(void *ctx)
 {
     struct supervisor *s = ctx;
     watch_files(s);
-    say_lacking(s->plan);
+    say_of_plan(s->plan);
 }
 
 static void
@@ -456,7 +470,7 @@ say_at_start(struct supervisor *s)
                      "name are used, which are as far apart");
     if (!sandbox_has_landlock())
         event_notice("this kernel has no Landlock: roles are held by their users and by seccomp");
-    say_lacking(s->plan);
+    say_of_plan(s->plan);
 }
 
 static void

@@ -3,7 +3,8 @@ import json
 import re
 import subprocess
 
-from gapura import PROGRAM
+from common import guard
+from gapura import PROGRAM, until
 
 
 def run(*words, **more):
@@ -175,3 +176,36 @@ def test_check_tells_programs_too(place):
     assert all(r["file"] == str(place / "bad.conf") and r["text"] for r in rows), rows
     done = run("check", "-c", place / "none.conf")
     assert done.returncode == 1 and "-c FILE names another file" in done.stderr, done
+
+
+def test_what_is_surely_not_meant(place, gapura, net):
+    """No errors, but said by `check`, at the start and by a reload: nobody can log in, a certificate's end, a world that is trusted."""
+    for name, days in (("over", "0"), ("soon", "3"), ("good", "90")):
+        stem, made = place / name, {"check": True, "capture_output": True}
+        subprocess.run(["openssl", "req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+                        "-subj", "/CN=mx.example.com", "-keyout", f"{stem}.key", "-out", f"{stem}.csr"], **made)
+        subprocess.run(["openssl", "x509", "-req", "-in", f"{stem}.csr", "-signkey", f"{stem}.key", "-days", days,
+                        "-out", f"{stem}.pem"], **made)
+        (place / f"{name}.key").chmod(0o644)
+    text = guard(net, networks="0.0.0.0/0, ::/0, 128.0.0.0/1")
+    for i, name in enumerate(("", "over", "soon", "good")):
+        text += f"listen sub{i} {{\n address = {net.ip(1)}:{2590 + i}\n kind = submission\n" + \
+            (f" certificate = {place}/{name}.pem {place}/{name}.key\n" if name else "") + "}\n"
+    g = gapura(text)
+    done = run("check", "-c", g.conf)
+    assert done.returncode == 0 and "fine" in done.stdout, done
+    said = [line.partition(": note: ")[2] for line in done.stderr.splitlines()]
+    wanted = ('listen "sub0": nobody can log in here', "over.pem ended on", "soon.pem ends on", "whole world")
+    assert all(any(want in line for line in said) for want in wanted), done.stderr
+    assert not any("sub3" in line for line in said), said
+    notes = [json.loads(line) for line in run("check", "--json", "-c", g.conf).stdout.splitlines()]
+    assert len(notes) == len(said) and all(n["note"] and n["line"] for n in notes)
+    def warned(times):
+        told = [e["text"] for e in g.events("Warning")]
+        return all(sum(want in line for line in told) == times for want in wanted)
+    until(lambda: warned(1), what="the warnings at the start")
+    g.ctl("reload")
+    until(lambda: warned(2), what="the warnings of a reload")
+    g.write(guard(net))
+    g.ctl("reload")
+    assert warned(2) and "note" not in run("check", "-c", g.conf).stderr
