@@ -47,6 +47,17 @@ control_state(const struct courier *c, const struct index_row *r, const struct l
     }
 }
 
+uint64_t
+control_site_opens(const struct courier *c, const struct index_dest *d)
+{
+    const struct site *s = d->site;
+    uint64_t now = clock_mono();
+
+    if (!s || s->blocked_until <= now)
+        return 0;
+    return (courier_wall(c) + s->blocked_until - now) / NS_PER_S;
+}
+
 static void
 why_waiting(const struct courier *c, const struct index_dest *d, const struct index_row *r,
             char *dst, size_t cap)
@@ -57,7 +68,8 @@ why_waiting(const struct courier *c, const struct index_dest *d, const struct in
     else if (index_message(&c->index, r->message)->unsigned_yet)
         str_fmt(dst, cap, "%s", sign_wait_text(index_message(&c->index, r->message)->unsigned_yet));
     else if (r->attempts)
-        str_fmt(dst, cap, "next attempt after: %s", d->why ? d->why : "a temporary failure");
+        str_fmt(dst, cap, "next attempt after: %s",
+                d->why ? d->why : "a failure that only the log has now, see `gapura explain`");
     else
         str_fmt(dst, cap, "the sender asked for a later time");
 }
@@ -107,7 +119,7 @@ row_line(struct control_call *call, const struct walk_row *w)
     const struct index_dest *d = index_dest(&c->index, r->dest);
     const struct site *s = d->site;
     struct spool_id id = courier_id(c, m);
-    uint64_t now = courier_wall(c) / NS_PER_S;
+    uint64_t now = courier_wall(c) / NS_PER_S, opens = control_site_opens(c, d);
     char text[SPOOL_ID_TEXT], why[512];
 
     control_text(call, "id", str_c(spool_id_show(&id, text)));
@@ -126,6 +138,8 @@ row_line(struct control_call *call, const struct walk_row *w)
     control_number(call, "attempts", r->attempts);
     if (r->state == ROW_WAITING)
         control_number(call, "next", courier_tick_wall(c, r->due) / NS_PER_S);
+    else if (r->state == ROW_READY && opens && !scope_of(c, r, w->letter))
+        control_number(call, "next", opens);
     control_why(c, r, w->letter, why, sizeof why);
     control_text(call, "reason", str_c(why));
     control_line(call);
@@ -234,6 +248,8 @@ summary_reason(struct control_call *call, const struct index_dest *d, const stru
         control_text(call, "reason", str_c(why));
     } else if (d->why && s->rows[ROW_WAITING]) {
         control_text(call, "reason", str_c(d->why));
+    } else if (s->rows[ROW_WAITING]) {
+        control_text(call, "reason", STR("its time; `gapura queue list` says why of each"));
     }
 }
 
@@ -244,6 +260,8 @@ summary_line(struct control_call *call, uint32_t dest, const struct summary *s)
     const struct index_dest *d = index_dest(&c->index, dest);
     const struct site *site = d->site;
     uint64_t total = s->suspended, now = courier_wall(c) / NS_PER_S;
+    uint64_t next = s->next ? courier_tick_wall(c, (uint32_t)s->next) / NS_PER_S : 0;
+    uint64_t opens = control_site_opens(c, d);
 
     for (int i = 0; i < 8; i++)
         total += s->rows[i];
@@ -259,8 +277,10 @@ summary_line(struct control_call *call, uint32_t dest, const struct summary *s)
     control_number(call, "suspended", s->suspended);
     control_number(call, "held", s->rows[ROW_HELD]);
     control_number(call, "oldest_s", now > s->oldest ? now - s->oldest : 0);
-    if (s->next)
-        control_number(call, "next", courier_tick_wall(c, (uint32_t)s->next) / NS_PER_S);
+    if (s->rows[ROW_READY] && opens && (!next || opens < next))
+        next = opens;
+    if (next)
+        control_number(call, "next", next);
     summary_reason(call, d, s);
     control_line(call);
 }

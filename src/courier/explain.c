@@ -289,11 +289,15 @@ tell_now(struct explain *x)
             buf_c(&x->text, "\n  ...");
             break;
         }
+        uint64_t opens = control_site_opens(c, index_dest(&c->index, r->dest));
         control_why(c, r, &l, why, sizeof why);
         buf_fmt(&x->text, "\n  recipient %u: %s", r->ordinal, control_state(c, r, &l));
         if (r->state == ROW_WAITING) {
             clock_iso(courier_tick_wall(c, r->due), due);
             buf_fmt(&x->text, " until %.19s", due);
+        } else if (opens && str_eq(str_c(control_state(c, r, &l)), STR("ready"))) {
+            clock_iso(opens * NS_PER_S, due);
+            buf_fmt(&x->text, ", its site is tried again at %.19s", due);
         }
         buf_fmt(&x->text, ", %u attempt%s: %s", r->attempts, r->attempts == 1 ? "" : "s", why);
         row = r->sibling;

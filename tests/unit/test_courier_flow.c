@@ -412,6 +412,9 @@ test_dead_host(void)
     RIG_FOR(&rig, rig.transients >= 1);
     verb("queue.list", "{}");
     OK(has("refused"), "the reason is told");
+    OK(has("\"state\":\"ready\",\"attempts\":0,\"next\":"), "and when it is tried again: %s", said);
+    verb("explain", "{\"recipient\":\"c@far.example\"}");
+    OK(has("ready, its site is tried again at "), "%s", said);
     sink_open(&rig);
     for (int i = 0; i < 40 && waiting() > 0; i++)
         pass(30);
