@@ -11,7 +11,7 @@
 #define DER_MAX 1200u /* an RSA key of 8192 bits is 1062 bytes */
 #define WAYS    4u
 
-void
+static void
 dkim_key_done(struct dkim_key *k)
 {
     dkim_pub_free(k->pub);

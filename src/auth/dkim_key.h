@@ -22,7 +22,6 @@ struct dkim_key {
 };
 /* Parses a record and makes the key ready. ret->bad says what is wrong. */
 void dkim_key_parse(struct str record, const struct dkim_limits *, struct dkim_key *ret);
-void dkim_key_done(struct dkim_key *);
 /* Does the text look like a key record at all (it has a p=)? Others may stand beside it. */
 bool dkim_key_is_record(struct str record);
 

@@ -49,8 +49,6 @@ struct dmarc_record {
     char psd;                     /* 'y', 'n', 'u' */
     struct str rua, ruf, fo;
 };
-/* Does the text begin a DMARC record? (v=DMARC1 is first and exact.) */
-bool dmarc_is_record(struct str txt);
 /* ERR_SYNTAX if it is none; errors behind the version are ignored, as RFC 9989 4.7 says. */
 int dmarc_record_parse(struct str txt, struct dmarc_record *ret);
 

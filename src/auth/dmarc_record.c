@@ -42,7 +42,8 @@ next_tag(struct str *rest, struct str *name, struct str *value)
     return true;
 }
 
-bool
+/* Does the text begin a DMARC record? (v=DMARC1 is first and exact.) */
+static bool
 dmarc_is_record(struct str txt)
 {
     struct str name, value;

@@ -66,8 +66,6 @@ struct spf_run {
     const struct dns_answer *void_now;              /* of the term at hand: its first void one */
     const struct dns_answer *voids[SPF_VOIDS_KEPT]; /* that were counted */
 };
-/* NULL: not known (run->need is set). Counts queries, ttl. */
-const struct dns_answer *spf_ask(struct spf_run *, struct str name, enum dns_type);
 /* The validated name of the client for %{p} and ptr: calls fn for each until it says true. 1 if it
  * did, 0 if not, negative if answers are missing. */
 int spf_ptr_names(struct spf_run *, bool (*fn)(void *ctx, struct str name), void *ctx,

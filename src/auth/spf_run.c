@@ -40,7 +40,8 @@ ends(struct spf_run *r, enum spf_result result, struct str what, const char *tex
     return result;
 }
 
-const struct dns_answer *
+/* NULL: not known (run->need is set). Counts queries, ttl. */
+static const struct dns_answer *
 spf_ask(struct spf_run *r, struct str name, enum dns_type type)
 {
     const struct dns_answer *a;

@@ -22,7 +22,6 @@
 
 #define PRINTF_LIKE(fmt, args) __attribute__((format(printf, fmt, args)))
 #define UNUSED                 __attribute__((unused))
-#define NODISCARD              __attribute__((warn_unused_result))
 #define NORETURN               __attribute__((noreturn))
 
 /* A local that runs `fn(&local)` when its scope ends. */

@@ -175,19 +175,6 @@ event_u64(struct event *e, const char *key, uint64_t value)
 }
 
 void
-event_i64(struct event *e, const char *key, int64_t value)
-{
-    size_t mark;
-
-    if (!event_field(e, key, &mark))
-        return;
-    if (value < 0)
-        buf_char(&e->line, '-');
-    buf_u64(&e->line, value < 0 ? 0 - (uint64_t)value : (uint64_t)value);
-    event_field_end(e, mark);
-}
-
-void
 event_bool(struct event *e, const char *key, bool value)
 {
     size_t mark;
@@ -205,14 +192,6 @@ event_id(struct event *e, const char *key, const uint8_t id[16])
 
     codec_id_text(id, text);
     event_text(e, key, str_of(text, 26));
-}
-
-void
-event_addr(struct event *e, const char *key, const struct addr *a)
-{
-    char text[48];
-
-    event_c(e, key, addr_show(a, text));
 }
 
 void

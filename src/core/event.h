@@ -35,10 +35,8 @@ struct event *event_open(const char *type); /* never NULL; one open at a time pe
 void event_text(struct event *e, const char *key, struct str value);
 void event_c(struct event *e, const char *key, const char *value);
 void event_u64(struct event *e, const char *key, uint64_t value);
-void event_i64(struct event *e, const char *key, int64_t value);
 void event_bool(struct event *e, const char *key, bool value);
 void event_id(struct event *e, const char *key, const uint8_t id[16]);
-void event_addr(struct event *e, const char *key, const struct addr *a);
 void event_seconds(struct event *e, const char *key, uint64_t ns); /* decimal seconds */
 /* Members or elements made elsewhere, by the rules of JSON: as they are, or not at all. */
 void event_members(struct event *e, struct str members);

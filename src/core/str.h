@@ -65,7 +65,6 @@ char *str_dup(struct str s);
 
 /* Whole text must match; *ret untouched on failure (ERR_SYNTAX or ERR_LIMIT on overflow). */
 int str_u64(struct str s, uint64_t *ret);
-int str_i64(struct str s, int64_t *ret);
 int str_hex64(struct str s, uint64_t *ret);
 /* "10 MB", "64KiB", "1g", "4096": bytes. KB and KiB are both 1024. */
 int str_size(struct str s, uint64_t *ret);

@@ -84,21 +84,6 @@ str_u64(struct str s, uint64_t *ret)
 }
 
 int
-str_i64(struct str s, int64_t *ret)
-{
-    bool minus = s.n && s.p[0] == '-';
-    uint64_t v, most = (uint64_t)INT64_MAX + minus;
-    int r = str_u64(str_from(s, minus), &v);
-
-    if (r < 0)
-        return r;
-    if (v > most)
-        return ERR_LIMIT;
-    *ret = minus ? (int64_t)(0 - v) : (int64_t)v;
-    return 0;
-}
-
-int
 str_points(struct str s, int64_t *ret)
 {
     bool minus = s.n && s.p[0] == '-';

@@ -330,7 +330,8 @@ static const struct {
 
 /* --- a call, from turn to turn --- */
 
-void
+/* Told from outside a step (a worker's end): the call is over and freed. */
+static void
 control_free(struct control_call *call)
 {
     if (call->done)

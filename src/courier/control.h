@@ -43,8 +43,6 @@ struct control_call {
     struct loop_timer pause;
     struct control_call *next, **prev; /* of courier.calls */
 };
-/* Told from outside a step (a worker's end): the call is over and freed. */
-void control_free(struct control_call *);
 void controls_free(struct courier *);     /* the courier goes: those that run are told so */
 void control_line(struct control_call *); /* sends call->line and clears it */
 void control_end(struct control_call *, int status, const char *fmt, ...) PRINTF_LIKE(3, 4);

@@ -213,21 +213,6 @@ dest_inside_site(struct courier *c, struct str domain)
 }
 
 void
-dest_join(struct courier *c, uint32_t dest, struct site *s, uint32_t fresh)
-{
-    struct index_dest *d = index_dest(&c->index, dest);
-
-    s->dests++;
-    dest_leave(c, dest);
-    d->site = s;
-    d->state = DEST_ROUTED;
-    d->fresh = fresh;
-    d->parked = c->scopes->list &&
-                scopes_match(c, index_dest_domain(d), NULL, STR_NONE, NULL, s->name) != NULL;
-    dest_lanes(c, dest);
-}
-
-void
 dest_leave(struct courier *c, uint32_t dest)
 {
     struct index_dest *d = index_dest(&c->index, dest);
@@ -246,6 +231,22 @@ dest_leave(struct courier *c, uint32_t dest)
 }
 
 void
+dest_join(struct courier *c, uint32_t dest, struct site *s, uint32_t fresh)
+{
+    struct index_dest *d = index_dest(&c->index, dest);
+
+    s->dests++;
+    dest_leave(c, dest);
+    d->site = s;
+    d->state = DEST_ROUTED;
+    d->fresh = fresh;
+    d->parked = c->scopes->list &&
+                scopes_match(c, index_dest_domain(d), NULL, STR_NONE, NULL, s->name) != NULL;
+    dest_lanes(c, dest);
+}
+
+/* Asks or joins; its lanes follow. */
+static void
 dest_route(struct courier *c, uint32_t dest)
 {
     struct index_dest *d = index_dest(&c->index, dest);

@@ -27,9 +27,6 @@ struct site *dest_mx_site(struct courier *, const struct conf_section *route,
                           const struct mx_result *);
 void dest_mx_ask(struct courier *, uint32_t dest, const struct dest_way *);
 struct result;
-/* All ready rows of the destination end this try with that result. */
-void dest_fail(struct courier *, uint32_t dest, const struct result *, const char *site,
-               bool no_domain);
 void dest_mx_cancel(struct index_dest *);
 
 #endif

@@ -78,7 +78,8 @@ take_some(struct courier *c, uint32_t dest, uint32_t *rows, uint32_t max, uint32
     return n;
 }
 
-void
+/* All ready rows of the destination end this try with that result. */
+static void
 dest_fail(struct courier *c, uint32_t dest, const struct result *r, const char *site,
           bool no_domain)
 {

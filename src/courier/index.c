@@ -69,7 +69,7 @@ dest_key(struct str domain, struct str via, char *room, size_t cap)
     return str_of(room, domain.n + 1 + via.n);
 }
 
-uint32_t
+static uint32_t
 index_dest_find(const struct index *ix, struct str domain, struct str via)
 {
     char room[768];
@@ -381,23 +381,6 @@ index_set(struct index *ix, uint32_t row, enum row_state state)
 {
     row_leave(ix, row);
     row_enter(ix, index_row(ix, row), state);
-}
-
-void
-index_move(struct index *ix, uint32_t row, uint32_t dest)
-{
-    struct index_row *r = index_row(ix, row);
-    bool ready = r->state == ROW_READY;
-
-    if (r->dest == dest)
-        return;
-    if (ready)
-        index_set(ix, row, ROW_HELD);
-    index_dest(ix, r->dest)->rows--;
-    r->dest = dest;
-    index_dest(ix, dest)->rows++;
-    if (ready)
-        index_ready(ix, row);
 }
 
 uint32_t

@@ -152,7 +152,6 @@ void index_message_drop(struct index *, uint32_t message); /* its rows are freed
 
 /* Finds or makes the destination; domain in lower-case A-labels. INDEX_NONE: ceiling. */
 uint32_t index_dest_get(struct index *, struct str domain, struct str via);
-uint32_t index_dest_find(const struct index *, struct str domain, struct str via);
 void index_dest_drop(struct index *, uint32_t dest); /* has no rows; site and asking are gone */
 
 /* A new row, HELD at first. `hint`: number of the message's former row or INDEX_NONE. */
@@ -165,7 +164,6 @@ void index_ready(struct index *, uint32_t row);
 void index_ready_first(struct index *, uint32_t row); /* at its lane's front: it was taken before */
 void index_wait(struct index *, uint32_t row, uint32_t due);
 void index_set(struct index *, uint32_t row, enum row_state); /* ACTIVE SETTLING HELD SCOPED */
-void index_move(struct index *, uint32_t row, uint32_t dest); /* keeps the state */
 /* Takes rows that are due out of the wheel one after the other; INDEX_NONE when none is left. The
  * row is HELD then, the caller says what becomes of it. */
 uint32_t index_due(struct index *, uint32_t now_tick);

@@ -16,7 +16,8 @@
 #include "courier/scope.h"
 #include "mail/address.h"
 
-uint32_t
+/* The destination for a recipient: by its domain and transport. INDEX_NONE: cannot be. */
+static uint32_t
 intake_dest(struct courier *c, const struct spool_rcpt *r)
 {
     char room[ADDRESS_DOMAIN_MAX + 2];

@@ -30,8 +30,6 @@ void intake_own_message(struct courier *, const struct intake_own *);
 
 /* The message has no open recipient any more: lets its segments go. */
 void intake_message_over(struct courier *, uint32_t message);
-/* The destination for a recipient: by its domain and transport. INDEX_NONE: cannot be. */
-uint32_t intake_dest(struct courier *, const struct spool_rcpt *);
 /* Compaction: the message now lies elsewhere. */
 void intake_moved(struct courier *, uint32_t message, const struct intake_own *,
                   const struct spool_envelope *);

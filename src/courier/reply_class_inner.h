@@ -97,9 +97,6 @@ struct reply_classes {
     uint32_t *begins; /* by word: its node at the root, 0: no pattern begins so */
 };
 
-/* Compiles; every error is a line of `errors` ("line 3: ..."). */
-int reply_set_parse(struct reply_classes *, struct str data, struct buf *errors);
-
 /* reply_class_set.c */
 int reply_set_create(struct reply_classes **ret);
 uint32_t reply_set_edge(const struct reply_classes *, uint32_t node, uint32_t word);

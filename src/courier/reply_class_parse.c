@@ -484,7 +484,8 @@ parse_default(struct parse *p)
         parse_text(p, str_c(reply_files[i].text));
 }
 
-int
+/* Compiles; every error is a line of `errors` ("line 3: ..."). */
+static int
 reply_set_parse(struct reply_classes *s, struct str data, struct buf *errors)
 {
     struct parse p = {.s = s, .errors = errors, .tag = STR("all")};

@@ -33,7 +33,8 @@ bucket_of(struct segments *s, uint64_t number)
     return &s->buckets[number % ARRAY_LEN(s->buckets)];
 }
 
-uint32_t
+/* Of any generation. */
+static uint32_t
 segments_number(const struct segments *s, uint64_t number)
 {
     uint32_t i = s->buckets[number % ARRAY_LEN(s->buckets)];

@@ -49,7 +49,6 @@ void segments_done(struct segments *);
 /* Finds or adds. An older generation of the same file is forgotten: the spooler re-headed it. */
 uint32_t segments_get(struct segments *, const struct spool_segment *, bool own);
 uint32_t segments_find(const struct segments *, uint64_t number, uint64_t generation);
-uint32_t segments_number(const struct segments *, uint64_t number); /* any generation */
 static inline struct segment *
 segments_at(const struct segments *s, uint32_t slot)
 {

@@ -69,7 +69,7 @@ session_timer(void *ctx)
 
 /* --- lists --- */
 
-void
+static void
 session_unidle(struct session *s)
 {
     struct sessions *all = s->c->sessions;
@@ -95,7 +95,7 @@ session_unidle(struct session *s)
     s->site->busy++;
 }
 
-void
+static void
 session_idle(struct session *s)
 {
     struct sessions *all = s->c->sessions;

@@ -99,9 +99,6 @@ void session_say_quit(struct session *);        /* idle: says QUIT and goes */
 void session_end(struct session *, bool flush); /* now; frees later in this turn */
 /* What the message in hand waited for is there, or will not be. */
 void session_signed(struct session *, enum sign_answer);
-/* Lists. */
-void session_idle(struct session *);
-void session_unidle(struct session *);
 bool sessions_close_one_idle(struct courier *, const struct site *not_of);
 
 /* session_soft.c: what the site takes from a source. */
@@ -118,7 +115,6 @@ void job_done(struct session *, enum smtp_client_stage, const struct smtp_reply 
 void job_may_send(struct session *);
 bool job_signed(struct session *, enum sign_answer); /* true: it is on its way */
 void job_forget(struct session *);                   /* the session goes: rows are ready again */
-void job_attempt(const struct session *, struct attempt *ret, const char *command);
 
 /* maildir.c: hands the next messages of a site's Maildir host to threads; their ends come later. */
 void maildir_run(struct site *, uint32_t source, struct site_host *);

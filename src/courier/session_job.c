@@ -46,7 +46,7 @@ job_room(struct session *s, uint32_t max)
     return true;
 }
 
-void
+static void
 job_attempt(const struct session *s, struct attempt *ret, const char *command)
 {
     const struct site_host *h = &s->site->hosts[s->host];

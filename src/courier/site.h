@@ -111,8 +111,7 @@ void site_lane_leave(struct site *, uint32_t lane);
 bool site_has_work(const struct site *);
 
 /* dest.c: where a destination's mail goes. */
-void dest_route(struct courier *, uint32_t dest); /* asks or joins; lanes follow */
-void dest_leave(struct courier *, uint32_t dest); /* forget the routing */
+void dest_leave(struct courier *, uint32_t dest); /* forgets the routing */
 void dest_lanes(struct courier *, uint32_t dest); /* joins and parks its lanes as is right now */
 void dests_sweep(struct courier *);   /* drops what is idle, asks anew for what is stale */
 void dests_left_run(void *courier);   /* its timer */

@@ -40,18 +40,11 @@ slab_take(struct slab *s)
         s->count++;
         return i;
     }
-    return slab_take_run(s, 1);
-}
-
-uint32_t
-slab_take_run(struct slab *s, uint32_t n)
-{
-    uint32_t i = s->next;
-
-    if (n == 0 || n > s->max || i > s->max - n || !slab_reach(s, i + n - 1))
+    i = s->next;
+    if (i >= s->max || !slab_reach(s, i))
         return SLAB_NONE;
-    s->next += n;
-    s->count += n;
+    s->next++;
+    s->count++;
     return i;
 }
 

@@ -47,8 +47,6 @@ slab_at(const struct slab *s, uint32_t i)
 /* The item is zeroed. SLAB_NONE at the ceiling or without memory. */
 uint32_t slab_take(struct slab *s);
 void slab_give(struct slab *s, uint32_t i);
-/* Takes n items whose numbers follow each other, from the untouched end; SLAB_NONE as above. */
-uint32_t slab_take_run(struct slab *s, uint32_t n);
 size_t slab_memory(const struct slab *s);
 
 #endif

@@ -105,7 +105,8 @@ judge_signs(const struct warmup_day *d, char *reason, size_t cap)
     return move;
 }
 
-enum warmup_move
+/* The judgement alone: where a day with that limit leads, and why. */
+static enum warmup_move
 warmup_judge(const struct warmup_day *d, uint64_t limit, char *reason, size_t cap)
 {
     enum warmup_move move;

@@ -52,8 +52,6 @@ void warmup_init(struct warmup *, const struct warmup_curve *);
 uint64_t warmup_left(struct warmup *, uint32_t day);
 /* What was sent or told today; fields of `more` are added. */
 void warmup_told(struct warmup *, uint32_t day, const struct warmup_day *more);
-/* The judgement alone: where a day with that limit leads, and why. */
-enum warmup_move warmup_judge(const struct warmup_day *, uint64_t limit, char *reason, size_t cap);
 /* Days that `messages` take from now on if all goes well, today included (for a forecast; at most
  * ten years). */
 uint32_t warmup_days_for(const struct warmup *, uint64_t messages);

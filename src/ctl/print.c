@@ -85,7 +85,8 @@ show_time(char *dst, size_t cap, const json_t *value)
     }
 }
 
-void
+/* A value as people read it: "12.0 KB", "2h 5m", "in 12m", "2026-11-23 06:44". */
+static void
 print_value(char *dst, size_t cap, const json_t *value, enum ctl_kind kind)
 {
     char text[32];

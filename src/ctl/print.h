@@ -32,7 +32,5 @@ void print_flow(FILE *to, const json_t *line);
 void print_said(FILE *to, const char *text);
 /* Text that came from strangers, made safe for a terminal. */
 void print_safe(FILE *to, const char *text);
-/* A value as people read it: "12.0 KB", "2h 5m", "in 12m", "2026-11-23 06:44". */
-void print_value(char *dst, size_t cap, const json_t *value, enum ctl_kind kind);
 
 #endif

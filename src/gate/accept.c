@@ -13,7 +13,13 @@
 
 #define HELD_LIFE (5 * 86400 * NS_PER_S) /* of a message from its release on (FUTURERELEASE) */
 
-struct accept_reply
+struct accept_reply { /* to a message whose record could not be written */
+    int code;
+    const char *enhanced;
+    const char *text;
+};
+
+static struct accept_reply
 accept_failure(int status)
 {
     static const struct {

@@ -14,7 +14,8 @@
 
 enum body_line { BODY_AT_LINE, BODY_AT_CR, BODY_IN_LINE, BODY_HEADED };
 
-struct block *
+/* NULL at the ceiling. */
+static struct block *
 block_take(struct block_pool *pool)
 {
     struct block *b = pool->free;

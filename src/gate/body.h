@@ -33,7 +33,6 @@ struct block_pool {
     uint64_t used; /* bytes of blocks in use */
     uint64_t ceiling;
 };
-struct block *block_take(struct block_pool *); /* NULL at the ceiling */
 void block_give_all(struct block_pool *, struct block *list);
 void block_pool_done(struct block_pool *);
 bool block_pool_short(const struct block_pool *); /* over half used: one read each is left */

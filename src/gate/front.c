@@ -60,7 +60,7 @@ front_filters(const struct tx *tx)
     return s->setup->auth && !s->facts.trusted;
 }
 
-bool
+static bool
 front_wants_header(const struct tx *tx)
 {
     const struct session *s = tx->session;

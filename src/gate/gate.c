@@ -46,6 +46,16 @@ gate_create(struct gate **ret, const struct gate_links *links, const struct conf
     return 0;
 }
 
+static void
+gate_stop_listening(struct gate *g)
+{
+    for (struct gate_listener *l = g->listeners; l; l = l->next) {
+        if (l->listener)
+            listener_free(l->listener);
+        l->listener = NULL;
+    }
+}
+
 void
 gate_free(struct gate *g)
 {
@@ -152,16 +162,6 @@ gate_unlisten(struct gate *g, struct str name)
         if (!str_eq(str_c(l->name), name) || !l->listener)
             continue;
         listener_free(l->listener); /* its sessions go on, and count in `l` until they end */
-        l->listener = NULL;
-    }
-}
-
-void
-gate_stop_listening(struct gate *g)
-{
-    for (struct gate_listener *l = g->listeners; l; l = l->next) {
-        if (l->listener)
-            listener_free(l->listener);
         l->listener = NULL;
     }
 }

@@ -25,7 +25,6 @@ void gate_set_snapshot(struct gate *, const struct snapshot *); /* borrowed unti
 /* Takes fd if it returns 0: bound and listening, for the block `listen NAME`. */
 int gate_listen(struct gate *, struct str name, int fd);
 void gate_unlisten(struct gate *, struct str name); /* closes that block's listeners */
-void gate_stop_listening(struct gate *);
 /* Answers and tells from keyring, keeper, courier: true if the type was one of ours. */
 bool gate_message(struct gate *, uint16_t type, uint64_t id, struct wire *body);
 void gate_lost(struct gate *, struct chan *); /* that role is gone: open asks fail softly */

@@ -127,7 +127,6 @@ void chunk_results(struct tx *);
 void front_view(struct tx *, bool keep);
 /* What is held goes there, but for the first bytes. */
 void front_feed(struct tx *, size_t skip);
-bool front_wants_header(const struct tx *);
 /* Before the first piece leaves or at the end: our fields, and the header without what only we may
  * write. front_results() comes before it, where all is known by then. */
 void front_results(struct tx *, bool must); /* must: a place is kept, so there is something */
@@ -138,12 +137,5 @@ void front_write(struct tx *);
 void accept_end(struct tx *);
 /* One record of the message is over. */
 void accept_progress(struct tx *);
-/* The reply to a message whose record could not be written: code, enhanced code and text. */
-struct accept_reply {
-    int code;
-    const char *enhanced;
-    const char *text;
-};
-struct accept_reply accept_failure(int status);
 
 #endif

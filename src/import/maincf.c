@@ -136,7 +136,7 @@ maincf_word(struct str *rest)
     return word;
 }
 
-void
+static void
 maincf_put(struct maincf *m, struct str name, struct str value, bool given)
 {
     struct maincf_value *v = map_get(&m->values, name);

@@ -28,7 +28,6 @@ void maincf_done(struct maincf *);
  * set. Marks it as dealt with. */
 struct str maincf_get(struct maincf *, const char *name);
 bool maincf_given(const struct maincf *, const char *name);
-void maincf_put(struct maincf *, struct str name, struct str value, bool given);
 /* Next word of a list, at commas and white space; {} hold together. Empty at the end. */
 struct str maincf_word(struct str *rest);
 

@@ -67,7 +67,6 @@ law_done(struct law *l)
 static const struct lab_reply *
 law_say(struct law *l, enum law_answer a)
 {
-    l->told[a]++;
     return &l->replies[a];
 }
 
@@ -108,7 +107,6 @@ next_drop(struct law *l)
     at = l->turn++ % (n + 1);
     if (at == n)
         return LAB_STAGES;
-    l->dropped++;
     return stages[at];
 }
 
@@ -325,9 +323,6 @@ law_message(struct law *l, struct law_client *c, const struct law_facts *facts, 
                      lab_opinion_names[i], l->points[i] / 100, l->points[i] % 100);
     }
     spam = any && sum >= l->p->spam_at * 100;
-    l->took++;
-    l->spam += spam;
-    l->told[LAW_ACCEPT]++;
     why[0] = 0;
     if (any)
         str_fmt(why, cap, "%llu.%02llu of %llu%s%s", (unsigned long long)(sum / 100),

@@ -41,9 +41,8 @@ struct law {
     struct bucket messages;
     struct law_waiting *greylist;
     size_t ngreylist;
-    unsigned turn;                                   /* of the stages to drop at */
-    uint32_t points[LAB_OPINIONS];                   /* hundredths */
-    uint64_t told[LAW_ANSWERS], took, spam, dropped; /* for people */
+    unsigned turn;                 /* of the stages to drop at */
+    uint32_t points[LAB_OPINIONS]; /* hundredths */
 };
 /* The settings must outlive it and have passed their check. */
 int law_init(struct law *, const struct settings_provider *, uint64_t memory);

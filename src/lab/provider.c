@@ -516,16 +516,3 @@ providers_free(struct providers *all)
     tls_context_unref(all->tls);
     free(all);
 }
-
-uint64_t
-providers_took(const struct providers *all, uint64_t *ret_spam)
-{
-    uint64_t took = 0;
-
-    *ret_spam = 0;
-    for (size_t i = 0; i < all->n; i++) {
-        took += all->items[i].law.took;
-        *ret_spam += all->items[i].law.spam;
-    }
-    return took;
-}

@@ -13,7 +13,5 @@ struct providers;
 int providers_start(struct providers **ret, struct loop *, const struct conf *,
                     const char *mail_dir, struct why *);
 void providers_free(struct providers *);
-/* Messages that the provider took so far; for tests and the summary. */
-uint64_t providers_took(const struct providers *, uint64_t *ret_spam);
 
 #endif

@@ -350,12 +350,6 @@ traffic_flow(struct traffic *t, bool on)
 }
 
 bool
-traffic_flows(const struct traffic *t)
-{
-    return t->on;
-}
-
-bool
 traffic_is_sample(const struct traffic *t, struct str login, const struct addr *client)
 {
     if (login.n)

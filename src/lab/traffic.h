@@ -12,7 +12,6 @@ struct traffic;
 struct traffic *traffic_create(struct loop *, const struct conf *);
 void traffic_free(struct traffic *);
 void traffic_flow(struct traffic *, bool on);
-bool traffic_flows(const struct traffic *);
 /* Is that an address or login of sample mail? */
 bool traffic_is_sample(const struct traffic *, struct str login, const struct addr *client);
 

@@ -15,7 +15,8 @@
 #define REFUSAL_TAKES (50 * NS_PER_MS) /* a refusal costs a provider little */
 #define TRUST_LEAST   0.001
 
-double
+/* 0 .. 1, from a state that it moves on (splitmix64). */
+static double
 wind_random(uint64_t *state)
 {
     uint64_t z = (*state += 0x9e3779b97f4a7c15u);

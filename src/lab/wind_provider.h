@@ -46,7 +46,5 @@ double wind_trust_at(const struct wind_provider_conf *, double taken);
 double wind_dip_at(const struct wind_provider_conf *, uint64_t now);
 /* The end of the outage that `now` lies in, or 0. */
 uint64_t wind_outage_end(const struct wind_provider_conf *, uint64_t now);
-/* 0 .. 1, from a state that it moves on (splitmix64). */
-double wind_random(uint64_t *state);
 
 #endif

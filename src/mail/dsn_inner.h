@@ -86,8 +86,6 @@ ssize_t dsn_ifind(struct str text, size_t at, struct str needle);
 
 void dsn_said_find(struct str text, struct dsn_said *ret);
 enum dsn_phase dsn_phase_of(struct str text, size_t reply_at);
-/* Name or address of the server that the text names; a view, may be empty. */
-struct str dsn_host_of(struct str text);
 /* "5.1.1" at the start of s: its length, or 0. */
 size_t dsn_status_len(struct str s);
 void dsn_status_set(char dst[12], struct str s);

@@ -227,7 +227,8 @@ host_before(struct str s)
     return host_at(str_from(s, n));
 }
 
-struct str
+/* Name or address of the server that the text names; a view, may be empty. */
+static struct str
 dsn_host_of(struct str text)
 {
     const struct dsn_shape *row;

@@ -16,7 +16,7 @@
 /* ---- errors ------------------------------------------------------------------------------------
  */
 
-unsigned long
+static unsigned long
 report_xml_line(const struct report_xml *x)
 {
     return (unsigned long)XML_GetCurrentLineNumber(x->parser) + x->lines;

@@ -102,6 +102,5 @@ const struct report_leaf *report_leaf_find(uint8_t in, const char *name);
 void report_leaf_end(struct report_xml *x);
 /* The first error stays; nothing more is read. `value` may be empty. */
 void report_xml_fail(struct report_xml *x, int code, const char *what, struct str value);
-unsigned long report_xml_line(const struct report_xml *x);
 
 #endif

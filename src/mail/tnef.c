@@ -166,6 +166,13 @@ text_of(struct message *m, struct str raw, bool unicode)
 /* ---- attachments -------------------------------------------------------------------------------
  */
 
+/* Begins as one? */
+static bool
+tnef_is(struct str s)
+{
+    return s.n >= 6 && memcmp(s.p, TNEF_SIGNATURE, 4) == 0;
+}
+
 static void
 file_end(struct message *m)
 {
@@ -479,12 +486,6 @@ message_read(struct reader *r, struct str s, uint32_t depth, uint32_t parent)
 
 /* ---- from outside ------------------------------------------------------------------------------
  */
-
-bool
-tnef_is(struct str s)
-{
-    return s.n >= 6 && memcmp(s.p, TNEF_SIGNATURE, 4) == 0;
-}
 
 int
 tnef_read(struct str s, const struct tnef_limits *limits, struct arena *arena, struct tnef *ret)

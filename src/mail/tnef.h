@@ -51,7 +51,6 @@ struct tnef {
     unsigned odd; /* TNEF_ODD_* */
 };
 
-bool tnef_is(struct str bytes); /* begins as one */
 /* ERR_SYNTAX: it does not begin as one. ERR_NOMEM: the arena's ceiling. */
 int tnef_read(struct str bytes, const struct tnef_limits *, struct arena *, struct tnef *ret);
 /* Compressed RTF (MS-OXRTFCP) unpacked; ERR_SYNTAX, or ERR_LIMIT of the buffer. */

@@ -23,13 +23,13 @@ struct listener {
     void (*accept)(void *ctx, int fd, const struct endpoint *peer);
     void *ctx;
     int fd;
-    bool paused, starved, in_call, freed;
+    bool starved, in_call, freed;
 };
 
 static void
 listener_listen(struct listener *l)
 {
-    if (l->paused || l->starved)
+    if (l->starved)
         event_del(&l->ev);
     else
         event_add(&l->ev, NULL);
@@ -84,7 +84,7 @@ listener_ready(evutil_socket_t fd, short what, void *ctx)
     (void)fd;
     (void)what;
     l->in_call = true;
-    for (unsigned i = 0; i < LISTENER_BATCH && !l->paused && !l->freed; i++) {
+    for (unsigned i = 0; i < LISTENER_BATCH && !l->freed; i++) {
         if (!listener_take(l))
             break;
     }
@@ -111,13 +111,6 @@ listener_create(struct loop *loop, int fd,
         return NULL;
     }
     return l;
-}
-
-void
-listener_pause(struct listener *l, bool pause)
-{
-    l->paused = pause;
-    listener_listen(l);
 }
 
 void

@@ -390,10 +390,3 @@ stream_last_in(const struct stream *s)
 {
     return s->last_in;
 }
-
-void
-stream_set_ops(struct stream *s, const struct stream_ops *ops, void *ctx)
-{
-    s->ops = ops;
-    s->ctx = ctx;
-}

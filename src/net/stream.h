@@ -71,8 +71,6 @@ const struct endpoint *stream_local(const struct stream *);
 void stream_set_peer(struct stream *, const struct endpoint *peer); /* PROXY protocol */
 uint64_t stream_bytes_in(const struct stream *);
 uint64_t stream_last_in(const struct stream *); /* mono ns of the last byte read, for data rates */
-/* Handler swap when a session hands its stream on. */
-void stream_set_ops(struct stream *, const struct stream_ops *, void *ctx);
 
 struct listener;
 /* fd: bound and listening. accept() is called with each connection (non-blocking, close-on-exec).
@@ -80,7 +78,6 @@ struct listener;
 struct listener *listener_create(struct loop *, int fd,
                                  void (*accept)(void *ctx, int fd, const struct endpoint *peer),
                                  void *ctx);
-void listener_pause(struct listener *, bool pause);
 void listener_free(struct listener *); /* closes fd */
 /* Binds and listens: TCP (SO_REUSEADDR, backlog) or a Unix path (mode given). fd or -errno. */
 int listener_bind(const struct endpoint *, int backlog);

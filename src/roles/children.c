@@ -31,7 +31,7 @@
 static const enum role_id order[] = {ROLE_SPOOLER, ROLE_RESOLVER, ROLE_KEYRING, ROLE_KEEPER,
                                      ROLE_SCAN,    ROLE_GATE,     ROLE_COURIER, ROLE_DESK};
 
-enum plan_bundle
+static enum plan_bundle
 children_bundle(enum role_id id)
 {
     switch (id) {
@@ -320,7 +320,7 @@ children_reap(struct children *c)
     c->all_gone(c->ctx);
 }
 
-void
+static void
 children_stop(struct children *c, enum role_id id)
 {
     c->of[id].wanted = false;
@@ -348,13 +348,4 @@ children_kill_all(struct children *c)
     for (unsigned i = 0; i < ROLE_MAX_; i++)
         if (c->of[i].pid)
             kill(c->of[i].pid, SIGKILL);
-}
-
-bool
-children_running(const struct children *c)
-{
-    for (unsigned i = 0; i < ROLE_MAX_; i++)
-        if (c->of[i].pid)
-            return true;
-    return false;
 }

@@ -50,11 +50,8 @@ void children_init(struct children *, struct loop *, void *ctx);
 int children_identity(struct children *, const char *user, struct why *);
 int children_start(struct children *, enum role_id); /* 0 or -errno: tried again later */
 void children_reap(struct children *);               /* on SIGCHLD */
-void children_stop(struct children *, enum role_id); /* TELL_STOP */
 void children_stop_all(struct children *);           /* in order: gate first, spooler last */
 void children_kill_all(struct children *);
-bool children_running(const struct children *);
-enum plan_bundle children_bundle(enum role_id);
 /* Hands the plan's bundle to that child. */
 int children_tell_settings(struct child *, const struct plan *);
 

@@ -461,25 +461,7 @@ smtp_server_is_tls(const struct smtp_server *s)
 }
 
 bool
-smtp_server_is_esmtp(const struct smtp_server *s)
-{
-    return s->esmtp;
-}
-
-bool
-smtp_server_is_authed(const struct smtp_server *s)
-{
-    return s->authed;
-}
-
-bool
 smtp_server_early(const struct smtp_server *s)
 {
     return s->early;
-}
-
-unsigned
-smtp_server_errors(const struct smtp_server *s)
-{
-    return s->errors;
 }

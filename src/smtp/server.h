@@ -112,9 +112,6 @@ enum smtp_server_state {
 enum smtp_server_state smtp_server_state(const struct smtp_server *);
 const char *smtp_server_state_name(enum smtp_server_state);
 bool smtp_server_is_tls(const struct smtp_server *);
-bool smtp_server_is_esmtp(const struct smtp_server *);
-unsigned smtp_server_errors(const struct smtp_server *);
-bool smtp_server_is_authed(const struct smtp_server *);
 /* Input came behind EHLO, DATA, STARTTLS ... (RFC 2920 3.1): nothing is refused for it. */
 bool smtp_server_early(const struct smtp_server *);
 

@@ -22,49 +22,6 @@ static const uint8_t fresh_magic[4] = {'G', 'N', 'E', 'W'};
 
 #define INCOMPATIBLE_KNOWN 0u
 
-static const struct {
-    const char *name;
-    uint8_t kind;
-} kinds[] = {
-    {"gate", SPOOL_STREAM_GATE},
-    {"courier", SPOOL_STREAM_COURIER},
-    {"desk", SPOOL_STREAM_DESK},
-};
-
-const char *
-spool_stream_show(uint16_t stream, char dst[24])
-{
-    const char *name = "stream";
-
-    for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
-        if (kinds[i].kind == stream >> 8)
-            name = kinds[i].name;
-    }
-    if (*name == 's')
-        str_fmt(dst, 24, "stream%u-%u", stream >> 8, stream & 0xffu);
-    else
-        str_fmt(dst, 24, "%s-%u", name, stream & 0xffu);
-    return dst;
-}
-
-int
-spool_stream_parse(struct str text, uint16_t *ret)
-{
-    struct str index;
-    struct str name = str_cut(text, '-', &index);
-    uint64_t n;
-
-    if (str_u64(index, &n) < 0 || n > 0xff)
-        return ERR_SYNTAX;
-    for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
-        if (str_eq(name, str_c(kinds[i].name))) {
-            *ret = (uint16_t)(kinds[i].kind << 8 | n);
-            return 0;
-        }
-    }
-    return ERR_SYNTAX;
-}
-
 const char *
 spool_segment_name(uint64_t number, char dst[32])
 {

@@ -19,15 +19,12 @@
 #define SPOOL_BATCH_HEADER  128u
 #define SPOOL_RECORD_HEADER 32u
 
-enum spool_stream_kind {
-    SPOOL_STREAM_NONE = 0,
-    SPOOL_STREAM_GATE = 1,
-    SPOOL_STREAM_COURIER = 2,
-    SPOOL_STREAM_DESK = 3,
+enum spool_stream_kind { /* a stream's number is kind * 256 + index */
+                         SPOOL_STREAM_NONE = 0,
+                         SPOOL_STREAM_GATE = 1,
+                         SPOOL_STREAM_COURIER = 2,
+                         SPOOL_STREAM_DESK = 3,
 };
-/* Stream number: kind * 256 + index; "gate-0", "courier-0". */
-const char *spool_stream_show(uint16_t stream, char dst[24]);
-int spool_stream_parse(struct str text, uint16_t *ret);
 
 /* Compatible flag of a segment: all its bytes have been written once (blocks are not "unwritten").
  */

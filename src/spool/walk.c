@@ -26,7 +26,7 @@ walk_init(struct walk *w, const struct spool_io *io)
     *w = (struct walk){.io = io ? io : &spool_io_system, .fd = -1};
 }
 
-void
+static void
 walk_close(struct walk *w)
 {
     fd_close(&w->fd);
@@ -238,17 +238,6 @@ walk_find_some(struct walk *w, uint64_t *offset)
             return 0; /* the file ends here, whatever size its header claims */
     }
     return *offset < w->s.size ? WALK_MORE : 0;
-}
-
-int
-walk_find(struct walk *w, uint64_t offset)
-{
-    int got;
-
-    do {
-        got = walk_find_some(w, &offset);
-    } while (got == WALK_MORE);
-    return got;
 }
 
 static int

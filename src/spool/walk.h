@@ -31,14 +31,12 @@ void walk_init(struct walk *w, const struct spool_io *io);
 void walk_done(struct walk *w);
 /* ERR_NOTFOUND, ERR_STALE (the file is of another generation), -errno. */
 int walk_open(struct walk *w, int segdir, const struct spool_segment *s);
-void walk_close(struct walk *w);
 /* Is there a valid batch at that offset? 1 yes (at, batch, dir are set), 0 no, negative. */
 int walk_try(struct walk *w, uint64_t offset);
 /* Handed out and never written to: no batch stands in it. 1, 0, negative. */
 int walk_is_fresh(struct walk *w);
-/* The first valid batch at `offset` or behind it: 1, 0, negative. */
-int walk_find(struct walk *w, uint64_t offset);
-/* The same, a few megabytes of it: WALK_MORE with *offset moved on if the end is not reached. */
+/* The first valid batch at `*offset` or behind it: 1, 0 none, negative; looks at a few megabytes
+ * and says WALK_MORE, with *offset moved on, if the end is not reached. */
 #define WALK_MORE 2
 int walk_find_some(struct walk *w, uint64_t *offset);
 /* The walk will go on at that offset: lets the disk begin. */

@@ -294,7 +294,7 @@ submit_sendmail(int argc, char **argv)
     return status;
 }
 
-int
+static int
 submit_newaliases(int argc UNUSED, char **argv UNUSED)
 {
     return EX_OK;

@@ -17,6 +17,5 @@
 int (*submit_main_of(const char *argv0))(int argc, char **argv);
 int submit_sendmail(int argc, char **argv);
 int submit_mailq(int argc, char **argv);
-int submit_newaliases(int argc, char **argv);
 
 #endif

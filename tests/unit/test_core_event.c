@@ -21,7 +21,6 @@ static void
 test_fields(void)
 {
     static const uint8_t id[16] = {0};
-    struct addr a;
     struct event *e;
 
     clock_own(0, UINT64_C(1700000000000042999));
@@ -30,11 +29,8 @@ test_fields(void)
     event_text(e, "sender", STR("a\"b\n"));
     event_c(e, "none", NULL);
     event_u64(e, "size", 12);
-    event_i64(e, "low", INT64_MIN);
     event_bool(e, "tls", true);
     event_id(e, "id", id);
-    addr_parse(STR("192.0.2.1"), &a);
-    event_addr(e, "peer", &a);
     event_seconds(e, "took", 1500000000);
     event_object(e, "auth");
     event_array(e, "spf");
@@ -48,8 +44,8 @@ test_fields(void)
     event_send(e);
     TEXT(tapped,
          "{\"timestamp\":1700000000.000042,\"type\":\"Reception\",\"sender\":\"a\\\"b\\u000a\","
-         "\"none\":\"\",\"size\":12,\"low\":-9223372036854775808,\"tls\":true,"
-         "\"id\":\"00000000000000000000000000\",\"peer\":\"192.0.2.1\",\"took\":1.500000,"
+         "\"none\":\"\",\"size\":12,\"tls\":true,"
+         "\"id\":\"00000000000000000000000000\",\"took\":1.500000,"
          "\"auth\":{\"spf\":[\"x\",1,{}]},\"last\":false}\n",
          "all kinds of fields");
     clock_advance(NS_PER_S);

@@ -171,11 +171,6 @@ test_numbers(void)
     IS(str_u64(S("+1"), &v), ERR_SYNTAX, "plus");
     IS(str_u64(STR("1\0"), &v), ERR_SYNTAX, "NUL behind");
     IS(v, 77, "untouched");
-    OK(str_i64(S("-9223372036854775808"), &i) == 0 && i == INT64_MIN, "least");
-    IS(str_i64(S("9223372036854775808"), &i), ERR_LIMIT, "too large");
-    IS(str_i64(S("-9223372036854775809"), &i), ERR_LIMIT, "too small");
-    IS(str_i64(S("-"), &i), ERR_SYNTAX, "only a sign");
-    OK(str_i64(S("-0"), &i) == 0 && i == 0, "minus nought");
     OK(str_points(S("1.5"), &i) == 0 && i == 150, "points");
     OK(str_points(S("-2"), &i) == 0 && i == -200, "without a fraction");
     OK(str_points(S("0.05"), &i) == 0 && i == 5, "hundredths");

@@ -17,10 +17,9 @@ static void
 test_names(void)
 {
     struct spool_id id = {0xa1b2c3d4, 9, UINT64_C(0x123456789abc)}, back;
-    char text[SPOOL_ID_TEXT], name[32], stream[24];
+    char text[SPOOL_ID_TEXT], name[32];
     uint8_t low[16], high[16];
     uint64_t number;
-    uint16_t s;
 
     IS(spool_id_parse(str_c(spool_id_show(&id, text)), &back), 0, "id text parses");
     OK(spool_id_eq(&id, &back) && strlen(text) == 26, "id comes back from 26 characters");
@@ -31,11 +30,6 @@ test_names(void)
     id.seq++;
     spool_id_bytes(&id, high);
     OK(memcmp(low, high, 16) < 0, "bytes sort by age");
-    TEXT(str_c(spool_stream_show(SPOOL_STREAM_COURIER << 8 | 3, stream)), "courier-3", "stream");
-    IS(spool_stream_parse(STR("gate-0"), &s), 0, "stream parses");
-    IS(s, SPOOL_STREAM_GATE << 8, "stream number");
-    IS(spool_stream_parse(STR("gate-256"), &s), ERR_SYNTAX, "index too large");
-    IS(spool_stream_parse(STR("gate"), &s), ERR_SYNTAX, "no index");
     TEXT(str_c(spool_segment_name(42, name)), "00000042.seg", "file name");
     IS(spool_segment_name_parse(STR("00000042.seg"), &number), 0, "file name parses");
     IS(number, 42, "file number");
