@@ -2,6 +2,7 @@
  * fuzz/fuzz_spool_record.c - payloads of records from any bytes: nothing points outside, and what
  * decodes is the same after another round.
  */
+#include "spool/envelope.h"
 #include "spool/record.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);

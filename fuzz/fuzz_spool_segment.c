@@ -12,7 +12,9 @@
 
 #include "core/crc32c.h"
 #include "core/wire.h"
+#include "spool/envelope.h"
 #include "spool/reader.h"
+#include "spool/record.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 

@@ -7,6 +7,7 @@
 #include "courier/explain.h"
 #include "courier/letter.h"
 #include "spool/reader.h"
+#include "spool/record.h"
 
 #define THREADS     2u
 #define WAITING     64u

@@ -5,7 +5,7 @@
 #define GAPURA_COURIER_INTAKE_H
 
 #include "courier/inner.h"
-#include "spool/record.h"
+#include "spool/envelope.h"
 
 /* For readers: ctx is the courier. */
 extern const struct spool_reader_ops intake_ops;

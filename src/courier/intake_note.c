@@ -5,6 +5,7 @@
  */
 #include "courier/intake_inner.h"
 #include "courier/row.h"
+#include "spool/record.h"
 
 /* What an outcome makes of one row. */
 static void

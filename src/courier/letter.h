@@ -9,7 +9,7 @@
 #define GAPURA_COURIER_LETTER_H
 
 #include "courier/inner.h"
-#include "spool/record.h"
+#include "spool/envelope.h"
 
 struct letter { /* views are valid until letter_load or letter_done */
     struct buf bytes;

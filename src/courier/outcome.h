@@ -13,6 +13,7 @@
 #include "courier/reply_class.h"
 #include "net/tls.h"
 #include "smtp/client.h"
+#include "spool/record.h"
 
 struct attempt {                 /* facts of a try, for record, event and report */
     const struct letter *letter; /* NULL: read when needed */

@@ -10,6 +10,7 @@
 #define GAPURA_COURIER_PURGE_H
 
 #include "courier/letter.h"
+#include "spool/record.h"
 
 struct purge {
     struct spool_id id;                      /* its own name */

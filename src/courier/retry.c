@@ -5,7 +5,7 @@
  */
 #include "courier/retry.h"
 
-#include "spool/record.h"
+#include "spool/envelope.h"
 
 uint64_t
 retry_gap(const struct settings_delivery *d, unsigned attempts, uint64_t seed)

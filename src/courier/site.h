@@ -12,7 +12,7 @@
 
 #include "courier/inner.h"
 #include "net/dns.h"
-#include "spool/record.h"
+#include "spool/envelope.h"
 
 #define SITE_ADDRS   16u
 #define SITE_CLASSES (SPOOL_CLASS_BULK + 1u)

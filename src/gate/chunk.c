@@ -12,6 +12,7 @@
 #include <stdlib.h>
 
 #include "core/clock.h"
+#include "spool/record.h"
 
 #define CHUNKS_FIRST 8u
 #define VOID_RETRY   NS_PER_S

@@ -17,6 +17,7 @@
 #include "gate/returned.h"
 #include "mail/header.h"
 #include "policy/verdict.h"
+#include "spool/envelope.h"
 #include "spool/writer.h"
 
 #define TX_ARENA_MAX   (8u << 20)

@@ -10,6 +10,7 @@
 
 #include "core/clock.h"
 #include "core/crc32c.h"
+#include "spool/record.h"
 #include "spool/writer_inner.h"
 
 #define COPY_PIECE 4096u /* stays in the first-level cache between checksum and copy */

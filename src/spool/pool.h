@@ -17,8 +17,8 @@
 #define GAPURA_SPOOL_POOL_H
 
 #include "core/err.h"
+#include "spool/format.h"
 #include "spool/io.h"
-#include "spool/record.h"
 
 struct spool_pool_conf {
     const char *dir;

@@ -11,8 +11,8 @@
 #define GAPURA_SPOOL_READER_H
 
 #include "core/err.h"
+#include "spool/format.h"
 #include "spool/io.h"
-#include "spool/record.h"
 #include "spool/share.h"
 
 struct spool_place {                     /* where a record was read, for the index */

@@ -1,8 +1,7 @@
 /*
  * spool/record_small.c - payloads without recipients: intent, outcome, void, scope.
  *
- * Called by the courier for both ways, by the writer for voids and by the desk for scopes. As in
- * record.c a decoder checks everything and gives views.
+ * Called by the courier for both ways and by the writer for voids. As in envelope.c a decoder checks everything and gives views.
  */
 #include "core/err.h"
 #include "spool/record.h"

@@ -1,7 +1,7 @@
 /*
  * spool/record_tail.h - the open end of every payload: tagged fields of later versions.
  *
- * For record.c, which knows those of an envelope, and record_small.c, which knows one of an
+ * For envelope.c, which knows those of an envelope, and record_small.c, which knows one of an
  * outcome.
  */
 #ifndef GAPURA_SPOOL_RECORD_TAIL_H

@@ -7,8 +7,8 @@
 #ifndef GAPURA_SPOOL_WALK_H
 #define GAPURA_SPOOL_WALK_H
 
+#include "spool/format.h"
 #include "spool/io.h"
-#include "spool/record.h"
 
 struct walk {
     const struct spool_io *io;

@@ -24,8 +24,8 @@
 #include <sys/uio.h>
 
 #include "core/err.h"
+#include "spool/format.h"
 #include "spool/io.h"
-#include "spool/record.h"
 #include "spool/share.h"
 
 struct spool_out { /* one record on its way; the caller owns it until done() is called */

@@ -22,6 +22,7 @@
 #include "gate/gate.h"
 #include "gate/settings.h"
 #include "policy/record.h"
+#include "spool/envelope.h"
 #include "spool/pool.h"
 #include "spool/reader.h"
 #include "store/asks.h"

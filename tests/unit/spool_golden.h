@@ -8,6 +8,7 @@
 #define GAPURA_SPOOL_GOLDEN_H
 
 #include "core/crc32c.h"
+#include "spool/envelope.h"
 #include "spool/record.h"
 
 #define GOLDEN_UNITS 6u

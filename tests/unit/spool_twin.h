@@ -21,6 +21,7 @@
 #include "core/err.h"
 #include "spool/io.h"
 #include "spool/reader.h"
+#include "spool/record.h"
 #include "spool/writer.h"
 #include "tap.h"
 

@@ -7,7 +7,7 @@
 #include "courier/outcome.h"
 #include "courier/retry.h"
 #include "courier/source.h"
-#include "spool/record.h"
+#include "spool/envelope.h"
 #include "store/settings.h"
 #include "tap.h"
 

@@ -1,14 +1,15 @@
 /*
- * spool/record.c - payloads of messages and copies: envelope, recipients, chunks.
+ * spool/envelope.c - payloads of messages and copies: envelope, recipients, chunks.
  *
- * Called by gate and desk (encode) and by the courier (decode). A decoder checks the whole payload
+ * Called by the gate (encode) and by the courier (both ways). A decoder checks the whole payload
  * before it returns, so that counts it hands out are those of the bytes; never allocates, never
- * copies text. Small records are in record_small.c.
+ * copies text. The other records are in record_small.c.
  */
-#include "spool/record.h"
+#include "spool/envelope.h"
 
 #include "core/err.h"
 #include "core/wire.h"
+#include "spool/record.h"
 
 #define CHUNK_BYTES    32u
 #define STATE_BYTES    20u
