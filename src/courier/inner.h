@@ -10,18 +10,19 @@
 
 #include "core/clock.h"
 #include "courier/courier.h"
+#include "courier/deadlines.h"
 #include "courier/early.h"
 #include "courier/index.h"
 #include "courier/reasons.h"
 #include "courier/segments.h"
 #include "courier/settings.h"
 #include "courier/source.h"
-#include "net/loop.h"
+#include "courier/tail.h"
+#include "courier/window.h"
 #include "spool/id.h"
 #include "store/settings.h"
 
-#define COURIER_TAILS    64u
-#define COURIER_MAX_ROWS 200000000u
+#define COURIER_MAX_ROWS 200000000u /* recipients in the index */
 
 /* Text of the UNKNOWN outcome that recovery writes: it is how a second crash is told from a lost
  * connection. Never change it: it is compared with what older logs hold. */
@@ -41,45 +42,10 @@ struct recover;
 struct control_call;
 struct worker;
 
-struct courier_tail { /* one live stream of another role */
-    struct courier *c;
-    struct spool_tail *tail;
-    struct spool_share share; /* our own mapping, for bodies; the tail has another */
-    bool has_share;
-    struct loop_io *wake;
-    struct loop_call again;
-    uint32_t epoch, before; /* epochs of the stream between the two were followed by nobody */
-    uint16_t stream;
-    struct spool_listing missed; /* segments of those epochs, while they are read */
-    size_t missed_at;
-    struct spool_epoch *missed_epoch;
-    bool caught_up; /* once: early outcomes of this epoch may go */
-    bool failed;    /* not read on in this life: it would begin anew, or behind a gap */
-    bool ended;     /* its writer was followed by another one: read to the end, then closed */
-};
-
 struct courier_load { /* numbers for `top` and TELL_LOAD, over the last seconds */
     uint64_t delivered, deferred, bounced, unknown, taken;
     uint64_t last_delivered, last_deferred, last_bounced, last_taken;
     uint64_t rate_delivered, rate_deferred, rate_bounced, rate_taken; /* of the last second */
-};
-
-struct deadline { /* of a message: courier/deadline.h */
-    uint64_t seq;
-    uint32_t epoch, message;
-    uint32_t by; /* wall s */
-};
-struct deadlines {
-    struct deadline *heap; /* the earliest first */
-    size_t n, cap;
-    size_t live; /* of messages that are in the index */
-};
-
-#define LETTER_WINDOW (256u << 10)
-struct courier_window { /* bytes of a finished segment, read ahead (courier/letter.c) */
-    uint64_t segment, generation, at, used;
-    size_t n;
-    char *p;
 };
 
 struct courier {
@@ -121,8 +87,7 @@ struct courier {
     struct worker *writers;     /* threads of Maildirs, the same */
     unsigned maildir_jobs;
     struct spool_files *files;
-    struct courier_window windows[8];
-    uint64_t window_tick;
+    struct windows windows;
     struct map chunk_segments; /* see courier/intake.c */
     struct courier_tail tails[COURIER_TAILS];
     uint32_t own_segment; /* slot that our writer writes, SEGMENT_NONE at first */
@@ -159,16 +124,8 @@ courier_wall(const struct courier *c)
 }
 /* Tick 16 is an hour before our start. */
 #define COURIER_TICK_ZERO(c) ((c)->wall0 - 3600 * NS_PER_S)
-static inline uint32_t
-courier_tick_of(const struct courier *c, uint64_t wall)
-{
-    uint64_t zero = COURIER_TICK_ZERO(c), ticks;
-
-    if (wall <= zero)
-        return 16;
-    ticks = ((wall - zero + (1u << TICK_SHIFT) - 1) >> TICK_SHIFT) + 16;
-    return ticks > UINT32_MAX - 16 ? UINT32_MAX - 16 : (uint32_t)ticks;
-}
+/* Rounds up: a row that is due at that time is never taken before it. */
+uint32_t courier_tick_of(const struct courier *, uint64_t wall);
 static inline uint64_t
 courier_tick_wall(const struct courier *c, uint32_t tick)
 {

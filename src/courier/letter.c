@@ -45,40 +45,6 @@ ring_of(struct courier *c, const struct segment *g, uint64_t offset, uint64_t *r
     return share;
 }
 
-/* Reading ahead: a queue that drains reads its segments nearly in order, so one call brings many
- * records or bodies. Only of segments that nobody writes any more: their bytes do not change. */
-static struct courier_window *
-window_at(struct courier *c, const struct segment *g, uint64_t offset, size_t n)
-{
-    struct courier_window *oldest = &c->windows[0];
-
-    for (size_t i = 0; i < ARRAY_LEN(c->windows); i++) {
-        struct courier_window *w = &c->windows[i];
-        if (w->p && w->segment == g->s.number && w->generation == g->s.generation &&
-            offset >= w->at && offset + n <= w->at + w->n) {
-            w->used = ++c->window_tick;
-            return w;
-        }
-        if (w->used < oldest->used)
-            oldest = w;
-    }
-    if (!oldest->p)
-        oldest->p = malloc(LETTER_WINDOW);
-    if (!oldest->p)
-        return NULL;
-    oldest->segment = g->s.number;
-    oldest->generation = g->s.generation;
-    oldest->at = offset;
-    oldest->n = g->s.size > offset ? (size_t)MIN(LETTER_WINDOW, g->s.size - offset) : 0;
-    oldest->used = ++c->window_tick;
-    if (oldest->n < n || spool_files_read(c->files, &(struct spool_loc){g->s.number, offset},
-                                          g->s.generation, oldest->p, oldest->n) < 0) {
-        oldest->n = 0;
-        return NULL;
-    }
-    return oldest;
-}
-
 /* 0 and *ret_ring, or negative. */
 static int
 log_read(struct courier *c, const struct segment *g, uint64_t offset, void *dst, size_t n,
@@ -87,15 +53,16 @@ log_read(struct courier *c, const struct segment *g, uint64_t offset, void *dst,
     struct spool_loc loc = {g->s.number, offset};
     uint64_t pos = 0;
     const struct spool_share *share = ring_of(c, g, offset, &pos);
-    const struct courier_window *w;
+    const char *ahead = NULL;
 
     *ret_ring = share && spool_share_copy(share, pos, dst, n) == 0;
     if (*ret_ring)
         return 0;
-    w = (g->left || g->dead) && n <= LETTER_WINDOW / 4 ? window_at(c, g, offset, n) : NULL;
-    if (!w)
+    if ((g->left || g->dead) && n <= WINDOW_SIZE / 4)
+        ahead = windows_read(&c->windows, c->files, &g->s, offset, n);
+    if (!ahead)
         return spool_files_read(c->files, &loc, g->s.generation, dst, n);
-    memcpy(dst, w->p + (offset - w->at), n);
+    memcpy(dst, ahead, n);
     return 0;
 }
 

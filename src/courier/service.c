@@ -9,7 +9,6 @@
 #include "courier/callout.h"
 #include "courier/compaction.h"
 #include "courier/control.h"
-#include "courier/deadline.h"
 #include "courier/dest.h"
 #include "courier/explain.h"
 #include "courier/follow.h"
@@ -64,6 +63,16 @@ courier_wheel_soon(struct courier *c)
         loop_defer(c->loop, &c->wheel_call);
 }
 
+uint32_t
+courier_tick_of(const struct courier *c, uint64_t wall)
+{
+    uint64_t zero = COURIER_TICK_ZERO(c), ticks;
+
+    if (wall <= zero)
+        return 16;
+    ticks = ((wall - zero + (1u << TICK_SHIFT) - 1) >> TICK_SHIFT) + 16;
+    return ticks > UINT32_MAX - 16 ? UINT32_MAX - 16 : (uint32_t)ticks;
+}
 /* --- each second --- */
 
 static void
@@ -282,8 +291,7 @@ courier_free(struct courier *c)
     index_done(&c->index);
     source_done(&c->sources);
     reasons_done(&c->reasons);
-    for (size_t i = 0; i < ARRAY_LEN(c->windows); i++)
-        free(c->windows[i].p);
+    windows_done(&c->windows);
     reply_classes_free(c->replies);
     reply_shapes_free(c->unknown);
     spool_files_free(c->files);

@@ -277,9 +277,9 @@ long_header(void)
 static void
 forget_the_rest(uint64_t number)
 {
-    for (size_t i = 0; i < ARRAY_LEN(rig.courier->windows); i++)
-        if (rig.courier->windows[i].at > (128u << 10))
-            rig.courier->windows[i].n = 0;
+    for (size_t i = 0; i < ARRAY_LEN(rig.courier->windows.items); i++)
+        if (rig.courier->windows.items[i].at > (128u << 10))
+            rig.courier->windows.items[i].n = 0;
     spool_files_forget(rig.courier->files, number);
 }
 
