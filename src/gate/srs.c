@@ -107,6 +107,18 @@ srs_mailbox(const char *local, size_t n, struct str domain, char *dst, size_t ca
     return n + 1 >= cap || n > SRS_MAX ? ERR_LIMIT : (ssize_t)n;
 }
 
+/* A domain or an address literal, to which mail could go. */
+static bool
+hop_ok(struct str hop)
+{
+    char mailbox[SRS_MAX + 1];
+    struct address a;
+    size_t n = str_fmt(mailbox, sizeof(mailbox), "x@%.*s", STR_ARG(hop));
+
+    return n + 1 < sizeof(mailbox) &&
+           address_parse(str_of(mailbox, n), ADDRESS_ALLOW_UTF8, &a) == 0;
+}
+
 /* What a sender that another forwarder rewrote says: its first hop, and what that one wants back.
  * False: it only looks like one. */
 static bool
@@ -120,7 +132,7 @@ srs_hop(struct str local, struct str *hop, struct str *ret_rest)
         *hop = str_cut(rest, '=', &rest);
     }
     *ret_rest = rest;
-    return hop->n && rest.n > 1 && memchr("=+-", rest.p[0], 3);
+    return hop_ok(*hop) && rest.n > 1 && memchr("=+-", rest.p[0], 3);
 }
 
 /* The first hop is kept, our digest goes over it and the rest. */

@@ -326,11 +326,14 @@ hand_on(struct mime *m, const char *p, size_t n)
         mime_tnef_feed(m, p, n);
 }
 
-/* Readers that give up at what is not base64 show the source. */
-static void
+/* Readers that give up at what is not base64 show the source. White space that comes before it is
+ * decided is nothing in either; its length. */
+static size_t
 decide(struct mime *m, const char *p, size_t n)
 {
-    for (size_t i = 0; i < n && m->undecided; i++) {
+    size_t i = 0;
+
+    for (; i < n && m->undecided; i++) {
         char c = p[i];
         if (c == ' ' || c == '\t' || c == '\r' || c == '\n')
             continue;
@@ -338,7 +341,9 @@ decide(struct mime *m, const char *p, size_t n)
         bool digit = c >= '0' && c <= '9', letter = (c | 32) >= 'a' && (c | 32) <= 'z';
         if (!digit && !letter && !strchr("+/=", c))
             m->transfer.kind = TRANSFER_IDENTITY;
+        return i;
     }
+    return i;
 }
 
 void
@@ -346,8 +351,12 @@ mime_content(struct mime *m, const char *p, size_t n)
 {
     if (!m->leaf || !n)
         return;
-    if (m->undecided)
-        decide(m, p, n);
+    if (m->undecided) {
+        size_t white = decide(m, p, n);
+
+        p += white;
+        n -= white;
+    }
     if (m->transfer.kind == TRANSFER_IDENTITY || m->transfer.kind == TRANSFER_UNKNOWN) {
         hand_on(m, p, n);
         return;

@@ -36,6 +36,7 @@ test_srs_round(void)
         "ann@[192.0.2.1]",
         "SRS1=none@example.com",
         "SRS1=a=b=c@example.com",
+        "SRS1=a=#e==b@example.com",
         "\"SRS0=a b\"@example.com",
     };
     char fwd[SRS_MAX + 1], back[SRS_MAX + 1];

@@ -57,6 +57,8 @@ on_odd(void *ctx, const struct mime_part *p, enum mime_odd odd, struct str taken
     snprintf(t->other, sizeof(t->other), "%.*s", STR_ARG(other));
 }
 
+static uint32_t readings;
+
 static struct trace
 parse_limits(const char *text, size_t step, const struct mime_limits *limits)
 {
@@ -67,6 +69,7 @@ parse_limits(const char *text, size_t step, const struct mime_limits *limits)
 
     if (mime_create(&m, limits, &sink, &t) < 0)
         return t;
+    mime_read_as(m, readings);
     for (size_t at = 0; at < n; at += step)
         mime_feed(m, text + at, MIN(step, n - at));
     mime_end(m);
@@ -285,6 +288,17 @@ word(const char *text, const char *want, unsigned odd)
 }
 
 static void
+test_undecoded(void)
+{
+    readings = MIME_READ_UNDECODED;
+    is("Content-Transfer-Encoding: base64\r\n\r\n\r\n >x", "<text/plain>>x</>", 0,
+       "what is no base64 is shown as it stands, in any pieces");
+    is("Content-Transfer-Encoding: base64\r\n\r\n\r\n aGVs", "<text/plain>hel</>", 0,
+       "what is base64 is decoded");
+    readings = 0;
+}
+
+static void
 test_words(void)
 {
     word(" plain ", "plain", 0);
@@ -315,6 +329,7 @@ main(void)
     test_odd();
     test_limits();
     test_review();
+    test_undecoded();
     test_words();
     return tap_done();
 }
