@@ -17,6 +17,7 @@
 #define BOUNCE_TEXT  (1u << 20) /* on recipients, in one report */
 #define BOUNCE_REPLY 900u       /* of what a server said */
 #define BOUNCE_ARENA (8u << 20)
+#define BOUNCE_TO    32u /* whom one report goes to, where the sender is an alias of many */
 
 struct bounce {
     struct dsn dsn;
@@ -142,7 +143,7 @@ rcpt_fill(struct bounce *b, enum bounce_kind kind, const struct spool_rcpt *from
         d->reason = arena_fmt(&b->arena, "%s: %.*s", reason_of(kind, a, r, late),
                               STR_ARG(str_sub(r->text, 0, BOUNCE_REPLY)));
     }
-    if (!str_is_ascii(from->address))
+    if (!str_is_ascii(from->address) || !str_is_ascii(from->orcpt))
         b->utf8 = true;
 }
 
@@ -180,6 +181,10 @@ original_read(struct courier *c, struct bounce *b, const struct letter *l)
     b->dsn.original = buf_view(&b->original);
     b->dsn.original_whole = whole;
     b->eight_bit = !str_is_ascii(b->dsn.original);
+    end = str_find(b->dsn.original, STR("\r\n\r\n"));
+    b->dsn.original_utf8 =
+        (l->env.flags & SPOOL_MAIL_UTF8) &&
+        !str_is_ascii(end < 0 ? b->dsn.original : str_sub(b->dsn.original, 0, (size_t)end));
 }
 
 static void
@@ -202,6 +207,23 @@ bounce_durable(struct out *o, int status)
     out_give(o);
 }
 
+/* The sender, or whom the gate found behind him. */
+static uint32_t
+bounce_to(const struct letter *l, struct spool_rcpt to[BOUNCE_TO])
+{
+    struct str rest = l->env.report_to;
+    uint32_t n = 0;
+
+    while (rest.n && n < BOUNCE_TO) {
+        struct str one = str_cut(rest, '\0', &rest);
+        if (one.n)
+            to[n++] = (struct spool_rcpt){.address = one};
+    }
+    if (n == 0)
+        to[n++] = (struct spool_rcpt){.address = l->env.sender};
+    return n;
+}
+
 /* Writes the report as a message of class SYSTEM with the null sender. */
 static bool
 bounce_write(struct courier *c, struct bounce *b, const struct letter *l)
@@ -209,12 +231,13 @@ bounce_write(struct courier *c, struct bounce *b, const struct letter *l)
     size_t max = spool_writer_max(c->links.writer) - DELIVERY_REPORT_HEAD / 2;
     struct spool_id id = {c->links.node, c->own_epoch, spool_writer_seq(c->links.writer)};
     struct out *o = out_take(c, SPOOL_MESSAGE);
-    struct spool_rcpt to = {.address = l->env.sender};
+    struct spool_rcpt to[BOUNCE_TO];
+    uint32_t nto = bounce_to(l, to);
     struct spool_envelope env = {.id = id,
                                  .class = SPOOL_CLASS_SYSTEM,
                                  .tenant = TENANT_SYSTEM,
                                  .received = courier_wall(c),
-                                 .nrcpt = 1,
+                                 .nrcpt = nto,
                                  .settings = c->conf->generation};
     char text[SPOOL_ID_TEXT], original[SPOOL_ID_TEXT];
 
@@ -225,7 +248,7 @@ bounce_write(struct courier *c, struct bounce *b, const struct letter *l)
     b->dsn.reporting_mta = c->main->hostname;
     b->dsn.from = arena_fmt(&b->arena, "Mail Delivery System <mailer-daemon@%.*s>",
                             STR_ARG(c->main->hostname));
-    b->dsn.to = l->env.sender;
+    b->dsn.to = nto == 1 ? to[0].address : l->env.sender;
     b->dsn.envid = l->env.envid;
     b->dsn.id = str_c(spool_id_show(&l->env.id, original));
     b->dsn.message_id = arena_fmt(&b->arena, "<%s@%.*s>", text, STR_ARG(c->main->hostname));
@@ -234,7 +257,9 @@ bounce_write(struct courier *c, struct bounce *b, const struct letter *l)
     b->dsn.now = clock_wall_s();
     b->dsn.rcpts = b->rcpts;
     b->dsn.nrcpt = b->nrcpt;
-    b->dsn.utf8 = b->utf8 || !str_is_ascii(l->env.sender);
+    b->dsn.utf8 = b->utf8 || !str_is_ascii(b->dsn.to);
+    for (uint32_t i = 0; i < nto; i++)
+        b->dsn.utf8 = b->dsn.utf8 || !str_is_ascii(to[i].address);
     dsn_write(&o->body, &b->dsn);
     if (o->body.n > max) { /* never, by what was counted: then without the original */
         b->dsn.original = STR_NONE;
@@ -248,7 +273,7 @@ bounce_write(struct courier *c, struct bounce *b, const struct letter *l)
         env.flags |= SPOOL_MAIL_8BIT;
     if (b->dsn.utf8)
         env.flags |= SPOOL_MAIL_UTF8;
-    spool_envelope_encode(&o->payload, &env, &to, NULL);
+    spool_envelope_encode(&o->payload, &env, to, NULL);
     o->o.seq = id.seq;
     o->durable = bounce_durable;
     if (out_add(o) < 0) {

@@ -159,15 +159,17 @@ copy_durable(struct out *o, int status)
     out_give(o);
 }
 
-/* Held rows carry their reason in an outcome of their own: copies have no text. */
+/* Held rows carry their reason in an outcome of their own, and late ones that their sender was
+ * told: copies have no place for either. */
 static void
-tell_holds(struct courier *c, uint32_t message)
+tell_states(struct courier *c, uint32_t message)
 {
     for (uint32_t row = index_message(&c->index, message)->rows; row != INDEX_NONE;) {
         const struct index_row *r = index_row(&c->index, row);
         uint32_t next = r->sibling;
         if (r->state == ROW_HELD && r->due)
             outcome_again(c, row, SPOOL_HELD, str_c(reasons_text(&c->reasons, r->due)));
+        outcome_told(c, row);
         row = next;
     }
 }
@@ -210,7 +212,7 @@ copy_add(struct courier *c, uint32_t message, const struct letter *l, struct str
         out_give(o);
         return false;
     }
-    tell_holds(c, message);
+    tell_states(c, message);
     return true;
 }
 
@@ -308,7 +310,7 @@ chunk_commit(struct chunk_move *mv)
         chunk_free(mv);
         return;
     }
-    tell_holds(c, mv->message);
+    tell_states(c, mv->message);
 }
 
 static void

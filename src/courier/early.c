@@ -163,7 +163,7 @@ early_add(struct early *e, uint32_t epoch, const struct early_note *note)
         return ERR_NOMEM;
     order = ++p->orders;
     p->items[p->n] = *note;
-    p->items[p->n++].order = order;
+    p->items[p->n++].order = order & INT32_MAX;
     p->sorted = false;
     return 0;
 }

@@ -18,9 +18,10 @@ enum early_kind { EARLY_OUTCOME, EARLY_INTENT, EARLY_COPIED };
 struct early_note {
     uint64_t seq;
     uint32_t ordinal;
-    uint32_t due;   /* tick; HELD: number of the reason */
-    uint32_t order; /* of the epoch's notes; set by early_add() */
-    uint16_t own;   /* slot of the own segment that said it */
+    uint32_t due;        /* tick; HELD: number of the reason */
+    uint32_t told : 1;   /* the sender was told that it is late */
+    uint32_t order : 31; /* of the epoch's notes; set by early_add() */
+    uint16_t own;        /* slot of the own segment that said it */
     uint8_t attempts;
     uint8_t kind : 2, result : 4, flags : 2; /* enum early_kind, enum spool_result, EARLY_F_* */
 };

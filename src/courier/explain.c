@@ -9,6 +9,7 @@
 
 #include "core/codec.h"
 #include "courier/control.h"
+#include "courier/outcome.h"
 #include "policy/record.h"
 
 #define SPF_JSON_MAX (32u << 10) /* a traced term has some 200 bytes */
@@ -109,6 +110,13 @@ tell_envelope(struct explain *x, const struct letter *l)
         buf_fmt(&x->text, ", %s unless delivered by %.19s",
                 env->by_mode == SPOOL_BY_RETURN ? "returned" : "sender told", by);
     }
+    if (env->report_to.n) {
+        struct str rest = env->report_to, one;
+
+        buf_c(&x->text, ", reports to");
+        for (unsigned i = 0; i < 32 && (one = str_cut(rest, '\0', &rest)).n; i++)
+            buf_fmt(&x->text, "%s <%.*s>", i ? "," : "", STR_ARG(one));
+    }
     if (env->message_id.n)
         buf_fmt(&x->text, ", Message-ID %.*s", STR_ARG(env->message_id));
     while (letter_next(l, &w, &ordinal, &r) == 1 && n++ < RCPTS_SHOW)
@@ -184,6 +192,8 @@ tell_outcome(struct explain *x, const struct spool_outcome *o)
         buf_fmt(&x->text, "; sealed (ARC) by %.*s", STR_ARG(str_from(o->signed_by, 4)));
     else if (o->signed_by.n)
         buf_fmt(&x->text, "; signed by %.*s", STR_ARG(o->signed_by));
+    if (o->told && !str_eq(o->text, STR(OUTCOME_TOLD_TEXT)))
+        buf_c(&x->text, "; " OUTCOME_TOLD_TEXT);
     if (o->due && !spool_result_settles(o->result) && o->result != SPOOL_HELD &&
         o->result != SPOOL_RELEASED) {
         clock_iso(o->due, due);

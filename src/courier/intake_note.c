@@ -22,6 +22,8 @@ row_apply(struct courier *c, uint32_t row, const struct early_note *n)
     r->attempts = n->attempts;
     if (n->attempts > 0) /* by what is not written down: the longer time counts */
         r->flags |= ROW_ROUTED;
+    if (n->told)
+        r->flags |= ROW_WARNED;
     if (n->flags & EARLY_F_CRASH)
         r->flags |= ROW_CRASHED;
     row_became(c, row,
@@ -118,6 +120,7 @@ intake_note(struct courier *c, uint32_t slot, const struct spool_record *r)
     c->log_wall = MAX(c->log_wall, o.wall);
     note.due = o.result == SPOOL_HELD ? reasons_number(&c->reasons, o.text)
                                       : courier_tick_of(c, due_now(c, &o));
+    note.told = o.told;
     if (o.intent_open)
         note.flags |= EARLY_F_CLOSES;
     if (o.result == SPOOL_UNKNOWN && str_eq(o.text, STR(OUTCOME_CRASH_TEXT)))

@@ -71,6 +71,8 @@ tell(struct courier *c, uint32_t message, const uint32_t *rows, uint32_t n, bool
     for (uint32_t i = 0; i < n; i++)
         index_row(&c->index, rows[i])->flags |= ROW_WARNED;
     bounce_rows(c, BOUNCE_DELAYED, message, rows, n, &a, &r, retry_expiry(c->delivery, &rm));
+    for (uint32_t i = 0; i < n; i++)
+        outcome_told(c, rows[i]);
 }
 
 /* --- times that senders set --- */

@@ -150,12 +150,16 @@ outcome_record(struct courier *c, uint32_t message, const uint32_t *rows, uint32
         .wall = clock_wall(),
         .source = a->source ? a->source->crc : 0,
         .text = str_sub(r->text, 0, OUTCOME_TEXT_MAX),
+        .told = true,
         .nordinals = n,
     };
     int err;
 
-    for (uint32_t i = 0; i < n; i++)
-        ordinals[i] = index_row(&c->index, rows[i])->ordinal;
+    for (uint32_t i = 0; i < n; i++) {
+        const struct index_row *ir = index_row(&c->index, rows[i]);
+        ordinals[i] = ir->ordinal;
+        rec.told = rec.told && (ir->flags & ROW_WARNED);
+    }
     memcpy(rec.enhanced, r->enhanced, sizeof rec.enhanced);
     if (a->peer)
         rec.peer = *a->peer;
@@ -436,6 +440,20 @@ outcome_again(struct courier *c, uint32_t row, uint8_t result, struct str text)
     struct result r = {.result = result, .text = text};
     const struct index_row *ir = index_row(&c->index, row);
 
+    outcome_record(c, ir->message, &row, 1, &a, &r, ir->attempts);
+}
+
+void
+outcome_told(struct courier *c, uint32_t row)
+{
+    const struct index_row *ir = index_row(&c->index, row);
+    struct attempt a = {0};
+    struct result r = {.result = SPOOL_RETRY, .text = STR(OUTCOME_TOLD_TEXT)};
+
+    if (!(ir->flags & ROW_WARNED) || (ir->flags & ROW_ASIDE) ||
+        (ir->state != ROW_WAITING && ir->state != ROW_READY))
+        return; /* what becomes of it says so too */
+    r.due = ir->state == ROW_WAITING ? courier_tick_wall(c, ir->due) : courier_wall(c);
     outcome_record(c, ir->message, &row, 1, &a, &r, ir->attempts);
 }
 

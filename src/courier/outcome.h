@@ -73,6 +73,10 @@ void outcome_returned(struct courier *, uint32_t message, const uint32_t *rows, 
                       const struct letter *);
 /* Says again what holds a row: compaction's copies carry no text. */
 void outcome_again(struct courier *, uint32_t row, uint8_t result, struct str text);
+/* Notes of a row that waits that its sender was told of the delay, so that no later start tells him
+ * again. Nothing if he was not. */
+#define OUTCOME_TOLD_TEXT "its sender was told that it is late"
+void outcome_told(struct courier *, uint32_t row);
 /* The message cannot be read: all its rows are held, the operator is told. */
 void outcome_unreadable(struct courier *, uint32_t message, const uint32_t *rows, uint32_t n,
                         int err);

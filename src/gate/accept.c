@@ -11,7 +11,8 @@
 #include "core/clock.h"
 #include "core/metric.h"
 
-#define HELD_LIFE (5 * 86400 * NS_PER_S) /* of a message from its release on (FUTURERELEASE) */
+#define REPORT_TO_MAX 4096u
+#define HELD_LIFE     (5 * 86400 * NS_PER_S) /* of a message from its release on (FUTURERELEASE) */
 
 struct accept_reply { /* to a message whose record could not be written */
     int code;
@@ -81,6 +82,43 @@ accept_sender(struct tx_variant *v, struct str *ret)
     return ret->p ? 0 : ERR_NOMEM;
 }
 
+/* Whom a failure of submitted mail is told where that is not the address that it carries: the one
+ * that was rewritten, or those whom our alias of that name leads to. The courier sends reports
+ * straight to their next hop, which knows neither. */
+static int
+accept_report_to(struct tx_variant *v, struct str *ret)
+{
+    struct tx *tx = v->tx;
+    const struct session *s = tx->session;
+    struct rcpt_query q = {.setup = s->setup,
+                           .snapshot = s->gate->snapshot,
+                           .arena = &tx->arena,
+                           .may_relay = true,
+                           .now_s = clock_wall_s(),
+                           .local = s->own,
+                           .address = tx->sender};
+    CLEANUP(buf_done) struct buf list;
+
+    *ret = STR_NONE;
+    if (!tx->may_relay || tx->sender.null)
+        return 0;
+    if (v->rewritten)
+        *ret = tx->sender.text;
+    /* No look-up is given: only what is known without asking is found. */
+    if (!rcpt_resolve(&q) || q.result.state != STAGE_RCPT_TAKEN || !q.result.targets[0].forwarded)
+        return 0;
+    buf_init(&list, REPORT_TO_MAX);
+    for (unsigned i = 0; i < q.result.n; i++) {
+        if (list.n + q.result.targets[i].address.n + 1 > REPORT_TO_MAX)
+            break;
+        if (i)
+            buf_char(&list, '\0');
+        buf_str(&list, q.result.targets[i].address);
+    }
+    *ret = arena_str(&tx->arena, buf_view(&list));
+    return ret->p && !list.failed ? 0 : ERR_NOMEM;
+}
+
 static int
 accept_envelope(struct tx_variant *v)
 {
@@ -116,6 +154,8 @@ accept_envelope(struct tx_variant *v)
     };
     int rc = accept_sender(v, &env.sender);
 
+    if (rc == 0)
+        rc = accept_report_to(v, &env.report_to);
     if (rc < 0)
         return rc;
     spool_envelope_encode(&v->payload, &env, v->rcpts, v->chunks);

@@ -233,7 +233,7 @@ dsn_returned(struct buf *out, const struct dsn *d, const char *boundary, bool ei
     ssize_t blank = str_find(original, STR("\r\n\r\n"));
 
     dsn_part(out, boundary, d->original_whole ? "Your message" : "The header of your message",
-             types[d->utf8][d->original_whole], eight_bit);
+             types[d->utf8 || d->original_utf8][d->original_whole], eight_bit);
     if (!d->original_whole && str_starts(original, STR("\r\n")))
         original.n = 0;
     else if (!d->original_whole && blank >= 0)

@@ -32,6 +32,7 @@ struct dsn {
     struct str original; /* headers, or the whole message */
     bool original_whole; /* message/rfc822, else text/rfc822-headers */
     bool utf8;           /* message/global-* forms (RFC 6533) */
+    bool original_utf8;  /* its header is UTF-8 (RFC 6532): message/global, whatever the rest is */
 };
 /* Writes a whole message with CRLF line ends; out->failed if it passed its ceiling. */
 void dsn_write(struct buf *out, const struct dsn *d);

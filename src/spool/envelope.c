@@ -20,6 +20,7 @@ enum envelope_tag {
     TAG_DELIVER_BY = 1, /* when u64, mode u8, trace u8 */
     TAG_PRIORITY = 2,   /* u8: the priority and 9 */
     TAG_DECISION = 3,   /* bytes of policy/record.h */
+    TAG_REPORT_TO = 4,  /* addresses with NULs between */
 };
 #define DELIVER_BY_BYTES 10u
 #define PRIORITY_BYTES   1u
@@ -94,6 +95,10 @@ tags_put(struct buf *out, const struct spool_envelope *env)
         put_u16(out, TAG_DECISION);
         put_str(out, env->decision);
     }
+    if (env->report_to.n) {
+        put_u16(out, TAG_REPORT_TO);
+        put_str(out, env->report_to);
+    }
 }
 
 void
@@ -155,6 +160,9 @@ tag_get(uint16_t tag, struct str value, struct spool_envelope *ret)
         return !w.failed && n <= 2 * SPOOL_PRIORITY_MAX;
     case TAG_DECISION:
         ret->decision = value;
+        return true;
+    case TAG_REPORT_TO:
+        ret->report_to = value;
         return true;
     default:
         return true;

@@ -82,7 +82,8 @@ struct spool_envelope {
     uint8_t by_mode;     /* enum spool_by */
     bool by_trace;       /* each relay tells the sender */
     int8_t priority;
-    struct str decision; /* why it was taken: bytes of policy/record.h, not looked at here */
+    struct str decision;  /* why it was taken: bytes of policy/record.h, not looked at here */
+    struct str report_to; /* whom failures are told, with NULs between; empty: the sender */
     uint32_t nrcpt;
     uint32_t nchunks;
     struct str chunks_wire; /* read with spool_chunk_next */

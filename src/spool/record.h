@@ -52,6 +52,7 @@ struct spool_outcome { /* same result for several recipients of one message */
     struct endpoint peer;
     struct str text;      /* reply or reason, clipped to 512 bytes by the caller */
     struct str signed_by; /* keys of its DKIM signatures, with spaces between; may be empty */
+    bool told;            /* the sender was told that they are late, then or before */
     uint32_t nordinals;   /* 0: all recipients still open */
     struct str ordinals_wire;
 };

@@ -100,6 +100,7 @@ spool_intent_decode(const struct spool_record *r, struct spool_intent *ret)
 }
 
 #define OUTCOME_SIGNED_BY 1u
+#define OUTCOME_TOLD      2u /* one byte: 1 */
 
 void
 spool_outcome_encode(struct buf *out, const struct spool_outcome *o, const uint32_t *ordinals)
@@ -119,13 +120,16 @@ spool_outcome_encode(struct buf *out, const struct spool_outcome *o, const uint3
     ordinals_put(out, ordinals, o->nordinals);
     if (o->signed_by.n)
         record_tail_put(out, OUTCOME_SIGNED_BY, o->signed_by);
+    if (o->told)
+        record_tail_put(out, OUTCOME_TOLD, STR("\1"));
 }
 
 int
 spool_outcome_decode(const struct spool_record *r, struct spool_outcome *ret)
 {
     struct spool_outcome o = {0};
-    struct wire w;
+    struct wire w, tail;
+    struct str told = STR_NONE;
 
     wire_init(&w, r->payload.p, r->payload.n);
     id_get(&w, &o.id);
@@ -141,6 +145,9 @@ spool_outcome_decode(const struct spool_record *r, struct spool_outcome *ret)
     endpoint_get(&w, &o.peer);
     o.text = wire_str16(&w);
     o.ordinals_wire = ordinals_get(&w, &o.nordinals);
+    tail = w;
+    (void)record_tail_find(&tail, OUTCOME_TOLD, &told);
+    o.told = told.n > 0;
     if (!record_tail_find(&w, OUTCOME_SIGNED_BY, &o.signed_by) || o.result == 0 ||
         o.result > SPOOL_ASIDE || o.intent_open > 1)
         return ERR_CORRUPT;

@@ -5,7 +5,7 @@ bounce to one comes back to whom it was made for.
 """
 import pytest
 
-from common import TRUSTED, guard, stranger
+from common import TRUSTED, guard, stranger, trusted
 from smtp import message
 
 SENDERS = [
@@ -24,7 +24,7 @@ REPLY = "reply+" + "AAAE2QQ7ZTHM" * 8 + "@service.test"
 def world(gapura, net, sink, place):
     def make(settings=""):
         (place / "secret").write_bytes(b"0123456789abcdef")
-        (place / "aliases").write_text("away: friend@outside.test\n")
+        (place / "aliases").write_text("away: friend@outside.test\nnews: editor@outside.test\n")
         g = gapura(guard(net, f"recipients = any\naliases = {place}/aliases\n",
                          extra=f"srs {{\n domain = fwd.inside.test\n secret = {place}/secret\n}}\n" + settings))
         g.inside, g.outside = sink(2), sink(3)
@@ -45,6 +45,29 @@ def test_there_and_back(world):
         back = g.outside.wait(2 * n + 2)[-1]
         want = "SRS0=XjO9=2V=first.test=ann@hop.test" if sender.startswith("SRS0") else sender
         assert back.recipients == [want], (there.sender, back.recipients)
+
+
+def refuses(session, address):
+    return "550 5.1.1 No such user" if address.startswith("friend@") else None
+
+
+def test_whom_a_failure_is_told(world):
+    """Submitted mail that an alias sends on and that is refused there: the address that was rewritten is no
+    mailbox at the inside server, nor is a sender that is an alias of ours."""
+    g = world()
+    g.outside.answers["rcpt"] = refuses
+    with trusted(g) as c:
+        assert c.mail("ann@far.test", ["away@inside.test"], message(sender="ann@far.test")).code == 250
+    told = g.outside.wait(1)[0]
+    assert (told.sender, told.recipients) == ("", ["ann@far.test"]), told.recipients
+    assert told.header("To") == ["<ann@far.test>"], told.headers
+    with trusted(g) as c:
+        assert c.mail("news@inside.test", ["friend@outside.test"], message(sender="news@inside.test")).code == 250
+    told = g.outside.wait(2)[1]
+    assert (told.sender, told.recipients) == ("", ["editor@outside.test"]), told.recipients
+    with trusted(g) as c:
+        assert c.mail("bob@inside.test", ["friend@outside.test"], message(sender="bob@inside.test")).code == 250
+    assert g.inside.wait(1)[0].recipients == ["bob@inside.test"], "all others as they are"
 
 
 def test_long_local_part(world):

@@ -403,6 +403,38 @@ test_tags(void)
     IS(back.priority, 9, "what is known is read");
 }
 
+/* What came within this version and is in no golden file: there when it was said, and only then. */
+static void
+test_further_tags(void)
+{
+    CLEANUP(buf_done) struct buf b;
+    struct spool_envelope env = golden_envelope(), back;
+    struct spool_record r = {.type = SPOOL_MESSAGE, .seq = 41};
+    struct spool_outcome o = {.result = SPOOL_RETRY, .nordinals = 1}, was;
+    uint32_t ordinal = 0;
+
+    buf_init(&b, 1 << 16);
+    for (unsigned i = 0; i < 2; i++) {
+        env.report_to = i ? STR("a@b\0c@d") : STR_NONE;
+        buf_clear(&b);
+        spool_envelope_encode(&b, &env, golden_rcpts, NULL);
+        r.payload = buf_view(&b);
+        OK(spool_envelope_decode(&r, 1, 2, &back) == 0 && str_eq(back.report_to, env.report_to),
+           "whom failures are told");
+    }
+    r.type = SPOOL_OUTCOME;
+    for (unsigned i = 0; i < 4; i++) {
+        o.told = i & 1;
+        o.signed_by = i & 2 ? STR("k1") : STR_NONE;
+        buf_clear(&b);
+        spool_outcome_encode(&b, &o, &ordinal);
+        r.payload = buf_view(&b);
+        OK(spool_outcome_decode(&r, &was) == 0 && was.told == o.told &&
+               str_eq(was.signed_by, o.signed_by),
+           "told %u", i & 1);
+    }
+}
+
 static void
 test_damage(void)
 {
@@ -467,6 +499,7 @@ main(void)
     str_fmt(path, sizeof path, "%s/seg", dir);
     ENSURE(mkdir(path, 0700) == 0);
     test_golden();
+    test_further_tags();
     test_damage();
     test_hostile_segment();
     test_tags();
