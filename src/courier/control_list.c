@@ -6,6 +6,7 @@
 #include "courier/control.h"
 #include "courier/session_sign.h"
 #include "courier/site.h"
+#include "courier/site_way.h"
 
 const char *const control_states[] = {"ready",     "waiting", "aside", "active",
                                       "suspended", "held",    NULL};
@@ -51,11 +52,9 @@ uint64_t
 control_site_opens(const struct courier *c, const struct index_dest *d)
 {
     const struct site *s = d->site;
-    uint64_t now = clock_mono();
+    uint64_t now = clock_mono(), until = s ? site_blocked(s, now) : 0;
 
-    if (!s || s->blocked_until <= now)
-        return 0;
-    return (courier_wall(c) + s->blocked_until - now) / NS_PER_S;
+    return until ? (courier_wall(c) + until - now) / NS_PER_S : 0;
 }
 
 static void
