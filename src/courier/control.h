@@ -59,8 +59,10 @@ void control_summary(struct control_call *);
 extern const char *const control_states[];
 /* State and reason of a row, for people; the letter may be NULL. */
 const char *control_state(const struct courier *, const struct index_row *, const struct letter *);
-/* When its site is tried again, wall seconds; 0: it is not shut. */
-uint64_t control_site_opens(const struct courier *, const struct index_dest *);
+/* When its site is tried again for the message's tenant (NULL: for all), wall seconds; 0: it is not
+ * shut. */
+uint64_t control_site_opens(const struct courier *, const struct index_dest *,
+                            const struct index_message *);
 void control_why(const struct courier *, const struct index_row *, const struct letter *, char *dst,
                  size_t cap);
 

@@ -49,11 +49,16 @@ control_state(const struct courier *c, const struct index_row *r, const struct l
 }
 
 uint64_t
-control_site_opens(const struct courier *c, const struct index_dest *d)
+control_site_opens(const struct courier *c, const struct index_dest *d,
+                   const struct index_message *m)
 {
     const struct site *s = d->site;
-    uint64_t now = clock_mono(), until = s ? site_blocked(s, now) : 0;
+    uint64_t now = clock_mono(), until = 0;
 
+    if (s && m)
+        until = site_blocked_for(s, c->sources.tenants[m->tenant].number, now);
+    else if (s)
+        until = site_blocked(s, now);
     return until ? (courier_wall(c) + until - now) / NS_PER_S : 0;
 }
 
@@ -118,7 +123,7 @@ row_line(struct control_call *call, const struct walk_row *w)
     const struct index_dest *d = index_dest(&c->index, r->dest);
     const struct site *s = d->site;
     struct spool_id id = courier_id(c, m);
-    uint64_t now = courier_wall(c) / NS_PER_S, opens = control_site_opens(c, d);
+    uint64_t now = courier_wall(c) / NS_PER_S, opens = control_site_opens(c, d, m);
     char text[SPOOL_ID_TEXT], why[512];
 
     control_text(call, "id", str_c(spool_id_show(&id, text)));
@@ -260,7 +265,7 @@ summary_line(struct control_call *call, uint32_t dest, const struct summary *s)
     const struct site *site = d->site;
     uint64_t total = s->suspended, now = courier_wall(c) / NS_PER_S;
     uint64_t next = s->next ? courier_tick_wall(c, (uint32_t)s->next) / NS_PER_S : 0;
-    uint64_t opens = control_site_opens(c, d);
+    uint64_t opens = control_site_opens(c, d, NULL);
 
     for (int i = 0; i < 8; i++)
         total += s->rows[i];

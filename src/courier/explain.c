@@ -299,7 +299,8 @@ tell_now(struct explain *x)
             buf_c(&x->text, "\n  ...");
             break;
         }
-        uint64_t opens = control_site_opens(c, index_dest(&c->index, r->dest));
+        uint64_t opens = control_site_opens(c, index_dest(&c->index, r->dest),
+                                            index_message(&c->index, message));
         control_why(c, r, &l, why, sizeof why);
         buf_fmt(&x->text, "\n  recipient %u: %s", r->ordinal, control_state(c, r, &l));
         if (r->state == ROW_WAITING) {
