@@ -287,6 +287,10 @@ courier_attach(struct courier *c, uint16_t stream, uint32_t epoch, int share_fd,
     err = spool_share_attach(&share, share_fd, wake_fd);
     if (err < 0)
         return err;
+    if (share.stream != stream || share.epoch != epoch) {
+        spool_share_done(&share);
+        return ERR_CORRUPT;
+    }
     if (!t) {
         spool_share_done(&share);
         return ERR_LIMIT;

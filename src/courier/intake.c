@@ -353,6 +353,38 @@ intake_scope(struct courier *c, uint32_t slot, const struct spool_record *r)
     }
 }
 
+/* What became of mail is the courier's to say, and a gate voids what it wrote itself. A gate that
+ * was taken over must not settle mail of others. */
+static bool
+may_say(const struct spool_segment *s, const struct spool_record *r, bool own)
+{
+    struct spool_void v;
+
+    switch (r->type) {
+    case SPOOL_COPY:
+    case SPOOL_INTENT:
+    case SPOOL_OUTCOME:
+    case SPOOL_SCOPE:
+        return own;
+    case SPOOL_VOID:
+        return own || spool_void_decode(r, &v) < 0 || v.epoch == s->epoch;
+    default:
+        return true;
+    }
+}
+
+static void
+say_foreign(struct courier *c, const struct spool_segment *s, const struct spool_record *r)
+{
+    if (c->foreign_epoch == s->epoch)
+        return; /* once for a writer */
+    c->foreign_epoch = s->epoch;
+    event_alarm("segment seg/%08llu.seg of a gate holds a record (type %u) that only the courier "
+                "writes, or that is of another's mail: such records are passed over, and all mail "
+                "stays as it is. Somebody may have taken over the gate",
+                (unsigned long long)s->number, (unsigned)r->type);
+}
+
 static int
 intake_record(void *ctx, const struct spool_place *place, const struct spool_record *r)
 {
@@ -367,6 +399,10 @@ intake_record(void *ctx, const struct spool_place *place, const struct spool_rec
     if (slot == SEGMENT_NONE)
         return ERR_LIMIT;
     segments_at(&c->segments, slot)->start = place->position - (place->batch.offset - SPOOL_UNIT);
+    if (!may_say(s, r, own)) {
+        say_foreign(c, s, r);
+        return 0;
+    }
     switch (r->type) {
     case SPOOL_MESSAGE:
     case SPOOL_COPY:

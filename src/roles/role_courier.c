@@ -88,6 +88,12 @@ take_share(struct courier_role *c, struct wire *body, int fd)
     uint16_t stream = wire_u16(body);
     uint32_t epoch = wire_u32(body);
     uint8_t which = wire_u8(body);
+    /* What our own stream says decides what becomes of all mail: nobody else speaks as it. */
+    body->failed = body->failed || stream >> 8 != SPOOL_STREAM_GATE;
+    if (!wire_end(body)) {
+        fd_close(&fd);
+        return;
+    }
     if (which == 0) {
         fd_close(&c->wake_fd);
         fd_close(&c->share_fd);

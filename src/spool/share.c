@@ -86,6 +86,9 @@ spool_share_create(struct spool_share *s, uint32_t node, uint16_t stream, uint32
     s->page->stream = stream;
     s->page->ring_size = ring_size;
     s->page->magic = SHARE_MAGIC;
+    s->node = node;
+    s->epoch = epoch;
+    s->stream = stream;
     return 0;
 }
 
@@ -107,9 +110,14 @@ spool_share_attach(struct spool_share *s, int fd, int wake_fd)
     err = ring_size_is_sane(ring_size) ? share_map(s, ring_size) : ERR_CORRUPT;
     if (err == 0 && (s->page->magic != SHARE_MAGIC || s->page->ring_size != ring_size))
         err = ERR_CORRUPT;
-    if (err < 0)
+    if (err < 0) {
         spool_share_done(s);
-    return err;
+        return err;
+    }
+    s->node = s->page->node;
+    s->epoch = s->page->epoch;
+    s->stream = s->page->stream;
+    return 0;
 }
 
 void
@@ -207,9 +215,9 @@ spool_share_segment_at(const struct spool_share *s, uint64_t pos, struct spool_s
             .generation = atomic_load(&e->generation),
             .seq = atomic_load(&e->seq),
             .size = atomic_load(&e->size),
-            .node = page->node,
-            .epoch = page->epoch,
-            .stream = page->stream,
+            .node = s->node,
+            .epoch = s->epoch,
+            .stream = s->stream,
             .version = SPOOL_VERSION,
             .state = SPOOL_SEGMENT_USED,
         };

@@ -43,6 +43,9 @@ struct spool_share {
     struct spool_share_page *page;
     uint8_t *ring; /* 2 * ring_size of address space */
     size_t ring_size;
+    /* As the page said when it was made or joined: its other end may write what it likes there. */
+    uint32_t node, epoch;
+    uint16_t stream;
     bool writer;
 };
 

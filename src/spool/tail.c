@@ -97,16 +97,16 @@ static int
 past_begin(struct spool_tail *t, uint64_t below, bool live)
 {
     struct epoch_range range = {.from = t->pos, .below = below, .live = live};
-    const struct spool_share_page *page = t->share.page;
+    uint32_t epoch = t->share.epoch;
     struct spool_listing all;
     size_t first = 0, n = 0;
     int err = spool_list(t->dir, t->io, &all, NULL);
 
     if (err < 0)
         return err;
-    while (first < all.n && all.items[first].epoch != page->epoch)
+    while (first < all.n && all.items[first].epoch != epoch)
         first++;
-    while (first + n < all.n && all.items[first + n].epoch == page->epoch)
+    while (first + n < all.n && all.items[first + n].epoch == epoch)
         n++;
     err = epoch_open_range(&t->past, t->dir, all.items + first, n, &range, t->io, &t->ops, t->ctx);
     t->below = below;
