@@ -36,6 +36,7 @@ struct chan {
     size_t queued_bytes, queued_count, queued_fds;
     int fd;
     bool tell;     /* the end is still to be told */
+    bool faulty;   /* it ended by what the other side sent */
     bool wants;    /* waits for room to write */
     bool readable; /* a turn was cut short */
     bool in_call, freed;
@@ -142,7 +143,14 @@ chan_break(struct chan *c)
 void
 chan_refuse(struct chan *c)
 {
+    c->faulty = c->faulty || c->fd >= 0;
     chan_break(c);
+}
+
+bool
+chan_faulty(const struct chan *c)
+{
+    return c->faulty;
 }
 
 /* One message to the kernel. 1 sent, 0 no room, -errno. */
@@ -273,7 +281,7 @@ chan_send(struct chan *c, uint16_t type, uint64_t id, const struct buf *body, in
 void
 chan_renew(struct chan *c, int fd)
 {
-    c->tell = false;
+    c->tell = c->faulty = false;
     chan_detach(c);
     if (chan_attach(c, fd) < 0) {
         fd_close(&fd);
@@ -346,7 +354,10 @@ chan_take(struct chan *c)
     /* Nothing read is the end, or a message without a byte that may still carry descriptors. */
     if (!chan_take_fd(&msg, &fd) || (msg.msg_flags & MSG_TRUNC) || (size_t)n < CHAN_HEAD) {
         fd_close(&fd);
-        chan_break(c);
+        if (n > 0 || msg.msg_flags & (MSG_TRUNC | MSG_CTRUNC))
+            chan_refuse(c);
+        else
+            chan_break(c);
         return false;
     }
     wire_init(&w, c->loop->in, (size_t)n);
@@ -355,7 +366,7 @@ chan_take(struct chan *c)
     c->ops->message(c->ctx, type, id, &w, fd);
     explicit_bzero(c->loop->in, (size_t)n);
     if (!c->freed && !wire_end(&w)) {
-        chan_break(c);
+        chan_refuse(c);
         return false;
     }
     return !c->freed && c->fd >= 0;

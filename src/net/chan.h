@@ -29,6 +29,8 @@ void chan_refuse(struct chan *); /* ends the connection; ops.closed follows, def
 /* Replaces the descriptor after the other role was started again; queued messages are kept. */
 void chan_renew(struct chan *, int fd);
 bool chan_open(const struct chan *);
+/* Did it end by what the other side sent, rather than by that side's end? Until chan_renew. */
+bool chan_faulty(const struct chan *);
 /* body may be NULL; fd -1 or a descriptor that is duplicated into the message. 0, or ERR_LIMIT:
  * body too large, or 4 MiB, 16384 messages or 64 descriptors wait already; or -errno. */
 int chan_send(struct chan *, uint16_t type, uint64_t id, const struct buf *body, int fd);

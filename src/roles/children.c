@@ -89,10 +89,26 @@ children_identity(struct children *c, const char *user, struct why *why)
     return 0;
 }
 
+void
+children_kill(struct child *ch)
+{
+    if (ch->pid) /* not waited for yet, so the number is nobody else's */
+        kill(ch->pid, SIGKILL);
+}
+
 static void
 on_message(void *ctx, uint16_t type, uint64_t id, struct wire *body, int fd)
 {
     struct child *ch = ctx;
+    if (!role_may_say(ch->row->id, ROLE_SUPERVISOR, type)) {
+        fd_close(&fd);
+        event_alarm("%s sent the supervisor a message %#x that it may not send, and is started "
+                    "again. What was accepted is on disk. If it comes again, somebody may have "
+                    "taken over that role",
+                    ch->row->name, type);
+        chan_refuse(ch->chan);
+        return;
+    }
     if (type == TELL_READY) {
         ch->ready = true;
         fd_close(&fd);
@@ -101,10 +117,12 @@ on_message(void *ctx, uint16_t type, uint64_t id, struct wire *body, int fd)
     ch->all->message(ch->all->ctx, ch, type, id, body, fd);
 }
 
+/* A role that ends closes it, and SIGCHLD tells the rest. One that lives on could not be told to
+ * stop, nor of settings or peers. */
 static void
 on_closed(void *ctx)
 {
-    (void)ctx; /* SIGCHLD tells the rest */
+    children_kill(ctx);
 }
 
 static void
@@ -346,6 +364,5 @@ void
 children_kill_all(struct children *c)
 {
     for (unsigned i = 0; i < ROLE_MAX_; i++)
-        if (c->of[i].pid)
-            kill(c->of[i].pid, SIGKILL);
+        children_kill(&c->of[i]);
 }

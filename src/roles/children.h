@@ -52,6 +52,7 @@ int children_start(struct children *, enum role_id); /* 0 or -errno: tried again
 void children_reap(struct children *);               /* on SIGCHLD */
 void children_stop_all(struct children *);           /* in order: gate first, spooler last */
 void children_kill_all(struct children *);
+void children_kill(struct child *); /* it is started again */
 /* Hands the plan's bundle to that child. */
 int children_tell_settings(struct child *, const struct plan *);
 

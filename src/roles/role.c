@@ -177,16 +177,39 @@ static void
 peer_message(void *ctx, uint16_t type, uint64_t id, struct wire *body, int fd)
 {
     struct role_peer *p = ctx;
+    p->last_type = type;
+    if (!role_may_say(p->id, p->role->row->id, type)) {
+        fd_close(&fd);
+        chan_refuse(p->chan);
+        return;
+    }
     if (p->role->row->ops->message)
         p->role->row->ops->message(p->role, p->id, type, id, body, fd);
     else
         fd_close(&fd);
 }
 
+/* Nothing mends a channel whose two ends are not of one mind but a start of both roles. */
+static void
+peer_broken(struct role_peer *p)
+{
+    CLEANUP(buf_done) struct buf b;
+    buf_init(&b, 16);
+    put_u8(&b, (uint8_t)p->id);
+    event_alarm("%s was sent something by %s that it may not send or that cannot be read (about "
+                "message %#x): both are started again. What was accepted is on disk. If it comes "
+                "again, it is a fault of the program, or somebody has taken over %s",
+                p->role->row->name, role_table[p->id].name, p->last_type, role_table[p->id].name);
+    event_flush(); /* we are ended next */
+    chan_send(p->role->supervisor, TELL_BROKEN, 0, &b, -1);
+}
+
 static void
 peer_closed(void *ctx)
 {
     struct role_peer *p = ctx;
+    if (chan_faulty(p->chan))
+        peer_broken(p);
     if (p->role->started && p->role->row->ops->peer_lost)
         p->role->row->ops->peer_lost(p->role, p->id);
 }
@@ -196,7 +219,7 @@ peer_open(struct role *r, unsigned id, int fd)
 {
     static const struct chan_ops ops = {.message = peer_message, .closed = peer_closed};
     struct role_peer *p = &r->peers[id];
-    *p = (struct role_peer){r, (enum role_id)id, NULL};
+    *p = (struct role_peer){.role = r, .id = (enum role_id)id};
     p->chan = chan_create(r->loop, fd, &ops, p);
     ENSURE(p->chan);
 }

@@ -62,10 +62,13 @@ struct role_row {
 };
 extern const struct role_row role_table[ROLE_MAX_];
 const struct role_row *role_find(const char *name);
+/* May `from` send `to` a message of this type? What the supervisor says is not in the table. */
+bool role_may_say(enum role_id from, enum role_id to, uint16_t type);
 
 struct role_peer {
     struct role *role;
     enum role_id id;
+    uint16_t last_type; /* of a message */
     struct chan *chan;
 };
 struct role {

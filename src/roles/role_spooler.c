@@ -158,35 +158,50 @@ spooler_start(struct role *r, struct why *why)
     return 0;
 }
 
-static void
-answer_epoch(struct spooler *s, struct chan *to, uint64_t id, struct wire *body)
+/* Nobody writes into another's stream: what the courier's says decides what becomes of all mail.
+ * Told by the body's end, as of any message that cannot be read. */
+static uint16_t
+own_stream(enum role_id from, struct wire *body)
 {
-    uint16_t stream = wire_u16(body); /* epochs of all come from one row of numbers */
+    uint16_t stream = wire_u16(body);
+    enum spool_stream_kind own = from == ROLE_COURIER ? SPOOL_STREAM_COURIER : SPOOL_STREAM_GATE;
+    body->failed = body->failed || stream >> 8 != own;
+    return stream;
+}
+
+static void
+answer_epoch(struct spooler *s, enum role_id from, uint64_t id, struct wire *body)
+{
+    uint16_t stream = own_stream(from, body); /* epochs of all come from one row of numbers */
 
     CLEANUP(buf_done) struct buf b;
+    if (!wire_end(body))
+        return;
     buf_init(&b, 64);
     put_u64(&b, (uint64_t)spool_pool_epoch(s->pool, stream));
     put_u32(&b, spool_pool_node(s->pool));
     put_u8(&b, s->told.direct);
-    chan_send(to, ASK_EPOCH_ANSWER, id, &b, -1);
+    chan_send(role_chan(s->role, from), ASK_EPOCH_ANSWER, id, &b, -1);
     tell_space(s);
 }
 
 static void
-answer_segment(struct spooler *s, struct chan *to, uint64_t id, struct wire *body)
+answer_segment(struct spooler *s, enum role_id from, uint64_t id, struct wire *body)
 {
-    uint16_t stream = wire_u16(body);
+    uint16_t stream = own_stream(from, body);
     uint32_t epoch = wire_u32(body);
     CLEANUP(buf_done) struct buf b;
     CLEANUP(fd_close) int fd = -1;
     struct spool_segment seg = {0};
+    if (!wire_end(body))
+        return;
     int rc = spool_pool_take(s->pool, stream, epoch, &fd, &seg);
     if (rc && rc != ERR_FULL)
         event_warning("no segment could be handed out: %s; the writer asks again", err_text(rc));
     buf_init(&b, 256);
     put_u32(&b, (uint32_t)rc);
     stream_link_put_segment(&b, &seg);
-    chan_send(to, ASK_SEGMENT_ANSWER, id, &b, fd);
+    chan_send(role_chan(s->role, from), ASK_SEGMENT_ANSWER, id, &b, fd);
     tell_space(s);
     loop_timer_set(&s->prepare, PREPARE_PAUSE);
 }
@@ -216,6 +231,8 @@ static void
 take_back(struct spooler *s, struct wire *body)
 {
     uint64_t number = wire_u64(body), generation = wire_u64(body);
+    if (!wire_end(body))
+        return;
     if (!recycle(s, number, generation)) {
         if (s->nlater < LATER_MAX) {
             s->later[s->nlater].number = number;
@@ -242,10 +259,10 @@ spooler_message(struct role *r, enum role_id from, uint16_t type, uint64_t id, s
         return;
     switch (type) {
     case ASK_EPOCH:
-        answer_epoch(s, role_chan(r, from), id, body);
+        answer_epoch(s, from, id, body);
         break;
     case ASK_SEGMENT:
-        answer_segment(s, role_chan(r, from), id, body);
+        answer_segment(s, from, id, body);
         break;
     case TELL_FREE:
         take_back(s, body);

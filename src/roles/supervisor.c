@@ -196,6 +196,16 @@ status_text(const struct supervisor *s, struct buf *b)
             (unsigned long long)s->plan->generation);
 }
 
+/* The one that complains ends as well: a role that was taken over must not end others at will. */
+static void
+end_both(struct supervisor *s, struct child *from, unsigned peer)
+{
+    if (peer >= ROLE_MAX_ || !(from->row->peers & (1u << peer)))
+        return;
+    children_kill(&s->children.of[peer]);
+    children_kill(from);
+}
+
 static void
 on_message(void *ctx, struct child *from, uint16_t type, uint64_t id, struct wire *body, int fd)
 {
@@ -219,8 +229,11 @@ on_message(void *ctx, struct child *from, uint16_t type, uint64_t id, struct wir
     case ASK_FENCE:
         chan_send(from->chan, ASK_FENCE_ANSWER, id, NULL, -1);
         break;
+    case TELL_BROKEN:
+        end_both(s, from, wire_u8(body));
+        break;
     default:
-        event_warning("%s sent the supervisor an unknown message %#x", from->row->name, type);
+        break; /* roles/table.c lets no other come this far */
     }
 }
 

@@ -80,6 +80,8 @@ enum ask_type {
     ASK_FENCE = 0x0613,
     ASK_FENCE_ANSWER = 0x0614,
     TELL_TAKEN = 0x0612, /* u64 generation, u8 taken, str why not */
+    /* u8 role: it said what it may not, or what cannot be read. Both are started anew. */
+    TELL_BROKEN = 0x0617,
 };
 enum lookup_result { LOOKUP_FOUND, LOOKUP_UNKNOWN, LOOKUP_TEMPORARY, LOOKUP_REFUSED };
 /* The same numbers as enum smtp_auth_result. */
