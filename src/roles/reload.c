@@ -36,17 +36,19 @@ finish(struct reload *r, bool ok, struct str text)
         begin(r);
 }
 
-/* Nothing of `next` stays. Roles that took it are given the former settings once more. */
+/* Nothing of `next` stays. Roles that took it, or that will when they come to it, are given the
+ * former settings once more. */
 static void
 refuse(struct reload *r, const char *text)
 {
     loop_timer_stop(&r->late);
-    r->awaited = 0;
     for (unsigned i = 0; r->next && i < ROLE_MAX_; i++) {
         struct child *ch = &r->children->of[i];
-        if (ch->chan && ch->generation == r->next->generation)
+        bool told = ch->generation == r->next->generation || r->awaited & (1u << i);
+        if (ch->chan && told)
             children_tell_settings(ch, *r->plan);
     }
+    r->awaited = 0;
     listeners_abandon(r->listeners, &r->bound);
     if (r->has_sink)
         sink_close(&r->opened);
@@ -101,8 +103,6 @@ on_late(void *ctx)
             continue;
         str_fmt(text, sizeof text, "%s has not taken them within %u s", role_table[i].name,
                 (unsigned)(ROLES_WAIT / NS_PER_S));
-        /* Should it take them yet, it is told the former ones next. */
-        r->children->of[i].generation = r->next->generation;
     }
     refuse(r, text);
 }
