@@ -112,9 +112,16 @@ unsigned session_count(const struct site *, uint32_t source, bool busy);
 bool job_take(struct session *); /* loads one, hands it to the client, writes the intent */
 void job_rcpt(struct session *, unsigned i, enum smtp_client_stage, const struct smtp_reply *);
 void job_done(struct session *, enum smtp_client_stage, const struct smtp_reply *);
-void job_may_send(struct session *);
 bool job_signed(struct session *, enum sign_answer); /* true: it is on its way */
 void job_forget(struct session *);                   /* the session goes: rows are ready again */
+
+/* Refused by ourselves, for what the next hop cannot take. */
+void job_unfit(struct session *, uint16_t subject, uint16_t detail, const char *text);
+void job_unread(struct session *); /* its bytes cannot be read: session.body_err */
+
+/* session_send.c: the same, on its way out. */
+bool job_send(struct session *); /* the loaded message to the client: true if it is on its way */
+void job_may_send(struct session *);
 
 /* maildir.c: hands the next messages of a site's Maildir host to threads; their ends come later. */
 void maildir_run(struct site *, uint32_t source, struct site_host *);
