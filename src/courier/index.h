@@ -61,6 +61,7 @@ struct index_message {
     uint8_t chunked : 1;         /* segments of its chunks are counted in a side table */
     uint8_t unsigned_yet : 3;    /* enum sign_wait: it waits for its signature */
     uint8_t partial : 1; /* recipients of it are not in the index: never moved, see intake.c */
+    uint8_t unread : 2;  /* tries to read it that failed in a row (unread.c) */
     uint8_t notify : 1;  /* its sender is told when the time that he set is over (late.c) */
 };
 

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "courier/session.h"
+#include "courier/unread.h"
 #include "spool/id.h"
 #include "store/worker.h"
 
@@ -388,7 +389,7 @@ job_start(struct site *s, uint32_t source, const char *dir)
     if (err == 0)
         err = job_parts(j);
     if (err < 0) {
-        outcome_unreadable(c, j->message, j->rows, j->n, err);
+        unread_rows(c, j->message, j->rows, j->n, err, NULL);
         job_free(j);
         return true;
     }

@@ -107,6 +107,12 @@ outcome_too_big(struct out *o)
 }
 
 static void
+tell_unrecorded(void)
+{
+    event_alarm("no memory to record an outcome; after a restart that mail may be sent again");
+}
+
+static void
 outcome_durable(struct out *o, int status)
 {
     struct courier *c = o->c;
@@ -115,6 +121,8 @@ outcome_durable(struct out *o, int status)
     if (status < 0) { /* the writer has ended: the next start reads what is on disk */
         if (status == ERR_TOOBIG)
             outcome_too_big(o);
+        else if (status != ERR_CLOSED)
+            tell_unrecorded();
         out_give(o);
         return;
     }
@@ -170,7 +178,7 @@ outcome_record(struct courier *c, uint32_t message, const uint32_t *rows, uint32
         o = NULL;
     }
     if (!o) {
-        event_alarm("no memory to record an outcome; after a restart that mail may be sent again");
+        tell_unrecorded();
         return;
     }
     o->epoch = m->epoch;

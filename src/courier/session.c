@@ -420,10 +420,16 @@ on_data(void *ctx, const char *p, size_t n)
 {
     struct session *s = ctx;
 
-    if (s->client && s->state != SESSION_ENDING) {
-        smtp_client_feed(s->client, p, n);
+    uint64_t steps;
+
+    if (!s->client || s->state == SESSION_ENDING)
+        return n;
+    steps = smtp_client_steps(s->client);
+    smtp_client_feed(s->client, p, n);
+    /* A reply has its time as a whole (RFC 5321 4.5.3.2): byte by byte it would hold us for ever.
+     */
+    if (s->deadline == 0 || smtp_client_steps(s->client) != steps)
         deadline_from_client(s);
-    }
     return n;
 }
 

@@ -13,6 +13,7 @@
 #include "courier/retry.h"
 #include "courier/scope.h"
 #include "courier/session_sign.h"
+#include "courier/unread.h"
 
 #define LOADS_PER_OFFER 32u /* messages that could not go, before the session is idle again */
 #define NO_ROOM_GAP     (5 * NS_PER_S)
@@ -156,22 +157,13 @@ job_rcpts(struct session *s)
     return i == s->nrows;
 }
 
-/* Its bytes cannot be read: damage is held for a person, the rest tried again. */
 void
 job_unread(struct session *s)
 {
-    struct courier *c = s->c;
-    uint32_t n = s->nrows, due = courier_tick_of(c, courier_wall(c) + NO_ROOM_GAP);
+    uint32_t n = s->nrows;
 
     s->nrows = 0;
-    if (s->body_err != ERR_STALE && s->body_err != ERR_NOMEM) {
-        outcome_unreadable(c, s->message, s->rows, n, s->body_err);
-        return;
-    }
-    for (uint32_t i = 0; i < n; i++)
-        index_wait(&c->index, s->rows[i], due);
-    courier_wheel_soon(c);
-    outcome_returned(c, s->message, s->rows, n, &s->letter);
+    unread_rows(s->c, s->message, s->rows, n, s->body_err, &s->letter);
 }
 
 static void job_leave(struct session *);
@@ -225,7 +217,7 @@ job_take(struct session *s)
         if (err < 0) {
             uint32_t n = s->nrows;
             s->nrows = 0;
-            outcome_unreadable(c, s->message, s->rows, n, err);
+            unread_rows(c, s->message, s->rows, n, err, NULL);
             continue;
         }
         if (job_suspended(s) || job_expired(s))
@@ -254,7 +246,7 @@ job_signed(struct session *s, enum sign_answer answer)
         uint32_t n = s->nrows;
 
         job_leave(s);
-        outcome_unreadable(s->c, s->message, s->rows, n, s->body_err);
+        unread_rows(s->c, s->message, s->rows, n, s->body_err, &s->letter);
         return false;
     }
     default:
@@ -375,6 +367,7 @@ job_settle(struct session *s, enum smtp_client_stage stage, const struct smtp_re
     job_attempt(s, &a, smtp_client_stage_name(stage));
     outcome_from_reply(c, &r, stage, a.host, reply);
     job_leave(s);
+    index_message(&c->index, message)->unread = 0;
     site_count(s, &r);
     if (n > 1)
         bounce_begin(c, message, &s->letter);
@@ -410,15 +403,17 @@ job_done(struct session *s, enum smtp_client_stage stage, const struct smtp_repl
     if (s->body_err < 0) {
         uint32_t n = s->nrows;
         job_leave(s);
-        outcome_unreadable(s->c, s->message, s->rows, n, s->body_err);
+        unread_rows(s->c, s->message, s->rows, n, s->body_err, &s->letter);
         return;
     }
     if (reply->code == 0 && stage == SMTP_AT_DATA && !s->intent && !s->intent_done) {
         job_postpone(s, "the log has no room for the intent; nothing was sent");
         return;
     }
-    /* A kept connection that the other side had closed: nothing was said about the message. */
-    if (reply->code == 0 && !fresh && (stage == SMTP_AT_MAIL || stage == SMTP_AT_RSET)) {
+    /* A kept connection that the other side closes, or has had enough of: nothing was said about
+     * this message. */
+    if (!fresh && (stage == SMTP_AT_RSET ||
+                   (stage == SMTP_AT_MAIL && (reply->code == 0 || reply->code == 421)))) {
         job_forget(s);
         return;
     }

@@ -178,6 +178,23 @@ job_pull(void *ctx, struct str *ret)
     return s->body_err;
 }
 
+/* RFC 8689 4.2.1: an encrypted connection to a host whose certificate is right, and which will ask
+ * the same of the next one. Hosts that the settings name are the administrator's own choice. NULL:
+ * it may go. */
+static const char *
+tls_is_short(const struct session *s)
+{
+    if (!s->is_tls)
+        return "the sender asked for TLS all the way and the next host has none";
+    if (!s->site->by_mx)
+        return NULL;
+    if (!s->tls.verified)
+        return "the sender asked for TLS all the way and the next host's certificate is not right";
+    if (!(smtp_client_offers(s->client) & SMTP_OFFER_REQUIRETLS))
+        return "the sender asked for TLS all the way and the next host does not offer to go on so";
+    return NULL;
+}
+
 /* Gives the loaded message to the client: true if it is on its way. */
 bool
 job_send(struct session *s)
@@ -194,6 +211,7 @@ job_send(struct session *s)
         .size = env->size ? env->size + s->front.n : 0,
         .body_8bit = (env->flags & SPOOL_MAIL_8BIT) != 0,
         .utf8 = (env->flags & SPOOL_MAIL_UTF8) != 0,
+        .requiretls = (env->flags & SPOOL_MAIL_REQUIRETLS) != 0,
         .ret = env->ret,
         .envid = env->envid,
         .pull = job_pull,
@@ -203,8 +221,8 @@ job_send(struct session *s)
     s->body_err = 0;
     s->front_sent = false;
     buf_clear(&s->texts);
-    if ((env->flags & SPOOL_MAIL_REQUIRETLS) && !s->is_tls) {
-        job_unfit(s, 7, 30, "the sender asked for TLS all the way and the next host has none");
+    if (m.requiretls && tls_is_short(s)) {
+        job_unfit(s, 7, 30, tls_is_short(s));
         return false;
     }
     if (!fit_message(s->c, s->client, s->lmtp, env, &m, &fit)) {

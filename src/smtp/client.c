@@ -147,6 +147,7 @@ client_fail_text(struct smtp_client *c, enum smtp_client_stage stage, const char
 void
 client_line_queued(struct smtp_client *c, size_t line_at, unsigned replies, bool secret)
 {
+    c->steps++;
     c->awaiting += replies;
     c->unsent += replies;
     if (!c->ops->trace || c->out.failed)
@@ -231,6 +232,7 @@ static void
 client_reply(struct smtp_client *c, const struct smtp_reply *r)
 {
     client_trace_reply(c, r);
+    c->steps++;
     if (c->awaiting <= c->unsent) {
         client_unasked(c, r);
         return;
@@ -469,6 +471,12 @@ smtp_client_stage(const struct smtp_client *c)
     if (c->state == CLIENT_ENVELOPE)
         return client_send_stage(c);
     return (enum smtp_client_stage)stages[c->state];
+}
+
+uint64_t
+smtp_client_steps(const struct smtp_client *c)
+{
+    return c->steps;
 }
 
 uint64_t

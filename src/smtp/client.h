@@ -37,7 +37,8 @@ struct smtp_client_message { /* valid until ops.done */
     unsigned nrcpt;
     uint64_t size; /* bytes of the body, CRLF line ends, before dot-stuffing */
     bool body_8bit, utf8;
-    bool binary; /* goes by BDAT to a server with BINARYMIME, or not at all */
+    bool requiretls; /* RFC 8689; the caller has seen that it is offered */
+    bool binary;     /* goes by BDAT to a server with BINARYMIME, or not at all */
     bool by_trace;
     uint8_t by_mode; /* RFC 2852: 1 N, 2 R; 0 none. Said where DELIVERBY is offered */
     int32_t by;      /* s from now */
@@ -132,6 +133,9 @@ bool smtp_client_takes_binary(const struct smtp_client *);
 unsigned smtp_client_max_mails(const struct smtp_client *);
 /* ns that the present stage may last (RFC 5321 4.5.3.2), 0 when idle. */
 uint64_t smtp_client_timeout(const struct smtp_client *);
+/* Changes with each whole reply, command and piece of a body: what does not change it must not move
+ * the deadline. */
+uint64_t smtp_client_steps(const struct smtp_client *);
 enum smtp_client_stage smtp_client_stage(const struct smtp_client *);
 struct str smtp_client_banner(const struct smtp_client *); /* name in the greeting */
 

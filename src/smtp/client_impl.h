@@ -70,6 +70,7 @@ struct smtp_client {
 
     struct smtp_reply_parser parser;
     struct buf in, out;
+    uint64_t steps;
     unsigned awaiting; /* replies still owed to us */
     unsigned unsent;   /* of these: commands still in `out` */
     bool busy, freed, want_ready, want_quit, drop_input, need_rset;

@@ -48,6 +48,8 @@ env_mail(struct smtp_client *c)
         buf_c(out, " BODY=8BITMIME");
     if (m->utf8)
         buf_c(out, " SMTPUTF8");
+    if (m->requiretls && (c->caps.offers & SMTP_OFFER_REQUIRETLS))
+        buf_c(out, " REQUIRETLS");
     if (m->by_mode && (c->caps.offers & SMTP_OFFER_DELIVERBY))
         buf_fmt(out, " BY=%" PRId32 ";%s%s", m->by, m->by_mode == 1 ? "N" : "R",
                 m->by_trace ? "T" : "");
@@ -587,6 +589,8 @@ client_send_pump(struct smtp_client *c)
 {
     struct str piece = STR_NONE;
     int err = c->msg.pull(c->msg.pull_ctx, &piece);
+
+    c->steps++;
 
     if (err < 0) {
         client_fail_text(c, SMTP_AT_BODY, "the message could not be read (%s); it was not sent",

@@ -50,7 +50,7 @@ struct sink_conn {
     char line[1024];
     size_t n;
     bool data;
-    unsigned rcpts, refused;
+    unsigned rcpts, refused, mails;
     char body[65536];
     size_t body_n;
     struct endpoint peer;
@@ -71,6 +71,8 @@ struct rig {
     struct sink_conn *conns;
     /* the sink's behaviour and what it saw */
     const char *banner, *mail, *rcpt, *data, *dot, *ehlo;
+    const char *rset;    /* NULL: taken */
+    unsigned mails_each; /* so many on one connection, then 421; 0: any number */
     const char *blocked; /* an address that is refused at the door */
     bool hang_after_dot, lmtp;
     unsigned connections, messages, rcpts;
@@ -282,7 +284,12 @@ sink_command(struct sink_conn *c, const char *p, size_t n)
     } else if (str_istarts(line, STR("MAIL"))) {
         str_copy(line, r->last_mail, sizeof r->last_mail);
         c->rcpts = c->refused = 0;
-        sink_say(c, r->mail);
+        if (r->mails_each && c->mails++ >= r->mails_each)
+            sink_say(c, "421 4.7.0 enough for one connection\r\n");
+        else
+            sink_say(c, r->mail);
+    } else if (r->rset && str_istarts(line, STR("RSET"))) {
+        sink_say(c, r->rset);
     } else if (str_istarts(line, STR("RCPT"))) {
         const char *answer = r->rcpt;
         r->rcpts++;

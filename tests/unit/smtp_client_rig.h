@@ -30,6 +30,7 @@
 #define TLS_WRAPPED   8192u
 #define WRONG_SIZE    16384u
 #define FREE_IN_DONE  32768u
+#define REQUIRETLS    131072u
 #define ONE_WRITE     65536u /* not cut: the dialogue is about bytes that come together */
 
 struct dialogue {
@@ -205,6 +206,7 @@ peer_init(struct peer *p, const struct dialogue *d)
         p->msg.ret = 2;
         p->msg.envid = STR("QQ314");
     }
+    p->msg.requiretls = (d->flags & REQUIRETLS) != 0;
     p->msg.sender = d->flags & UTF8 ? STR("s\xc3\xb6@x.example") : STR("s@x.example");
     p->msg.rcpts = p->rcpts;
     p->msg.nrcpt = d->rcpts;

@@ -319,7 +319,7 @@ unreadable(bool twice)
     OK(strstr(said, "could not be read"), "it waits for that: %s", said);
     IS(rig.messages, 0, "nothing was sent");
     if (twice) {
-        pass_slowly(6);
+        pass_slowly(150);
         RIG_FOR(&rig, in_state(ROW_HELD) == 1);
         OK(strstr(alarm_text, "is held: its bytes in the log cannot be read"), "%s", alarm_text);
     }

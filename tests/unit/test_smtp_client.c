@@ -183,6 +183,8 @@ static const struct dialogue dialogues[] = {
      HELLO "S: 250-x\nS: 250 dsn\nC: MAIL FROM:<s@x.example> RET=HDRS ENVID=QQ314\nS: 250 ok\n"
            "C: RCPT TO:<a@x.example> NOTIFY=SUCCESS,FAILURE ORCPT=rfc822;a+2Bb@x.example\n",
      "ready"},
+    {"REQUIRETLS goes on", REQUIRETLS, 1, 1, BODY,
+     HELLO "S: 250-x\nS: 250 requiretls\nC: MAIL FROM:<s@x.example> REQUIRETLS\n", "ready"},
     {"DSN not offered", DSN_WANTED, 1, 1, BODY, PLAIN_EHLO MAIL "S: 250 ok\n" RCPT_A, "ready"},
     /* LMTP */
     {"LMTP: a reply for each", LMTP, 1, 3, BODY,
