@@ -152,9 +152,10 @@ static void
 original_read(struct courier *c, struct bounce *b, const struct letter *l)
 {
     size_t most = original_max(c);
-    bool whole = b->kind == BOUNCE_FAILED && !(l->env.flags & SPOOL_MAIL_BINARY) &&
-                 l->env.ret != SPOOL_RET_HDRS &&
-                 l->env.size <= MIN(c->delivery->dsn_max_original, most);
+    /* A report may go in clear text: of mail that may not, the header alone (RFC 8689 5). */
+    bool whole =
+        b->kind == BOUNCE_FAILED && !(l->env.flags & (SPOOL_MAIL_BINARY | SPOOL_MAIL_REQUIRETLS)) &&
+        l->env.ret != SPOOL_RET_HDRS && l->env.size <= MIN(c->delivery->dsn_max_original, most);
     size_t max = whole ? most : MIN(DELIVERY_REPORT_HEADER, most);
     struct body body;
     struct str piece;

@@ -205,6 +205,7 @@ outcome_schedule(struct courier *c, const struct index_message *m, const struct 
         .route_expire = a->route_expire,
         .class = m->class,
         .no_domain = a->no_domain,
+        .null_sender = a->letter && a->letter->bytes.n && a->letter->env.sender.n == 0,
     };
     uint64_t now = courier_wall(c), end = retry_expiry(c->delivery, &rm), due;
 
@@ -458,7 +459,7 @@ outcome_told(struct courier *c, uint32_t row)
     struct attempt a = {0};
     struct result r = {.result = SPOOL_RETRY, .text = STR(OUTCOME_TOLD_TEXT)};
 
-    if (!(ir->flags & ROW_WARNED) || (ir->flags & ROW_ASIDE) ||
+    if (!(ir->flags & ROW_WARNED) || (ir->flags & (ROW_ASIDE | ROW_CRASHED)) ||
         (ir->state != ROW_WAITING && ir->state != ROW_READY))
         return; /* what becomes of it says so too */
     r.due = ir->state == ROW_WAITING ? courier_tick_wall(c, ir->due) : courier_wall(c);

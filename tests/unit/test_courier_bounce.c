@@ -93,11 +93,59 @@ test_utf8_original(void)
     rig_done(&rig);
 }
 
+/* What was to go over TLS alone does not come back in clear text. */
+static void
+test_tls_alone(void)
+{
+    struct spool_envelope mail = submitted();
+
+    rig_init(&rig, ROUTE);
+    mail.ret = SPOOL_RET_FULL;
+    mail.flags |= SPOOL_MAIL_REQUIRETLS;
+    rig_post(&rig, "a@test.example", "b@test.example", &mail, BODY);
+    RIG_FOR(&rig, rig.messages == 1);
+    OK(strstr(rig.last_body, "text/rfc822-headers") && strstr(rig.last_body, "Subject: hello") &&
+           !strstr(rig.last_body, "One line."),
+       "the header alone: %s", rig.last_body);
+    rig_done(&rig);
+}
+
+/* More than one report holds: others tell the rest. */
+static void
+test_many(void)
+{
+    static char to[1100 * 24];
+    struct spool_envelope mail = submitted();
+    size_t n = 0;
+
+    own_clock();
+    rig_init(&rig,
+             "route hold {\n domains = far.example\n via = smtp://127.0.0.1:1\n tls = "
+             "never\n}\n" ROUTE "delivery {\n retry = 1h\n expire = 2h\n warn_after = 0\n}\n");
+    rig_post(&rig, "", "first@far.example", NULL, BODY);
+    RIG_FOR(&rig, in_state(ROW_WAITING) == 1);
+    for (unsigned i = 0; i < 1100; i++)
+        n += str_fmt(to + n, sizeof to - n, "u%u@far.example ", i);
+    rig_post(&rig, "a@test.example", to, &mail, BODY);
+    for (unsigned i = 0; i < 400 && waiting() > 0; i++) {
+        pass(60);
+        rig_settle(&rig, 5);
+    }
+    IS(waiting(), 0, "all are told of");
+    OK(rig.messages >= 2 && rig.messages <= 24, "in %u reports", rig.messages);
+    IS(rig.alarms, 0, "and nothing is lost");
+    rig_done(&rig);
+    clock_release();
+}
+
 int
 main(int argc, char **argv)
 {
-    static const struct rig_test tests[] = {
-        {"to", test_report_to}, {"once", test_told_once}, {"utf8", test_utf8_original}};
+    static const struct rig_test tests[] = {{"to", test_report_to},
+                                            {"once", test_told_once},
+                                            {"utf8", test_utf8_original},
+                                            {"tls", test_tls_alone},
+                                            {"many", test_many}};
 
     return rig_main(argc, argv, tests, ARRAY_LEN(tests));
 }
