@@ -40,6 +40,7 @@ struct keeper_reports {
     void *base;
     size_t size;
     uint64_t alarm_at, unsaid; /* mono ns; since then */
+    uint64_t wall0, mono0;     /* at our start: a clock that jumps makes no report old */
 };
 
 /* --- old ones --- */
@@ -54,7 +55,7 @@ on_look(void *ctx)
     bool more = false;
 
     if (conf) {
-        struct reports_law law = {.now = clock_wall_s(),
+        struct reports_law law = {.now = (x->wall0 + clock_mono() - x->mono0) / NS_PER_S,
                                   .keep = conf->keep / NS_PER_S,
                                   .records = conf->keep_records,
                                   .being_written = reports_number(x->write),
@@ -271,6 +272,8 @@ keeper_reports_create(struct keeper *k)
         return ERR_NOMEM;
     x->keeper = k;
     x->now.fd = -1;
+    x->wall0 = clock_wall();
+    x->mono0 = clock_mono();
     x->go = (struct loop_call){.fn = on_go, .ctx = x};
     loop_timer_init(&x->look, k->links.loop, on_look, x);
     loop_timer_set(&x->look, LOOK_SOON);

@@ -502,6 +502,24 @@ test_report_alarms(void)
     IS(reports_from(99), 1, "and goes on when it can");
 }
 
+/* A clock that says two years later ends no report. */
+static void
+test_reports_and_the_clock(void)
+{
+    uint64_t received = clock_wall_s();
+
+    report_keep(20000, received);
+    clock_own(clock_mono(), clock_wall() + UINT64_C(730) * 86400 * NS_PER_S);
+    clock_advance(7200 * NS_PER_S);
+    for (unsigned i = 0; i < 50; i++) {
+        clock_advance(NS_PER_S);
+        loop_once(loop, false);
+    }
+    IS(reports_from(77), 0, "what is old goes");
+    OK(reports_from(received) > 0, "it is still there");
+    clock_release();
+}
+
 static void
 remove_dir(void)
 {
@@ -551,6 +569,7 @@ main(void)
     test_reports_go_while_others_come();
     test_large_report();
     test_report_alarms();
+    test_reports_and_the_clock();
     OK(keeper_snapshot(keeper, KEEPER_VIEW_ROLES, &generation) >= 0 && generation,
        "for late roles");
     keeper_lost(keeper, at_keeper);
