@@ -47,10 +47,61 @@ header_is_ascii(struct session *s)
     return err < 0 ? err : ascii;
 }
 
+#define ORCPT_MAX 500u /* RFC 3461 4.2 */
+
+/* The original recipient as utf-8-addr-xtext (RFC 6533 3); one that would be too long is not said.
+ */
+static size_t
+orcpt_downgrade(struct buf *out, struct str in)
+{
+    size_t from = out->n;
+
+    for (size_t at = 0; at < in.n;) {
+        size_t len = str_utf8_len(str_from(in, at));
+        const unsigned char *p = (const unsigned char *)in.p + at;
+        uint32_t point = len > 1 ? p[0] & (0x7fu >> len) : 0xfffd;
+
+        for (size_t i = 1; i < len; i++)
+            point = point << 6 | (p[i] & 0x3f);
+        if (len == 1)
+            buf_char(out, (char)p[0]);
+        else
+            buf_fmt(out, "\\x{%X}", point);
+        at += len ? len : 1;
+    }
+    if (out->n - from > ORCPT_MAX)
+        out->n = from;
+    return out->n - from;
+}
+
+/* They stand behind one another at the end of s->names, in the order of the recipients. */
+static void
+orcpts_downgrade(struct session *s, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        struct str *orcpt = &s->wire_rcpts[i].orcpt;
+        if (!str_is_ascii(*orcpt))
+            *orcpt = str_of(NULL, orcpt_downgrade(&s->names, *orcpt));
+    }
+}
+
+static void
+orcpts_place(struct session *s, uint32_t n, size_t at)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        struct str *orcpt = &s->wire_rcpts[i].orcpt;
+        if (orcpt->p)
+            continue;
+        orcpt->p = s->names.p + at;
+        at += orcpt->n;
+    }
+}
+
 /* Makes the envelope fit a server without SMTPUTF8. */
 static bool
 job_without_utf8(struct session *s, struct smtp_client_message *m)
 {
+    size_t sender_at, orcpts_at;
     bool moved;
 
     if (m->utf8 && m->body_8bit) {
@@ -67,7 +118,7 @@ job_without_utf8(struct session *s, struct smtp_client_message *m)
         m->sender.p = s->names.p + (uintptr_t)m->sender.p;
     for (uint32_t i = 0; i < m->nrcpt; i++) {
         struct str before = s->wire_rcpts[i].address;
-        size_t sender_at = moved ? (size_t)(m->sender.p - s->names.p) : 0;
+        sender_at = moved ? (size_t)(m->sender.p - s->names.p) : 0;
         if (!job_downgrade(s, before, &s->wire_rcpts[i].address))
             return false;
         if (moved)
@@ -75,6 +126,14 @@ job_without_utf8(struct session *s, struct smtp_client_message *m)
         s->rcpts[i].text_at =
             str_is_ascii(before) ? SIZE_MAX : (size_t)(uintptr_t)s->wire_rcpts[i].address.p;
     }
+    sender_at = moved ? (size_t)(m->sender.p - s->names.p) : 0;
+    orcpts_at = s->names.n;
+    orcpts_downgrade(s, m->nrcpt);
+    if (s->names.failed)
+        return false;
+    if (moved)
+        m->sender.p = s->names.p + sender_at;
+    orcpts_place(s, m->nrcpt, orcpts_at);
     for (uint32_t i = 0; i < m->nrcpt; i++) { /* the buffer does not move any more */
         if (s->rcpts[i].text_at != SIZE_MAX)
             s->wire_rcpts[i].address.p = s->names.p + s->rcpts[i].text_at;

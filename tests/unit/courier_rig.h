@@ -79,7 +79,7 @@ struct rig {
     char last_body[65536], last_rcpt[512], last_mail[512];
     char seen[65536]; /* RCPT lines, one after the other */
     unsigned freed;
-    const char *via; /* of the recipients of mail; NULL: none */
+    const char *via, *orcpt; /* of the recipients of mail; NULL: none */
     bool no_free;
     bool no_segments;       /* the spooler has none for now */
     unsigned recover_steps; /* of a slice of the start */
@@ -551,6 +551,7 @@ rig_mail(struct rig *r, const char *sender, const char *rcpts, const struct spoo
 
         list[env.nrcpt] = (struct spool_rcpt){.address = str_from(one, held),
                                               .via = str_c(r->via),
+                                              .orcpt = str_c(r->orcpt),
                                               .flags = held ? SPOOL_RCPT_HOLD : 0};
         if (like && like->nrcpt) /* a way to say NOTIFY */
             list[env.nrcpt].notify = (uint8_t)like->nrcpt;

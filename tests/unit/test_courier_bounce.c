@@ -93,6 +93,35 @@ test_utf8_original(void)
     rig_done(&rig);
 }
 
+/* The original recipient keeps no mail from a host that takes its address. */
+static void
+test_orcpt(void)
+{
+    static char many[500];
+    struct spool_envelope mail = submitted();
+
+    rig_init(&rig, ROUTE);
+    rig.ehlo = "250-sink\r\n250-8BITMIME\r\n250 DSN\r\n";
+    mail.flags |= SPOOL_MAIL_UTF8;
+    rig.orcpt = "utf-8;\xc3\xbc+m@test.example";
+    rig_post(&rig, "a@test.example", "b@test.example c@test.example", &mail, BODY);
+    RIG_FOR(&rig, rig.messages == 1);
+    OK(strstr(rig.seen, "RCPT TO:<b@test.example> ORCPT=utf-8;\\x{FC}+m@test.example") &&
+           strstr(rig.seen, "RCPT TO:<c@test.example> ORCPT=utf-8;\\x{FC}+m@test.example"),
+       "said as RFC 6533 has it: %s", rig.seen);
+    str_copy(STR("utf-8;"), many, sizeof many);
+    for (size_t n = 6; n + 2 < sizeof many; n += 2)
+        memcpy(many + n, "\xc3\xbc", 3);
+    rig.orcpt = many;
+    rig_post(&rig, "\xc3\xa4@test.example", "d@test.example", &mail, BODY);
+    RIG_FOR(&rig, waiting() == 0);
+    rig.orcpt = many;
+    rig_post(&rig, "a@test.example", "e@test.example", &mail, BODY);
+    RIG_FOR(&rig, rig.messages == 2);
+    OK(strstr(rig.seen, "RCPT TO:<e@test.example>\r\n"), "and what is too long then, not");
+    rig_done(&rig);
+}
+
 /* What was to go over TLS alone does not come back in clear text. */
 static void
 test_tls_alone(void)
@@ -141,11 +170,9 @@ test_many(void)
 int
 main(int argc, char **argv)
 {
-    static const struct rig_test tests[] = {{"to", test_report_to},
-                                            {"once", test_told_once},
-                                            {"utf8", test_utf8_original},
-                                            {"tls", test_tls_alone},
-                                            {"many", test_many}};
+    static const struct rig_test tests[] = {{"to", test_report_to},       {"once", test_told_once},
+                                            {"utf8", test_utf8_original}, {"orcpt", test_orcpt},
+                                            {"tls", test_tls_alone},      {"many", test_many}};
 
     return rig_main(argc, argv, tests, ARRAY_LEN(tests));
 }
