@@ -66,6 +66,39 @@ struct spf_run {
     const struct dns_answer *void_now;              /* of the term at hand: its first void one */
     const struct dns_answer *voids[SPF_VOIDS_KEPT]; /* that were counted */
 };
+/* How a term ended. */
+enum spf_hit { SPF_HIT_NO, SPF_HIT_YES, SPF_HIT_TEMP, SPF_HIT_PERM, SPF_HIT_WAIT };
+
+struct spf_frame { /* one record under evaluation */
+    struct spf_run *r;
+    struct str domain; /* <domain> of check_host() */
+    unsigned depth;
+    struct spf_record record;
+};
+
+/* spf_run.c: check_host() itself, for include. */
+/* SPF_TEMPERROR with r->need set: an answer is missing. ret_last is the record that decided. */
+enum spf_result spf_check_host(struct spf_run *, struct str domain, unsigned depth,
+                               struct spf_record *ret_last, struct str *ret_domain);
+
+/* spf_term.c */
+/* One mechanism with its limits. */
+enum spf_hit spf_term_run(struct spf_frame *, const struct spf_term *);
+/* The record waits for an answer: what the terms behind will ask is asked along with it. */
+void spf_look_ahead(struct spf_frame *, size_t at);
+/* The name that a term is about, macros expanded; what is no name has n 0. */
+enum spf_hit spf_target(struct spf_frame *, struct str spec, struct str *ret);
+/* A look-up for a term: SPF_HIT_YES with records, SPF_HIT_NO without. A name that cannot be asked
+ * has none, and nothing was looked up (RFC 7208 4.8). */
+enum spf_hit spf_lookup(struct spf_run *, struct str name, enum dns_type,
+                        const struct dns_answer **ret);
+/* Ends with "WHAT text": the subject is a stranger's, so it is clipped. */
+enum spf_result spf_ends(struct spf_run *, enum spf_result, struct str what, const char *text);
+/* A line of the trace; never NULL. */
+struct spf_step *spf_step_add(struct spf_run *, struct str record, struct str term, unsigned depth);
+/* What the step took since the run had `before` queries. */
+void spf_step_took(const struct spf_run *, struct spf_step *, unsigned before);
+
 /* The validated name of the client for %{p} and ptr: calls fn for each until it says true. 1 if it
  * did, 0 if not, negative if answers are missing. */
 int spf_ptr_names(struct spf_run *, bool (*fn)(void *ctx, struct str name), void *ctx,
