@@ -69,6 +69,9 @@ void mime_odd_told(struct mime *, const struct mime_part *, enum mime_odd, struc
                    struct str other);
 /* The header is complete: makes the part, tells its begin. NULL: no memory, or too many. */
 struct mime_part *mime_part_make(struct mime *, bool digest);
+/* A part without a header, found inside the leaf (uuencoded, TNEF): as `like`, with its place.
+ * NULL: no memory, or too many, and that is told. */
+struct mime_part *mime_part_inside(struct mime *, uint32_t parent, const struct mime_part *like);
 void mime_part_end(struct mime *, struct mime_part *, uint64_t end_at);
 /* Content of the leaf, still encoded. */
 void mime_content(struct mime *, const char *p, size_t n);

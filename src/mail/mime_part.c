@@ -217,17 +217,24 @@ filename_find(struct mime *m, struct mime_part *p)
         mime_odd_told(m, p, MIME_ODD_FILENAMES, file, name);
 }
 
+/* The parser of the whole message: parts are numbered there. */
+static struct mime *
+mime_root(struct mime *m)
+{
+    while (m->outer)
+        m = m->outer;
+    return m;
+}
+
 struct mime_part *
 mime_part_make(struct mime *m, bool digest)
 {
     struct mime_part *p = ARENA_NEW(&m->arena, struct mime_part);
     struct params *type = ARENA_NEW(&m->arena, struct params);
     struct params *disposition = ARENA_NEW(&m->arena, struct params);
-    struct mime *root = m;
+    struct mime *root = mime_root(m);
     struct fields f;
 
-    while (root->outer)
-        root = root->outer;
     if (!p || !type || !disposition)
         goto fail;
     if (root->nparts >= m->limits.parts) {
@@ -278,6 +285,28 @@ mime_part_make(struct mime *m, bool digest)
 fail:
     m->incomplete = true;
     return NULL;
+}
+
+struct mime_part *
+mime_part_inside(struct mime *m, uint32_t parent, const struct mime_part *like)
+{
+    struct mime_part *p = ARENA_NEW(&m->arena, struct mime_part);
+    struct params *none = ARENA_NEW(&m->arena, struct params);
+    struct mime *root = mime_root(m);
+
+    if (!p || !none || root->nparts >= m->limits.parts) {
+        mime_odd_told(m, m->leaf, MIME_ODD_PARTS, STR_NONE, STR_NONE);
+        m->incomplete = true;
+        return NULL;
+    }
+    *p = *like;
+    p->number = root->nparts++;
+    p->parent = parent;
+    p->depth = m->leaf->depth + 1;
+    p->header_at = p->body_at = m->at;
+    p->type_params = p->disposition_params = none;
+    p->in_encoded = m->outer != NULL;
+    return p;
 }
 
 void

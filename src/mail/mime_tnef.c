@@ -46,25 +46,11 @@ mime_tnef_feed(struct mime *m, const char *p, size_t n)
 static uint32_t
 part_told(struct mime *m, uint32_t parent, const struct mime_part *like, struct str data)
 {
-    struct mime_part *p = ARENA_NEW(&m->arena, struct mime_part);
-    struct params *none = ARENA_NEW(&m->arena, struct params);
-    struct mime *root = m;
+    struct mime_part *p = mime_part_inside(m, parent, like);
 
-    while (root->outer)
-        root = root->outer;
-    if (!p || !none || root->nparts >= m->limits.parts) {
-        mime_odd_told(m, m->leaf, MIME_ODD_PARTS, STR_NONE, STR_NONE);
-        m->incomplete = true;
+    if (!p)
         return MIME_NO_PART;
-    }
-    *p = *like;
-    p->number = root->nparts++;
-    p->parent = parent;
-    p->depth = m->leaf->depth + 1;
     p->kind = MIME_TNEF;
-    p->header_at = p->body_at = m->at;
-    p->type_params = p->disposition_params = none;
-    p->in_encoded = m->outer != NULL;
     if (m->sink->begin)
         m->sink->begin(m->ctx, p);
     p->size = data.n;

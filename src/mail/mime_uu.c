@@ -28,32 +28,17 @@ is_begin(struct str line, struct str *ret_name)
 static void
 uu_begin(struct mime *m, struct str name)
 {
-    struct mime_part *p = ARENA_NEW(&m->arena, struct mime_part);
-    struct params *none = ARENA_NEW(&m->arena, struct params);
-    struct mime *root = m;
+    const struct mime_part like = {.kind = MIME_UUENCODED,
+                                   .type = STR("application"),
+                                   .subtype = STR("octet-stream"),
+                                   .charset = STR(""),
+                                   .disposition = STR("attachment"),
+                                   .content_id = STR(""),
+                                   .encoding = TRANSFER_UUENCODE};
+    struct mime_part *p = mime_part_inside(m, m->leaf->number, &like);
 
-    while (root->outer)
-        root = root->outer;
-    if (!p || !none || root->nparts >= m->limits.parts) {
-        mime_odd_told(m, m->leaf, MIME_ODD_PARTS, STR_NONE, STR_NONE);
-        m->incomplete = true;
+    if (!p)
         return;
-    }
-    *p = (struct mime_part){.number = root->nparts++,
-                            .parent = m->leaf->number,
-                            .depth = m->leaf->depth + 1,
-                            .kind = MIME_UUENCODED,
-                            .type = STR("application"),
-                            .subtype = STR("octet-stream"),
-                            .charset = STR(""),
-                            .disposition = STR("attachment"),
-                            .content_id = STR(""),
-                            .header_at = m->at,
-                            .body_at = m->at,
-                            .type_params = none,
-                            .disposition_params = none,
-                            .encoding = TRANSFER_UUENCODE,
-                            .in_encoded = m->outer != NULL};
     p->filename = arena_str(&m->arena, name);
     m->uu.part = p;
     if (m->sink->begin)

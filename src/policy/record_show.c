@@ -5,6 +5,7 @@
  * of what is shown is the total that is shown.
  */
 #include "policy/record.h"
+#include "policy/record_inner.h"
 
 /* ---- text ---- */
 
@@ -31,9 +32,8 @@ text_recipients(struct buf *out, const struct record *r, unsigned number)
     }
 }
 
-/* Text of strangers: no control character reaches a terminal. */
-static void
-text_safe(struct buf *out, struct str s)
+void
+record_text_safe(struct buf *out, struct str s)
 {
     size_t from = out->n;
 
@@ -45,9 +45,9 @@ text_safe(struct buf *out, struct str s)
 static void
 text_name(struct buf *out, const struct record_finding *f)
 {
-    text_safe(out, f->check);
+    record_text_safe(out, f->check);
     buf_char(out, '.');
-    text_safe(out, f->name);
+    record_text_safe(out, f->name);
 }
 
 static void
@@ -56,15 +56,15 @@ text_finding(struct buf *out, const struct record_finding *f, bool observed)
     text_name(out, f);
     if (f->input.n) {
         buf_c(out, ": ");
-        text_safe(out, f->input);
+        record_text_safe(out, f->input);
     }
     if (f->rule.n && !str_eq(f->rule, f->input)) {
         buf_c(out, f->input.n ? ", by " : ": ");
-        text_safe(out, f->rule);
+        record_text_safe(out, f->rule);
     }
     if (f->list.n) {
         buf_c(out, " of ");
-        text_safe(out, f->list);
+        record_text_safe(out, f->list);
     }
     if (f->action != VERDICT_PASS)
         buf_fmt(out, observed ? "; would %s" : "; says %s", verdict_action_name(f->action));
@@ -77,7 +77,7 @@ text_ceiling(struct buf *out, const struct record *r, const struct record_line *
 {
     buf_c(out, "cut off: ceiling of the group ");
     if (line->group < r->ngroups)
-        text_safe(out, r->groups[line->group]);
+        record_text_safe(out, r->groups[line->group]);
     if (line->observed)
         buf_c(out, "; observed");
 }
@@ -121,7 +121,7 @@ text_profile(struct buf *out, const struct record_verdict *v)
         return;
     }
     buf_c(out, ", profile ");
-    text_safe(out, v->profile);
+    record_text_safe(out, v->profile);
     for (unsigned i = VERDICT_TAG; i < VERDICT_ACTIONS_; i++) {
         if (v->thresholds[i] == CONF_POINTS_NONE)
             continue;

@@ -6,6 +6,7 @@
 #include "policy/record_spf.h"
 
 #include "core/err.h"
+#include "policy/record_inner.h"
 
 #define TEXT_MAX 120u /* bytes of a name or a term: more is cut */
 
@@ -138,27 +139,16 @@ record_spf_decode(struct wire *w, struct arena *arena, struct record_spf ret[REC
 
 /* ---- shown ---- */
 
-/* Text of strangers: no control character reaches a terminal. */
-static void
-text_safe(struct buf *out, struct str s)
-{
-    size_t from = out->n;
-
-    buf_str(out, s);
-    if (!out->failed)
-        str_defuse(out->p + from, s.n);
-}
-
 static void
 text_step(struct buf *out, const struct record_spf_step *s, const char *indent)
 {
     buf_fmt(out, "%s  %*s", indent, (int)MIN(s->depth, 20u) * 2, "");
-    text_safe(out, s->record);
+    record_text_safe(out, s->record);
     buf_c(out, ": ");
-    text_safe(out, s->term);
+    record_text_safe(out, s->term);
     if (s->target.n && str_find(s->term, s->target) < 0) {
         buf_c(out, " [");
-        text_safe(out, s->target);
+        record_text_safe(out, s->target);
         buf_c(out, "]");
     }
     buf_fmt(out, ": %s", outcomes[s->outcome]);
@@ -170,9 +160,9 @@ void
 record_spf_text(struct buf *out, const struct record_spf *spf, const char *indent)
 {
     buf_fmt(out, "%sSPF of %s ", indent, identities[spf->identity]);
-    text_safe(out, spf->domain);
+    record_text_safe(out, spf->domain);
     buf_c(out, ": ");
-    text_safe(out, spf->result);
+    record_text_safe(out, spf->result);
     buf_fmt(out, "; used: %u terms with look-ups, %u without an answer, %u look-ups", spf->terms,
             spf->voids, spf->queries);
     for (unsigned i = 0; i < spf->nsteps; i++)
