@@ -3,7 +3,7 @@
  * that was never written to when its first batch was lost, and how far a tail had searched another
  * file.
  */
-#include "spool_twin.h"
+#include "spool_rig.h"
 
 #define SEGMENT (64u * SPOOL_UNIT)
 
@@ -22,12 +22,7 @@ begin(size_t segment)
 static void
 finish(void)
 {
-    if (rig.writer)
-        rig_done(&rig);
-    rig_free_notes(&rig);
-    twin_done(&twin);
-    free(found.items);
-    found = (struct finding){0};
+    rig_finish(&rig, &found);
 }
 
 /* A batch each. */

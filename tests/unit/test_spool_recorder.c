@@ -9,7 +9,7 @@
  */
 #include "core/clock.h"
 #include "spool/writer_inner.h"
-#include "spool_twin.h"
+#include "spool_rig.h"
 
 #define UNITS_EXHAUSTIVE 12u
 #define UNITS_MAX        128u

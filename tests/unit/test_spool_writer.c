@@ -5,7 +5,7 @@
 #include <sched.h>
 
 #include "spool/writer_inner.h"
-#include "spool_twin.h"
+#include "spool_rig.h"
 
 #define SEGMENT (32u * SPOOL_UNIT)
 
@@ -29,12 +29,7 @@ begin(uint64_t max_batch)
 static void
 finish(void)
 {
-    if (rig.writer)
-        rig_done(&rig);
-    rig_free_notes(&rig);
-    twin_done(&twin);
-    free(found.items);
-    found = (struct finding){0};
+    rig_finish(&rig, &found);
 }
 
 static int
