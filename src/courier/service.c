@@ -147,7 +147,7 @@ links_read(struct courier *c, const struct courier_links *links)
     c->own_stream = page->stream;
 }
 
-/* The former set stays if there is an error; check.c told of it before. */
+/* The former set stays if there is an error; roles/check.c told of it before. */
 static int
 replies_take(struct courier *c, struct why *why)
 {

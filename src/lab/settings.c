@@ -1,7 +1,7 @@
 /*
  * lab/settings.c - rows of lab.conf: the lab itself, providers, sample mail.
  *
- * Read by lab/world.c and by the generator of docs/lab.md's tables.
+ * Read by lab/lab.c and by `gapura --print-settings lab`, which makes docs/lab-settings.md.
  */
 #include "lab/settings.h"
 
