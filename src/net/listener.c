@@ -1,7 +1,8 @@
 /*
  * net/listener.c - bound sockets and the connections that come in by them.
  *
- * Called by the gate, the control sockets, the lab and tests. Never decides who may connect: it hands descriptors over.
+ * Called by the gate, the control sockets, the lab and tests. Never decides who may connect: it
+ * hands descriptors over.
  */
 #include <errno.h>
 #include <netinet/in.h>
