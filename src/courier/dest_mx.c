@@ -93,12 +93,27 @@ dest_fail(struct courier *c, uint32_t dest, const struct result *r, const char *
     }
 }
 
+static uint8_t
+mx_class(enum mx_failure why)
+{
+    switch (why) {
+    case MX_FAIL_TEMPORARY:
+        return REPLY_CLASS_DNS;
+    case MX_FAIL_NULL:
+        return REPLY_CLASS_NO_MAIL;
+    case MX_FAIL_LOOP:
+        return REPLY_CLASS_ROUTE; /* ours or theirs to mend: the domain is not dead */
+    default:
+        return REPLY_CLASS_DOMAIN;
+    }
+}
+
 static void
 mx_failed(struct courier *c, uint32_t dest, const struct mx_result *v)
 {
     bool temporary = v->failure == MX_FAIL_TEMPORARY;
     struct result r = {.result = temporary ? SPOOL_RETRY : SPOOL_FAILED,
-                       .class = temporary ? REPLY_CLASS_DNS : REPLY_CLASS_DOMAIN,
+                       .class = mx_class(v->failure),
                        .text = str_c(v->text)};
     struct str rest = str_c(v->enhanced);
     uint64_t part;

@@ -90,6 +90,7 @@ def test_null_mx(world):
     g = world()
     send(g, "bob@null.test")
     assert failed(g, "bob@null.test")[0] == "5.1.10"
+    assert g.events("Bounce", recipient="bob@null.test")[0]["bounce_classification"] == "DomainRefusesMail"
 
 
 def test_domain_does_not_exist(world):
