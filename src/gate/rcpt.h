@@ -15,6 +15,7 @@
 #define RCPT_TARGETS_MAX 1000u /* of one alias, nested ones included */
 #define RCPT_DEPTH       10u   /* of aliases within aliases */
 #define RCPT_WORK_MAX    5000u /* entries looked at for one recipient, repeated ones included */
+#define RCPT_WORK_ALL    (10 * RCPT_WORK_MAX) /* for all recipients of one message */
 
 struct rcpt_target {
     struct str address;                /* for RCPT TO */

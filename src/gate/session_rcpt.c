@@ -107,7 +107,7 @@ session_rcpt(void *ctx, const struct smtp_rcpt_params *p)
 
     tx->rcpt = *p;
     tx->rcpt.orcpt = p->orcpt.n ? arena_str(&tx->arena, p->orcpt) : STR_NONE;
-    if (!session_copy_address(&tx->arena, &p->to, &tx->rcpt.to) ||
+    if (tx->work >= RCPT_WORK_ALL || !session_copy_address(&tx->arena, &p->to, &tx->rcpt.to) ||
         (p->orcpt.n && !tx->rcpt.orcpt.p)) {
         session_say(s, 452, "4.5.3", "Too many recipients, send the rest in another message");
         return;
@@ -140,6 +140,7 @@ rcpt_resolved(void *ctx)
     struct session *s = ctx;
     const struct rcpt_result *r = &s->tx->query.result;
 
+    s->tx->work += s->tx->query.work;
     s->facts.rcpt_state = r->state;
     s->facts.rcpt_why = r->why;
     s->facts.rcpt_code = r->code;

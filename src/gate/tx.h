@@ -79,6 +79,7 @@ struct tx {
     unsigned removed;           /* fields of the header that only we may write */
     unsigned noffice, nreports; /* of them: postmaster and abuse; where reports go */
     unsigned nrcpt;             /* recipients the client was told yes for */
+    unsigned work;              /* entries of aliases looked at for all of them, refused ones too */
     unsigned nsrs;              /* of them: senders that we rewrote */
     uint64_t inside_max;   /* least size that the inside servers of all recipients take; 0 any */
     struct str first_rcpt; /* as the client wrote it */

@@ -4,7 +4,9 @@
  */
 #include "gate_rig.h"
 
+#include "gate/inner.h"
 #include "gate/rcpt.h"
+#include "gate/session.h"
 #include "smtp/server.h"
 
 static const char conf[] =
@@ -50,6 +52,18 @@ publish_bomb(struct snapshot_builder *b)
     }
 }
 
+/* An alias of a thousand. */
+static void
+publish_many(struct snapshot_builder *b)
+{
+    static char list[40000];
+    size_t n = 0;
+
+    for (unsigned i = 0; i < RCPT_TARGETS_MAX; i++)
+        n += 1 + str_fmt(list + n, sizeof(list) - n, "member%u@table.test", i);
+    snapshot_add(b, SNAPSHOT_ALIAS, STR("many@table.test"), str_of(list, n));
+}
+
 static void
 publish(void)
 {
@@ -77,6 +91,7 @@ publish(void)
     for (size_t i = 0; i < ARRAY_LEN(rows); i++)
         snapshot_add(b, rows[i].table, str_c(rows[i].key), rows[i].value);
     publish_bomb(b);
+    publish_many(b);
     OK(snapshot_map(&snap, snapshot_finish(b)) == 0, "a snapshot");
     if (rig.gate)
         gate_set_snapshot(rig.gate, &snap);
@@ -422,6 +437,34 @@ test_inside(void)
     finish();
 }
 
+/* One message's recipients make us walk over large aliases no more than ten times. */
+static void
+test_large_aliases(void)
+{
+    enum { MANY = 200 };
+    struct client c;
+    char line[64];
+
+    if (!start())
+        return;
+    greet(&c, "127.0.0.1");
+    talk(&c, "MAIL FROM:<a@far.test>", "250");
+    for (unsigned i = 0; i < MANY; i++) {
+        str_fmt(line, sizeof(line), "RCPT TO:<bomb0+%u@table.test>\r\n", i);
+        client_say(&c, line);
+    }
+    for (unsigned i = 0; i < MANY; i++)
+        client_expect(&c, i < 10 ? "451 4.3.5" : "452 4.5.3", "an alias that leads nowhere");
+    OK(rig.gate->sessions->tx->work <= RCPT_WORK_ALL + RCPT_WORK_MAX, "%u entries were looked at",
+       rig.gate->sessions->tx->work);
+    talk(&c, "RSET", "250");
+    talk(&c, "MAIL FROM:<a@far.test>", "250");
+    talk(&c, "RCPT TO:<many@table.test>", "250");
+    talk(&c, "RCPT TO:<info@table.test>", "250");
+    client_shut(&c);
+    finish();
+}
+
 static void
 test_forwarding(void)
 {
@@ -517,6 +560,7 @@ main(void)
     test_joined();
     test_full_cache();
     test_inside();
+    test_large_aliases();
     test_forwarding();
     test_harvest();
     return tap_done();
