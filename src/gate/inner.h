@@ -34,6 +34,7 @@ struct gate {
     unsigned nghosts;     /* sessions that are gone but for a message being written */
     uint64_t full_told;   /* mono ns: when the operator was told that all are taken */
     unsigned turned_away; /* connections since then, for that reason */
+    uint64_t proxy_told;  /* mono ns: likewise, that a balancer sent no PROXY header */
     uint64_t session_count;
     struct limits limits;
     struct limits accounts; /* users and tenants: many addresses push none of them out */

@@ -18,13 +18,30 @@
 /* Over smtp.max_unread_replies no command is read; this may still follow: one reply, TLS records.
  */
 #define QUEUE_EXTRA (64u << 10)
-#define FULL_TOLD   (60 * NS_PER_S) /* between two warnings that all sessions are taken */
+#define WARNED      (60 * NS_PER_S) /* between two warnings of one kind */
 /* Not greeted yet, or with a 554: nothing but QUIT may come. */
 #define TIMEOUT_STRANGER (30 * NS_PER_S)
 
 /* ---- the stream's callbacks ---- */
 
 static void session_start(struct session *, const struct endpoint *peer);
+
+/* Neither the balancer nor its clients would tell anybody. */
+static void
+tell_no_header(struct session *s, const char *why)
+{
+    uint64_t now = clock_mono();
+    char peer[48];
+
+    if (s->gate->proxy_told && now - s->gate->proxy_told < WARNED)
+        return;
+    event_warning(
+        "listener %s: %s is in its `proxy`, and its connections do not begin with a PROXY "
+        "header (%s). They are closed, and no mail comes in by them; what was accepted is "
+        "safe. Let it send the header (send-proxy), or take it out of `proxy`.",
+        s->at->name, addr_show(&s->facts.client.addr, peer), why);
+    s->gate->proxy_told = now;
+}
 
 /* The balancer's header, and not a byte more of it. */
 static size_t
@@ -37,6 +54,7 @@ on_proxy_data(struct session *s, const char *p, size_t n)
     case PROXY_MORE:
         return used;
     case PROXY_REFUSED:
+        tell_no_header(s, s->proxy->why);
         report_closed(s, s->proxy->why);
         s->ending = true;
         loop_defer(s->gate->links.loop, &s->end);
@@ -204,6 +222,8 @@ session_clock(void *ctx)
     quiet = now > quiet && !ours ? now - quiet : 0;
     if (!body || ours)
         s->rate_at = 0;
+    if (quiet >= limit && s->proxy)
+        tell_no_header(s, s->proxy->head_n ? "it did not end" : "nothing came");
     if (quiet >= limit) {
         session_close(s, "4.4.2",
                       body ? "Timeout: the message did not come"
@@ -360,7 +380,7 @@ tell_full(struct gate *gate, const struct gate_listener *at, const struct settin
     uint64_t now = clock_mono();
 
     gate->turned_away++;
-    if (gate->full_told && now - gate->full_told < FULL_TOLD)
+    if (gate->full_told && now - gate->full_told < WARNED)
         return;
     event_warning(
         "listener %s turns connections away with 421 (%u since the last such warning): "

@@ -560,6 +560,38 @@ test_all_taken(void)
     rig_end();
 }
 
+/* A balancer that sends no header: its clients wait for a greeting, and we for the header. Nobody
+ * else would tell why no mail comes. */
+static void
+test_no_header(void)
+{
+    static const char text[] =
+        "hostname = mx.gate.test\n"
+        "listen smtp { address = 127.0.0.1:25\n proxy = 127.0.0.3, 127.0.0.4\n }\n"
+        "smtp { timeout_command = 300ms\n }\n";
+    struct client c;
+
+    if (!start(text))
+        return;
+    client_open_from(&c, 0, "127.0.0.3");
+    UNTIL(c.closed);
+    OK(c.closed && c.got.n == 0, "a balancer that is silent is shut out");
+    OK(events_have("listener smtp: 127.0.0.3 is in its `proxy`") && events_have("(nothing came)"),
+       "and the operator is told why");
+    client_shut(&c);
+    for (unsigned i = 0; i < 2; i++) {
+        client_open_from(&c, 0, "127.0.0.4");
+        client_say(&c, "EHLO c.far.test\r\n");
+        UNTIL(c.closed);
+        client_shut(&c);
+        IS(warnings(), i ? 2 : 1, "not for each connection");
+        rig.gate->proxy_told -= 61 * NS_PER_S;
+    }
+    OK(events_have("(No PROXY header)"), "what came instead");
+    rig_stop();
+    rig_end();
+}
+
 static uint64_t
 bytes_taken(void)
 {
@@ -644,5 +676,6 @@ main(void)
     test_refused_rcpt();
     test_hoards();
     test_all_taken();
+    test_no_header();
     return tap_done();
 }
