@@ -89,10 +89,21 @@ body_drop(struct body *b, struct block_pool *pool)
 }
 
 void
+body_beside(struct body *b, struct block_pool *pool, size_t n)
+{
+    uint64_t counted = n > BODY_BESIDE ? n - BODY_BESIDE : 0;
+
+    pool->used = pool->used - b->beside + counted;
+    b->beside = counted;
+}
+
+void
 body_clear(struct body *b, struct block_pool *pool)
 {
     body_drop(b, pool);
+    body_beside(b, pool, 0);
     b->line = BODY_AT_LINE;
+    b->head = 0;
     b->size = 0;
     b->skip = 0;
     b->header = NULL;
@@ -118,6 +129,8 @@ seek_blank_line(struct body *b, const char *p, size_t n)
             }
             b->line = cr ? BODY_HEADED : BODY_AT_CR;
             i++;
+            if (cr)
+                b->head = b->held + (uint32_t)i;
             continue;
         }
         nl = memchr(p + i, '\n', n - i);
@@ -203,7 +216,7 @@ body_header(const struct body *b, struct arena *arena, size_t max)
     n = header_end(whole);
     if (n || !b->first->next)
         return n ? str_sub(whole, 0, n) : whole;
-    max = MIN(max, (size_t)b->held);
+    max = MIN(max, (size_t)(b->head ? b->head : b->held));
     copy = arena_alloc(arena, max + 1);
     if (!copy)
         return STR_NONE;

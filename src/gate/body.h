@@ -19,6 +19,8 @@
 #define BODY_PENDING (1u << 20) /* of one message: above it the client is not read */
 /* While memory is short a header must end within this: it cannot leave before its end. */
 #define BODY_HEADER_SHORT (32u << 10)
+/* Of a message's other memory so much is not counted; while memory is short there is no more. */
+#define BODY_BESIDE (64u << 10)
 
 struct block {
     struct block *next;
@@ -30,7 +32,7 @@ _Static_assert(sizeof(struct block) == BLOCK_BYTES, "a block is a page multiple"
 struct block_pool {
     struct block *free;
     size_t nfree;
-    uint64_t used; /* bytes of blocks in use */
+    uint64_t used; /* bytes of blocks in use, and of what stands beside them */
     uint64_t ceiling;
 };
 void block_give_all(struct block_pool *, struct block *list);
@@ -42,6 +44,8 @@ struct body {
     unsigned nblocks;
     uint32_t held;    /* bytes in blocks */
     uint8_t line;     /* enum body_line: how far the search for the blank line is */
+    uint32_t head;    /* bytes of the header, blank line included, once it has come */
+    uint64_t beside;  /* counted in the pool: memory of the message that is no block */
     uint64_t size;    /* of the whole message as it will stand in the log */
     struct buf front; /* our fields: the first piece */
     char *header;     /* goes in place of the first `skip` bytes of the blocks; in an arena */
@@ -60,6 +64,8 @@ unsigned body_pieces(struct body *, bool with_front);
  * block, or of a copy in the arena (.p NULL at its ceiling). */
 struct str body_header(const struct body *, struct arena *, size_t max);
 bool body_has_header(const struct body *); /* the blank line has come */
+/* The message has so many bytes elsewhere now: recipients, copies of the header. */
+void body_beside(struct body *, struct block_pool *, size_t n);
 /* The message comes to nothing: what is held of it is let go, what is on its way is not. */
 void body_drop(struct body *, struct block_pool *);
 

@@ -129,10 +129,13 @@ front_view(struct tx *tx, bool keep)
     if (!keep && !front_wants_header(tx))
         return;
     header = body_header(&tx->body, &tx->arena, s->setup->smtp->max_header);
-    if (keep && header.n) /* its blocks are about to leave */
+    if (keep && header.n && header.p == tx->body.first->bytes) /* its block is about to leave */
         header = arena_str(&tx->arena, header);
     tx->header = header;
-    if (!header.p || (tx->auth.common && auth_evidence_header(&tx->auth, header) < 0))
+    body_beside(&tx->body, &tx->gate->blocks, tx->arena.used);
+    if (keep && header.n > BODY_HEADER_SHORT && block_pool_short(&tx->gate->blocks))
+        tx->status = ERR_NOMEM;
+    else if (!header.p || (tx->auth.common && auth_evidence_header(&tx->auth, header) < 0))
         tx->status = ERR_NOMEM;
     else
         front_feed(tx, header.n);

@@ -55,6 +55,7 @@ session_data(void *ctx)
     struct tx *tx = s->tx;
 
     tx->received = clock_wall();
+    body_beside(&tx->body, &s->gate->blocks, tx->arena.used);
     for (unsigned i = 0; i < tx->nvariants; i++)
         tx->variants[i].id = (struct spool_id){.node = s->gate->node,
                                                .epoch = s->gate->epoch,

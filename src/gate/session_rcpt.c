@@ -98,6 +98,15 @@ rcpt_flood(struct session *s)
            bucket_peek(&s->by_network->unknown_rcpts, rate, clock_mono()) > 0;
 }
 
+/* Is what the message has of its recipients as much as one may have now? The rest comes in another
+ * one. */
+static bool
+rcpt_too_many(const struct session *s)
+{
+    return s->tx->work >= RCPT_WORK_ALL ||
+           (s->tx->arena.used >= BODY_BESIDE && block_pool_short(&s->gate->blocks));
+}
+
 void
 session_rcpt(void *ctx, const struct smtp_rcpt_params *p)
 {
@@ -107,7 +116,8 @@ session_rcpt(void *ctx, const struct smtp_rcpt_params *p)
 
     tx->rcpt = *p;
     tx->rcpt.orcpt = p->orcpt.n ? arena_str(&tx->arena, p->orcpt) : STR_NONE;
-    if (tx->work >= RCPT_WORK_ALL || !session_copy_address(&tx->arena, &p->to, &tx->rcpt.to) ||
+    body_beside(&tx->body, &s->gate->blocks, tx->arena.used);
+    if (rcpt_too_many(s) || !session_copy_address(&tx->arena, &p->to, &tx->rcpt.to) ||
         (p->orcpt.n && !tx->rcpt.orcpt.p)) {
         session_say(s, 452, "4.5.3", "Too many recipients, send the rest in another message");
         return;

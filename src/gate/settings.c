@@ -336,11 +336,11 @@ static const struct conf_row smtp_rows[] = {
               .doc = "Recipients remembered from callouts and directories; the least recently "
                      "used goes first.")},
     {.name = "max_memory",
-     CONF_ROW(
-         SIZE, struct settings_smtp, max_memory, .def = "256 MB", .min = 16u << 20,
-         .doc = "Memory of bodies on their way into the log. From half of it on they go to disk in "
-                "small pieces, and a message whose header has not ended within 32 KB gets 452; "
-                "near it new messages get 421 4.3.2.")},
+     CONF_ROW(SIZE, struct settings_smtp, max_memory, .def = "256 MB", .min = 16u << 20,
+              .doc = "Memory of messages on their way into the log. From half of it on bodies go "
+                     "to disk in "
+                     "small pieces, headers over 32 KB get 452, and so do further recipients of a "
+                     "message with many; near it new messages get 421 4.3.2.")},
     {.name = "max_waiting",
      CONF_ROW(U64, struct settings_smtp, max_waiting, .def = "5000000",
               .doc = "Recipients waiting for delivery above which strangers get 452; bulk "
