@@ -87,17 +87,19 @@ code_at(struct str s, size_t at)
     return 0;
 }
 
-/* Is the number behind it an amount of something? */
+/* Is the number an amount of something? Hundreds are many: "550 Message refused" is a reply. */
 static bool
 counts_something(struct str s, size_t at)
 {
-    static const char *const units[] = {"byte",      "kb",     "mb",       "day",
-                                        "hour",      "minute", "second",   "message",
-                                        "recipient", "time",   "character"};
+    static const char *const units[] = {"byte", "kb", "mb", "day", "hour", "minute", "second"};
+    static const char *const many[] = {"messages", "recipients", "times", "characters"};
     struct str rest = str_trim(str_sub(s, at + 3, 16));
 
     for (size_t i = 0; i < ARRAY_LEN(units); i++)
         if (!dsn_ifind(str_sub(rest, 0, strlen(units[i])), 0, str_c(units[i])))
+            return true;
+    for (size_t i = 0; i < ARRAY_LEN(many); i++)
+        if (str_starts(rest, str_c(many[i])))
             return true;
     return false;
 }

@@ -66,7 +66,7 @@ marked(struct str rest)
     static const char *const marks[] = {
         "...", ":", " on ", "[", "(", "invalid address", "error,", "delivery failed", "failed"};
 
-    if (rest.n && strchr(",>", rest.p[0]))
+    while (rest.n && strchr(",>\"'", rest.p[0]))
         rest = str_from(rest, 1);
     for (size_t i = 0; i < ARRAY_LEN(marks); i++) {
         struct str mark = str_c(marks[i]);
@@ -266,6 +266,8 @@ about(struct dsn_list *list, const struct dsn_lines *l, unsigned from, size_t at
         list->steps += s.n + 1;
         if (i == from)
             s = str_from(s, at);
+        if (i == from && at && s.n && strchr("\"'", s.p[0])) /* of the address in front */
+            s = str_from(s, 1);
         while (i == from && s.n && strchr(":>.*) \t", s.p[0]))
             s = str_from(s, 1);
         blank |= !s.n;

@@ -347,6 +347,23 @@ static const struct text_case text_cases[] = {
      DSN_KIND_FAILURE,
      1,
      {{"a@b.test", 550, "5.1.1", "no", 0}}},
+    {"GMX: recipients in quotation marks, each with its words",
+     DAEMON "A message that you sent could not be delivered to\none or more of its recipients.\n"
+            "The following addresses failed:\n\n\"a@b.test\":\ndelivery retry timeout exceeded\n\n"
+            "\"c@d.test\":\nSMTP error from remote server after RCPT command:\nhost: in.d.test\n"
+            "5.1.1 <c@d.test>... nobody\n\n--- The header of the original message is following. "
+            "---\n\nFrom: s@a.test\nTo: a@b.test\nMessage-ID: <1@a.test>\n",
+     DSN_KIND_FAILURE,
+     2,
+     {{"a@b.test", 0, "", "delivery retry", 0},
+      {"c@d.test", 0, "5.1.1", "nobody", DSN_PHASE_RCPT}}},
+    {"a reply whose first word counts other things",
+     DAEMON "The following address(es) failed:\n\n  a@b.test\n    SMTP error from remote mail "
+            "server after RCPT TO:<a@b.test>:\n    host in.b.test [192.0.2.1]: 550 Message was not "
+            "accepted, 451 messages wait\n",
+     DSN_KIND_FAILURE,
+     1,
+     {{"a@b.test", 550, "", "550 Message was", DSN_PHASE_RCPT}}},
     {"JSON of a sending service, in the envelope of its notices",
      "From: no-reply@sns.x.test\nSubject: Notification\n\n{\"Type\":\"Notification\",\"Message\":"
      "\"{\\\"notificationType\\\":\\\"Bounce\\\",\\\"bounce\\\":{\\\"bounceType\\\":"
