@@ -224,12 +224,16 @@ form_of(const struct piece *p)
     return p->number != NO_NUMBER ? FORM_NUMBERED : p->coded ? FORM_CODED : FORM_PLAIN;
 }
 
+/* Of what comes twice readers take one of these; what stands between them nobody sees. */
+enum which { WHICH_FIRST, WHICH_LAST };
+
 /* The piece of that name and form, and of that number if it is a numbered one. */
 static const struct piece *
-piece_find(const struct reader *r, struct str name, enum form form, uint32_t number)
+piece_find(const struct reader *r, struct str name, enum form form, uint32_t number,
+           enum which which)
 {
     for (unsigned i = 0; i < r->n; i++) {
-        const struct piece *p = &r->pieces[i];
+        const struct piece *p = &r->pieces[which == WHICH_LAST ? r->n - 1 - i : i];
         if (str_eq(p->name, name) && form_of(p) == form &&
             (form != FORM_NUMBERED || p->number == number))
             return p;
@@ -258,7 +262,7 @@ to_utf8(struct reader *r, struct str charset, bool coded, struct str bytes, stru
 
 /* The value in that form: one piece, or the numbered ones from 0 on. */
 static struct str
-join(struct reader *r, struct str name, enum form form)
+join(struct reader *r, struct str name, enum form form, enum which which)
 {
     CLEANUP(buf_done) struct buf bytes, text;
     struct str charset = STR_NONE;
@@ -267,7 +271,7 @@ join(struct reader *r, struct str name, enum form form)
 
     buf_init(&bytes, PARAM_TEXT_MAX);
     buf_init(&text, 4 * PARAM_TEXT_MAX);
-    for (uint32_t number = 0; (p = piece_find(r, name, form, number)); number++) {
+    for (uint32_t number = 0; (p = piece_find(r, name, form, number, which)); number++) {
         struct str part = p->text;
         if (p->coded && number == 0)
             charset = take_charset(&part);
@@ -301,28 +305,47 @@ forms_of(struct reader *r, struct str name)
         if (r->pieces[i].number != NO_NUMBER)
             highest = MAX(highest, r->pieces[i].number + 1);
     }
-    while (have < highest && piece_find(r, name, FORM_NUMBERED, have))
+    while (have < highest && piece_find(r, name, FORM_NUMBERED, have, WHICH_FIRST))
         have++;
     if (have < highest)
         r->out->odd |= PARAM_ODD_GAP;
     return forms;
 }
 
-/* The same piece once more with another text, or what a stricter reader takes. */
-static struct str
-second_text(struct reader *r, struct str name)
+/* Does a piece of that name and form come twice with different texts? */
+static bool
+is_repeated(const struct reader *r, struct str name, enum form form)
 {
     for (unsigned i = 0; i < r->n; i++) {
         const struct piece *p = &r->pieces[i];
-        if (!str_eq(p->name, name))
-            continue;
-        const struct piece *first = piece_find(r, name, form_of(p), p->number);
-        if (first != p && !str_eq(first->text, p->text)) {
-            r->out->odd |= PARAM_ODD_REPEATED;
-            return p->text;
-        }
-        if (p->alt.p)
-            return p->alt;
+        if (str_eq(p->name, name) && form_of(p) == form &&
+            !str_eq(p->text, piece_find(r, name, form, p->number, WHICH_FIRST)->text))
+            return true;
+    }
+    return false;
+}
+
+/* The value that a reader of that form may have instead of `taken`; .p NULL: none. */
+static struct str
+other_value(struct reader *r, struct str name, enum form form, struct str taken)
+{
+    struct str value = join(r, name, form, WHICH_FIRST);
+
+    if (!str_eq(value, taken))
+        return value;
+    if (!is_repeated(r, name, form))
+        return STR_NONE;
+    value = join(r, name, form, WHICH_LAST);
+    return str_eq(value, taken) ? STR_NONE : value;
+}
+
+/* What a stricter reader takes of a value without quotes. */
+static struct str
+strict_text(const struct reader *r, struct str name)
+{
+    for (unsigned i = 0; i < r->n; i++) {
+        if (str_eq(r->pieces[i].name, name) && r->pieces[i].alt.p)
+            return r->pieces[i].alt;
     }
     return STR_NONE;
 }
@@ -335,19 +358,20 @@ gather_one(struct reader *r, struct param *q)
     unsigned forms = forms_of(r, q->name);
     bool taken = false;
 
-    q->other = second_text(r, q->name);
+    q->other = strict_text(r, q->name);
     for (unsigned i = 0; i < ARRAY_LEN(order); i++) {
         if (!(forms & 1u << order[i]))
             continue;
-        struct str value = join(r, q->name, order[i]);
-        if (!taken) {
-            q->value = value;
-            taken = true;
-            continue;
-        }
-        r->out->odd |= PARAM_ODD_BOTH;
-        if (!str_eq(value, q->value))
-            q->other = value;
+        if (is_repeated(r, q->name, order[i]))
+            r->out->odd |= PARAM_ODD_REPEATED;
+        if (taken)
+            r->out->odd |= PARAM_ODD_BOTH;
+        else
+            q->value = join(r, q->name, order[i], WHICH_FIRST);
+        taken = true;
+        struct str other = other_value(r, q->name, order[i], q->value);
+        if (other.p)
+            q->other = other;
     }
 }
 

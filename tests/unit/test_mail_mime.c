@@ -177,6 +177,17 @@ test_names(void)
     t = parse(NAMED("filename*=utf-8''a.txt; filename*0=b.exe"));
     OK(t.odd == ODD(PARAM) && !strcmp(t.taken, "a.txt") && !strcmp(t.other, "b.exe"),
        "coded and numbered");
+    t = parse(NAMED("filename=a.txt; filename=b.txt; filename=c.exe"));
+    OK(t.odd == ODD(PARAM) && !strcmp(t.taken, "a.txt") && !strcmp(t.other, "c.exe"),
+       "three names: the first and the last");
+    t = parse(NAMED("filename*0=run; filename*1=.txt; filename*1=.exe"));
+    OK(t.odd == ODD(PARAM) && !strcmp(t.taken, "run.txt") && !strcmp(t.other, "run.exe"),
+       "a piece twice: both names whole");
+    t = parse(NAMED("filename*=utf-8''a.txt; filename*=utf-8''b%2Eexe"));
+    OK(t.odd == ODD(PARAM) && !strcmp(t.other, "b.exe"), "a coded name twice, both decoded");
+    t = parse(NAMED("filename=a.txt; filename=b.exe; filename*=utf-8''a.txt"));
+    OK(t.odd == ODD(PARAM) && !strcmp(t.taken, "a.txt") && !strcmp(t.other, "b.exe"),
+       "an old name twice behind the new one");
     t = parse("Content-Type: text/plain; name=a.exe\r\n" NAMED("filename=a.txt"));
     OK(t.odd == ODD(FILENAMES) && !strcmp(t.taken, "a.txt") && !strcmp(t.other, "a.exe"),
        "name and filename");
