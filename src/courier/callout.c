@@ -273,11 +273,12 @@ static size_t
 line_data(void *ctx, const char *p, size_t n)
 {
     struct callout_line *l = ctx;
+    const struct stream *from = l->stream;
     size_t at = 0, used;
     struct smtp_reply r;
     int got;
 
-    while (l->stream && at < n) {
+    while (l->stream && l->stream == from && at < n) { /* not for the next host */
         got = smtp_reply_parse(&l->parser, p + at, n - at, &used, &r);
         at += used;
         if (got < 0) {

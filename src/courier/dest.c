@@ -473,8 +473,8 @@ dest_why(const struct courier *c, const struct index_dest *d, char *dst, size_t 
 
     if (c->delivery->hold)
         str_fmt(dst, cap, "delivery.hold is on: everything waits until it is off");
-    else if (d->parked &&
-             (sc = scopes_match(c, index_dest_domain(d), NULL, STR_NONE, NULL, NULL)) != NULL)
+    else if (d->parked && (sc = scopes_match(c, index_dest_domain(d), NULL, STR_NONE, NULL,
+                                             s ? s->name : NULL)) != NULL)
         str_fmt(dst, cap, "suspended: %s", sc->reason);
     else if (d->state == DEST_ASKING)
         str_fmt(dst, cap, "asking DNS for the hosts of the domain");

@@ -5,7 +5,8 @@
  * Called by dest.c; answers come through the loop. Domains with the same hosts in the same order
  * share a site. Cancelled by freeing.
  */
-#include "core/crc32c.h"
+#include "core/openssl.h"
+
 #include "core/event.h"
 #include "courier/dest.h"
 #include "courier/mx.h"
@@ -18,6 +19,7 @@
 #define OWN_NAMES     64u
 #define SITE_NAME     600u
 #define NAME_SPARE    24u  /* for what stands behind the hosts */
+#define SUM_BYTES     6u   /* of a set, in its name */
 #define DNS_NAME_LONG 253u /* no name is longer */
 #define SITES_ALIKE   64u  /* sets of hosts with one name */
 #define ASKING_MAX    256u /* destinations whose questions are open at a time, 6 KB each */
@@ -152,15 +154,31 @@ host_put(char *dst, size_t cap, struct str host)
     return n;
 }
 
+/* The sum of a set, the same after every start: strangers choose hosts and preferences, so one that
+ * they could aim at would let them take the names of another set. */
+static size_t
+sum_put(char *dst, size_t cap, const struct buf *set)
+{
+    unsigned char sum[EVP_MAX_MD_SIZE] = {0};
+    size_t n = str_fmt(dst, cap, "#");
+
+    if (set->failed || EVP_Digest(set->p, set->n, sum, NULL, EVP_sha256(), NULL) != 1)
+        sum[0] = 0; /* no memory: alike by name, and told apart by site_is_of() */
+    for (unsigned i = 0; i < SUM_BYTES; i++)
+        n += str_fmt(dst + n, cap - n, "%02x", sum[i]);
+    return n;
+}
+
 /* Sites are told apart by their hosts and the order among them; equals in the order of names. The
  * name is for people and may be that of another set: see site_is_of(). */
 static size_t
 site_name(const struct conf_section *route, const struct mx_result *v, char name[SITE_NAME])
 {
-    uint32_t crc = 0;
+    CLEANUP(buf_done) struct buf set = {0};
     size_t n = 0;
     bool taken[MX_HOSTS_MAX] = {false};
 
+    buf_init(&set, 16u << 10);
     if (route)
         n = str_fmt(name, SITE_NAME, "%.*s/", STR_ARG(route->label));
     for (unsigned i = 0; i < v->nhosts; i++) {
@@ -178,8 +196,8 @@ site_name(const struct conf_section *route, const struct mx_result *v, char name
         if (!h)
             break;
         taken[at] = true;
-        crc = crc32c(crc, h->name.p, h->name.n);
-        crc = crc32c(crc, &h->preference, sizeof h->preference);
+        put_str16(&set, h->name);
+        put_u16(&set, h->preference);
         if (n + h->name.n + NAME_SPARE >= SITE_NAME)
             continue;
         if (i)
@@ -187,7 +205,7 @@ site_name(const struct conf_section *route, const struct mx_result *v, char name
         n += host_put(name + n, SITE_NAME - n, h->name);
     }
     if (v->nhosts > 1) /* the same names with other preferences are another set */
-        n += str_fmt(name + n, SITE_NAME - n, "#%04x", crc & 0xffff);
+        n += sum_put(name + n, SITE_NAME - n, &set);
     return n;
 }
 

@@ -18,6 +18,7 @@
 #define LOOK_LEAST 4096u /* rows that a turn looks at; all of them in some minutes */
 #define LOOK_MOST  65536u
 #define LOOK_PARTS 256u
+#define SIBLINGS   4096u /* looked at for those that go the same way */
 #define AGAIN_S    30u /* a session had it just then */
 
 struct late {
@@ -167,15 +168,17 @@ row_is_late(const struct courier *c, const struct index_row *r, const struct ind
            courier_wall(c) > m->received * NS_PER_S + c->delivery->warn_after;
 }
 
-/* All of the message that are as late as this one and go the same way. */
+/* The row, and those of the message behind it that are as late and go the same way; those before
+ * it had their turn. No further than some: recipients at as many sites would be looked at by each
+ * of them. */
 static void
-row_due(struct courier *c, const struct index_row *first, bool over)
+row_due(struct courier *c, uint32_t first, bool over)
 {
-    uint32_t message = first->message, rows[ROWS_MAX], n = 0;
+    uint32_t message = index_row(&c->index, first)->message, rows[ROWS_MAX], n = 0, look = SIBLINGS;
     const struct index_message *m = index_message(&c->index, message);
-    const struct site *s = row_site(c, first);
+    const struct site *s = row_site(c, index_row(&c->index, first));
 
-    for (uint32_t at = m->rows; at != INDEX_NONE && n < ROWS_MAX;) {
+    for (uint32_t at = first; at != INDEX_NONE && n < ROWS_MAX && look > 0; look--) {
         const struct index_row *r = index_row(&c->index, at);
         if (is_in_turn(c, r) && row_site(c, r) == s &&
             (over ? row_is_over(c, r, m) : row_is_late(c, r, m)))
@@ -205,7 +208,7 @@ rows_look(struct courier *c, uint64_t until)
         over = row_is_over(c, r, m);
         if (!over && !row_is_late(c, r, m))
             continue;
-        row_due(c, r, over);
+        row_due(c, l->cursor - 1, over);
         if (clock_mono() >= until)
             return false;
     }

@@ -247,12 +247,12 @@ plan_retire(struct courier *c)
     size_t at = 0;
 
     while ((s = map_next(&c->sites->names, &at, &key)) != NULL) {
-        map_del(&c->sites->names, key);
-        s->retired = true;
+        s->retired = true; /* which site_release() does not look up */
         plan_close_idle(s);
         site_release(s);
-        at = 0;
     }
+    map_done(&c->sites->names); /* whole: one by one costs the square of them */
+    map_init(&c->sites->names, SITES_MAX, false);
 }
 
 /* Mail of a route that says discard. */
@@ -536,7 +536,7 @@ static bool
 may_open(struct site *s)
 {
     struct courier *c = s->c;
-    uint64_t limit = s->max_sessions;
+    uint64_t limit = s->max_sessions, most;
 
     /* Twice as many at a time as already work: a new or slow host is not stormed. */
     if (s->connecting >= MAX(s->sessions - s->connecting, 1u))
@@ -548,10 +548,12 @@ may_open(struct site *s)
         }
         return false;
     }
-    if (c->sessions->n < c->delivery->max_sessions || sessions_close_one_idle(c, s))
+    /* The last eighth is for sites that have none: some slow ones do not take all there are. */
+    most = c->delivery->max_sessions - (s->sessions > 0 ? c->delivery->max_sessions / 8 : 0);
+    if (c->sessions->n < most || sessions_close_one_idle(c, s))
         return true;
-    str_fmt(s->why, sizeof s->why, "all %llu connections of delivery.max_sessions are in use",
-            (unsigned long long)c->delivery->max_sessions);
+    str_fmt(s->why, sizeof s->why, "all %llu connections of delivery.max_sessions are in use%s",
+            (unsigned long long)most, s->sessions > 0 ? "; the rest is for sites with none" : "");
     site_wake(s, 100 * NS_PER_MS);
     return false;
 }

@@ -12,7 +12,7 @@ sites_create(struct courier *c)
 
     if (s) {
         loop_timer_init(&s->left_timer, c->loop, dests_left_run, c);
-        map_init(&s->names, 10000000, false);
+        map_init(&s->names, SITES_MAX, false);
         s->queue_tail = &s->queue;
     }
     return s;

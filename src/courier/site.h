@@ -15,6 +15,7 @@
 #include "spool/envelope.h"
 
 #define SITE_ADDRS   16u
+#define SITES_MAX    10000000u
 #define SITE_CLASSES (SPOOL_CLASS_BULK + 1u)
 
 struct site;

@@ -73,6 +73,7 @@ struct rig {
     const char *banner, *mail, *rcpt, *data, *dot, *ehlo;
     const char *rset;    /* NULL: taken */
     unsigned mails_each; /* so many on one connection, then 421; 0: any number */
+    const char *first;   /* greets the first connection instead of the banner */
     const char *blocked; /* an address that is refused at the door */
     bool hang_after_dot, lmtp;
     unsigned connections, messages, rcpts;
@@ -363,6 +364,8 @@ sink_accept(void *ctx, int fd, const struct endpoint *peer)
     c->stream = stream_create(r->loop, fd, &sink_ops, c, NULL);
     if (r->blocked && strcmp(addr_show(&peer->addr, from), r->blocked) == 0)
         sink_say(c, "554 5.7.1 your address is on a list\r\n");
+    else if (r->first && r->connections == 1)
+        sink_say(c, r->first);
     else
         sink_say(c, r->banner);
 }
