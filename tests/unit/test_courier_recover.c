@@ -417,7 +417,7 @@ test_clock_back(void)
     rig_init(&rig, ROUTE SOON "}\n");
     own_clock();
     next_courier();
-    rig_mail(&rig, "a@test.example", "later@far.example", NULL, BODY);
+    rig_post(&rig, "a@test.example", "later@far.example", NULL, BODY);
     RIG_FOR(&rig, rig.transients == 1 && waiting() == 1);
     rig_settle(&rig, 20);
     clock_own(UINT64_C(1000) * NS_PER_S, UINT64_C(1000000000) * NS_PER_S);
