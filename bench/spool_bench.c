@@ -188,7 +188,7 @@ bench_open(struct bench *b, const char *dir, uint64_t segment_mb, unsigned stand
 {
     struct spool_pool_conf conf = {
         .dir = dir, .segment_size = segment_mb << 20, .ready = 8, .reserve = 1};
-    struct spool_writer_ops ops = {need_segment, segment_left, wake};
+    struct spool_writer_ops ops = {need_segment, segment_left, wake, NULL};
     struct spool_reader_ops reader = {.record = count_record};
     struct spool_writer_conf writer = {.stream = SPOOL_STREAM_GATE << 8, .standby = standby};
     struct spool_share share;

@@ -120,6 +120,7 @@ tell_free(void *ctx, uint64_t number, uint64_t generation)
     buf_init(&b, 64);
     put_u64(&b, number);
     put_u64(&b, generation);
+    put_u8(&b, 0);
     if (c->files)
         spool_files_forget(c->files, number);
     chan_send(c->links.spooler, TELL_FREE, 0, &b, -1); /* lost or full: told again later */

@@ -29,6 +29,7 @@ struct spooler {
     /* Given back, but an earlier segment of its epoch must go first (spool/pool.h). */
     struct {
         uint64_t number, generation;
+        bool empty;
     } later[LATER_MAX];
     unsigned nlater;
     struct spool_pool *pool;
@@ -208,14 +209,15 @@ answer_segment(struct spooler *s, enum role_id from, uint64_t id, struct wire *b
 
 /* True if the segment is free now (or was before): the courier may drop its outcomes. */
 static bool
-recycle(struct spooler *s, uint64_t number, uint64_t generation)
+recycle(struct spooler *s, uint64_t number, uint64_t generation, bool empty)
 {
-    int rc = spool_pool_free(s->pool, number, generation);
+    int rc = empty ? spool_pool_free_empty(s->pool, number, generation)
+                   : spool_pool_free(s->pool, number, generation);
     if (rc == ERR_STATE)
         return false;
     if (rc && rc != ERR_STALE && rc != ERR_NOTFOUND) {
-        event_warning("segment %llu could not be recycled: %s; its space stays used until the next "
-                      "start",
+        event_warning("segment %llu could not be recycled: %s; its space stays used for now, and "
+                      "it is tried again",
                       (unsigned long long)number, err_text(rc));
         return false;
     }
@@ -223,25 +225,40 @@ recycle(struct spooler *s, uint64_t number, uint64_t generation)
     buf_init(&b, 64);
     put_u64(&b, number);
     put_u64(&b, generation);
-    chan_send(role_chan(s->role, ROLE_COURIER), TELL_FREED, 0, &b, -1);
+    if (role_has(s->role, ROLE_COURIER)) /* else its next life reads what there is */
+        chan_send(role_chan(s->role, ROLE_COURIER), TELL_FREED, 0, &b, -1);
     return true;
+}
+
+/* Each once: the courier says it again until it is done. */
+static void
+keep_for_later(struct spooler *s, uint64_t number, uint64_t generation, bool empty)
+{
+    unsigned i = 0;
+
+    while (i < s->nlater && (s->later[i].number != number || s->later[i].generation != generation))
+        i++;
+    if (i == LATER_MAX)
+        return;
+    s->later[i].number = number;
+    s->later[i].generation = generation;
+    s->later[i].empty = empty;
+    s->nlater = MAX(s->nlater, i + 1);
 }
 
 static void
 take_back(struct spooler *s, struct wire *body)
 {
     uint64_t number = wire_u64(body), generation = wire_u64(body);
+    bool empty = wire_u8(body);
     if (!wire_end(body))
         return;
-    if (!recycle(s, number, generation)) {
-        if (s->nlater < LATER_MAX) {
-            s->later[s->nlater].number = number;
-            s->later[s->nlater++].generation = generation;
-        }
+    if (!recycle(s, number, generation, empty)) {
+        keep_for_later(s, number, generation, empty);
         return;
     }
     for (unsigned i = 0; i < s->nlater;) {
-        if (recycle(s, s->later[i].number, s->later[i].generation))
+        if (recycle(s, s->later[i].number, s->later[i].generation, s->later[i].empty))
             s->later[i] = s->later[--s->nlater];
         else
             i++;

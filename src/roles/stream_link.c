@@ -67,6 +67,22 @@ on_left(void *ctx, uint64_t number, bool failed)
                     (unsigned long long)number);
 }
 
+/* While a disk is sick each of these would stay used until the stream's next life. Of a gate's the
+ * courier tells: nobody else may say that what strangers sent can go. */
+static void
+on_empty(void *ctx, uint64_t number, uint64_t generation)
+{
+    struct stream_link *l = ctx;
+    CLEANUP(buf_done) struct buf b;
+    if (l->stream >> 8 != SPOOL_STREAM_COURIER || !role_has(l->role, ROLE_SPOOLER))
+        return;
+    buf_init(&b, 64);
+    put_u64(&b, number);
+    put_u64(&b, generation);
+    put_u8(&b, 1);
+    chan_send(role_chan(l->role, ROLE_SPOOLER), TELL_FREE, 0, &b, -1);
+}
+
 static void
 on_wake(void *ctx) /* committer thread */
 {
@@ -119,7 +135,7 @@ stream_link_open(struct stream_link *l, struct role *r, uint16_t stream,
 static void
 take_epoch(struct stream_link *l, struct wire *body)
 {
-    static const struct spool_writer_ops ops = {on_need, on_left, on_wake};
+    static const struct spool_writer_ops ops = {on_need, on_left, on_wake, on_empty};
     const struct settings_spool *sp = conf_get(l->role->conf, "spool");
     int64_t epoch = (int64_t)wire_u64(body);
     if (l->writer) { /* a repeated question's answer: an epoch unused is harmless */

@@ -198,6 +198,7 @@ segment_leave(struct spool_writer *w, bool failed)
     w->current = NULL;
     fd_close(&seg->fd);
     seg->failed = failed;
+    seg->empty = w->offset == SPOOL_UNIT;
     pthread_mutex_lock(&w->lock);
     w->holds_current = false;
     if (failed)

@@ -398,14 +398,14 @@ pool_holds_back(struct spool_pool *p, const struct spool_segment *s, int fd)
 }
 
 static int
-pool_rehead_free(struct spool_pool *p, struct spool_segment *seg)
+pool_rehead_free(struct spool_pool *p, struct spool_segment *seg, bool empty)
 {
     struct spool_segment next = *seg;
     int err, fd = segment_open(p, seg);
 
     if (fd < 0)
         return fd;
-    err = next.state == SEGMENT_DOUBT ? 0 : pool_holds_back(p, seg, fd);
+    err = empty ? 0 : pool_holds_back(p, seg, fd);
     if (err == 0) {
         next.generation += 1u + pool_random();
         next.state = SPOOL_SEGMENT_FREE;
@@ -419,8 +419,8 @@ pool_rehead_free(struct spool_pool *p, struct spool_segment *seg)
     return 0;
 }
 
-int
-spool_pool_free(struct spool_pool *p, uint64_t number, uint64_t generation)
+static int
+pool_free(struct spool_pool *p, uint64_t number, uint64_t generation, bool empty)
 {
     struct spool_segment *seg = pool_find(p, number);
     int err;
@@ -429,7 +429,7 @@ spool_pool_free(struct spool_pool *p, uint64_t number, uint64_t generation)
         return ERR_NOTFOUND;
     if (seg->generation != generation || seg->state != SPOOL_SEGMENT_USED)
         return ERR_STALE;
-    err = pool_rehead_free(p, seg);
+    err = pool_rehead_free(p, seg, empty);
     if (err < 0)
         return err;
     /* Free it is. If its name cannot be removed it stays one more free segment. */
@@ -437,6 +437,18 @@ spool_pool_free(struct spool_pool *p, uint64_t number, uint64_t generation)
         pool_segment_unlink(&p->disk, number) == 0)
         pool_drop(p, seg);
     return 0;
+}
+
+int
+spool_pool_free(struct spool_pool *p, uint64_t number, uint64_t generation)
+{
+    return pool_free(p, number, generation, false);
+}
+
+int
+spool_pool_free_empty(struct spool_pool *p, uint64_t number, uint64_t generation)
+{
+    return pool_free(p, number, generation, true);
 }
 
 /* --- epochs --- */
@@ -544,7 +556,7 @@ spool_pool_prepare(struct spool_pool *p)
     int fd, err;
 
     if (seg) {
-        err = pool_rehead_free(p, seg);
+        err = pool_rehead_free(p, seg, true);
         return err < 0 && err != ERR_NOTFOUND ? err : 1;
     }
     seg = pool_unwritten(p);

@@ -51,6 +51,9 @@ uint32_t spool_pool_last_epoch(const struct spool_pool *);
  * before. ERR_STATE: it voids a failed batch of an earlier segment of its epoch that is still used,
  * and must outlive it: ask again later. */
 int spool_pool_free(struct spool_pool *, uint64_t number, uint64_t generation);
+/* The same at once, by the word of its writer: nothing in it was ever durable, and what it failed
+ * with is voided in a segment behind it. */
+int spool_pool_free_empty(struct spool_pool *, uint64_t number, uint64_t generation);
 /* Makes good a segment whose header could not be written, else pre-writes one if fewer than `ready`
  * and `reserve` are free and space allows: 1 did, 0 nothing to do, negative failed. Slow (a whole
  * segment is written): called when idle. */

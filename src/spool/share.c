@@ -197,6 +197,51 @@ spool_share_copy(const struct spool_share *s, uint64_t pos, void *dst, size_t n)
     return atomic_load(&s->page->low) > pos ? ERR_STALE : 0;
 }
 
+static struct spool_segment
+entry_segment(const struct spool_share *s, const struct spool_share_segment *e)
+{
+    return (struct spool_segment){
+        .number = atomic_load(&e->number),
+        .generation = atomic_load(&e->generation),
+        .seq = atomic_load(&e->seq),
+        .size = atomic_load(&e->size),
+        .node = s->node,
+        .epoch = s->epoch,
+        .stream = s->stream,
+        .version = SPOOL_VERSION,
+        .state = SPOOL_SEGMENT_USED,
+    };
+}
+
+static bool
+same_segment(const struct spool_segment *a, const struct spool_segment *b)
+{
+    return a->number == b->number && a->generation == b->generation;
+}
+
+void
+spool_share_between(const struct spool_share *s, const struct spool_segment *after,
+                    const struct spool_segment *before,
+                    void (*fn)(void *ctx, const struct spool_segment *), void *ctx)
+{
+    const struct spool_share_page *page = s->page;
+    uint64_t n = atomic_load(&page->nsegments);
+    uint64_t oldest = n > SPOOL_SHARE_SEGMENTS ? n - SPOOL_SHARE_SEGMENTS : 0;
+    bool found = false;
+
+    for (uint64_t i = n; i-- > oldest;) {
+        struct spool_segment it = entry_segment(s, &page->segments[i % SPOOL_SHARE_SEGMENTS]);
+
+        if (atomic_load(&page->nsegments) >= i + SPOOL_SHARE_SEGMENTS)
+            return; /* overwritten meanwhile, see below */
+        if (after && same_segment(&it, after))
+            return;
+        if (found)
+            fn(ctx, &it);
+        found = found || same_segment(&it, before);
+    }
+}
+
 int
 spool_share_segment_at(const struct spool_share *s, uint64_t pos, struct spool_segment *ret,
                        uint64_t *ret_start)
@@ -210,17 +255,7 @@ spool_share_segment_at(const struct spool_share *s, uint64_t pos, struct spool_s
         uint64_t start = atomic_load(&e->start);
         if (start > pos)
             continue;
-        *ret = (struct spool_segment){
-            .number = atomic_load(&e->number),
-            .generation = atomic_load(&e->generation),
-            .seq = atomic_load(&e->seq),
-            .size = atomic_load(&e->size),
-            .node = s->node,
-            .epoch = s->epoch,
-            .stream = s->stream,
-            .version = SPOOL_VERSION,
-            .state = SPOOL_SEGMENT_USED,
-        };
+        *ret = entry_segment(s, e);
         /* Overwritten while we read it? The entry belongs to i as long as no i + SEGMENTS began;
          * the writer fills an entry before it counts it, hence one less. */
         if (atomic_load(&page->nsegments) >= i + SPOOL_SHARE_SEGMENTS)

@@ -68,6 +68,11 @@ int spool_share_copy(const struct spool_share *s, uint64_t pos, void *dst, size_
 /* Which segment holds pos, and where in its file. ERR_STALE if the table no longer knows. */
 int spool_share_locate(const struct spool_share *s, uint64_t pos, struct spool_loc *ret,
                        uint64_t *ret_generation);
+/* Segments that the table has between those two, or before `before` if `after` is NULL: nothing in
+ * them was ever durable. */
+void spool_share_between(const struct spool_share *s, const struct spool_segment *after,
+                         const struct spool_segment *before,
+                         void (*fn)(void *ctx, const struct spool_segment *), void *ctx);
 /* The same with all that the table and the page tell of the segment; *ret_start is the position of
  * its first batch. */
 int spool_share_segment_at(const struct spool_share *s, uint64_t pos, struct spool_segment *ret,

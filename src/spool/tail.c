@@ -80,14 +80,18 @@ spool_tail_free(struct spool_tail *t)
     free(t);
 }
 
-/* Another segment goes on: the one before is left. */
+/* Another segment goes on: the one before is left, and those that failed in between. */
 static void
 tail_enter(struct spool_tail *t, const struct spool_segment *s)
 {
     if (t->has_current && t->current.number == s->number && t->current.generation == s->generation)
         return;
-    if (t->has_current && t->ops.segment_end)
-        t->ops.segment_end(t->ctx, &t->current);
+    if (t->ops.segment_end) {
+        if (t->has_current)
+            t->ops.segment_end(t->ctx, &t->current);
+        spool_share_between(&t->share, t->has_current ? &t->current : NULL, s, t->ops.segment_end,
+                            t->ctx);
+    }
     t->current = *s;
     t->has_current = true;
 }

@@ -121,7 +121,25 @@ tell_left(struct spool_writer *w, struct writer_segment *left)
         next = left->next;
         fd_close(&left->fd);
         w->ops.segment_left(w->ctx, left->s.number, left->failed);
-        free(left);
+        if (left->failed && left->empty) {
+            left->next = w->empties;
+            w->empties = left;
+        } else {
+            free(left);
+        }
+    }
+}
+
+static void
+empties_done(struct spool_writer *w, bool tell)
+{
+    struct writer_segment *e;
+
+    while ((e = w->empties) != NULL) {
+        w->empties = e->next;
+        if (tell && w->ops.segment_empty)
+            w->ops.segment_empty(w->ctx, e->s.number, e->s.generation);
+        free(e);
     }
 }
 
@@ -153,6 +171,7 @@ spool_writer_free(struct spool_writer *w)
     tell_left(w, w->left);
     tell_left(w, w->current);
     tell_left(w, w->standby);
+    empties_done(w, false);
     spool_share_done(&w->share);
     free(w->void_ids);
     free(w->void_outs);
@@ -315,6 +334,8 @@ spool_writer_poll(struct spool_writer *w)
         pthread_cond_signal(&w->cond);
         pthread_mutex_unlock(&w->lock);
     }
+    if (w->empties && spool_writer_state(w) == SPOOL_WRITER_READY)
+        empties_done(w, true);
     writer_ask(w);
 }
 

@@ -61,6 +61,10 @@ struct spool_writer_ops {
     /* Committer thread: make the loop thread call spool_writer_poll() soon. Comes once by itself
      * after spool_writer_create(), so that the first poll asks for segments. */
     void (*wake)(void *ctx);
+    /* Loop thread, after segment_left, or NULL: it failed before anything in it was durable, so
+     * that no reader will ever tell of it. What it failed with is voided elsewhere by now: the
+     * spooler may have it back. */
+    void (*segment_empty)(void *ctx, uint64_t number, uint64_t generation);
 };
 struct spool_writer_conf {
     uint32_t node, epoch;

@@ -20,6 +20,7 @@ struct writer_segment {
     struct spool_segment s;
     int fd;
     bool failed;
+    bool empty; /* nothing in it was ever durable */
     struct writer_segment *next;
 };
 
@@ -52,6 +53,7 @@ struct spool_writer {
     /* Loop thread only. */
     unsigned owed; /* segments asked for and not yet given */
     bool polling, kick;
+    struct writer_segment *empties; /* told when what failed with them is voided */
     uint64_t pending_bytes;
 
     /* Committer only. */

@@ -51,7 +51,8 @@ enum ask_type {
     ASK_EPOCH_ANSWER = 0x0502,   /* i64 as u64: epoch or negative, u32 node, u8 direct */
     ASK_SEGMENT = 0x0503,        /* u16 stream, u32 epoch -> */
     ASK_SEGMENT_ANSWER = 0x0504, /* u32 0 or -error as u32, then the segment (below); + fd */
-    TELL_FREE = 0x0505,          /* u64 number, u64 generation: all settled and durable */
+    TELL_FREE = 0x0505,          /* u64 number, u64 generation, u8: 0 all settled and durable,
+                                    1 its writer never made anything in it durable */
     TELL_FREED = 0x0506,         /* u64 number, u64 generation: re-headed; outcomes may go */
     TELL_SPACE = 0x0507,         /* u64 intake_bytes, u64 total, u8 intake_open */
 

@@ -105,7 +105,7 @@ rig_wake(void *ctx)
 static inline void
 rig_init(struct rig *r, struct twin *t, uint32_t epoch, size_t segment_size, uint64_t max_batch)
 {
-    struct spool_writer_ops ops = {rig_need, rig_left, rig_wake};
+    struct spool_writer_ops ops = {rig_need, rig_left, rig_wake, NULL};
     struct spool_writer_conf conf = {.node = 77,
                                      .epoch = epoch,
                                      .stream = SPOOL_STREAM_GATE << 8,

@@ -220,6 +220,66 @@ test_comes_back_quickly(void)
     clock_release();
 }
 
+/* Segments that fail before anything in them is durable are known to no reader. */
+static void
+test_failed_come_back(void)
+{
+    struct spool_space before, after;
+
+    rig_init(&rig, ROUTE);
+    rig_post(&rig, "a@test.example", "one@far.example", NULL, BODY);
+    RIG_FOR(&rig, rig.messages == 1 && waiting() == 0);
+    rig_settle(&rig, 20);
+    spool_pool_space(rig.pool, &before);
+    rig_disk.fail = 9; /* a batch, and the void of it in eight segments */
+    rig_post(&rig, "a@test.example", "two@far.example", NULL, BODY);
+    RIG_FOR(&rig, rig.messages == 2 && waiting() == 0);
+    IS(rig_disk.fail, 0, "all of them failed");
+    rig_settle(&rig, 20);
+    spool_pool_space(rig.pool, &after);
+    OK(after.segments_used <= before.segments_used + 2, "%llu segments, then %llu",
+       (unsigned long long)before.segments_used, (unsigned long long)after.segments_used);
+    next_courier();
+    IS(waiting(), 0, "and the next life finds all as it was");
+    rig_done(&rig);
+}
+
+/* Of a gate's the courier tells, which reads what comes behind them. */
+static void
+test_failed_of_a_gate(void)
+{
+    struct spool_space before, after;
+
+    rig_init(&rig, ROUTE);
+    rig.sick_gate = true;
+    all_die();
+    OK(rig_courier(&rig, true), "a courier");
+    rig_post(&rig, "a@test.example", "one@far.example", NULL, BODY);
+    RIG_FOR(&rig, rig.messages == 1 && waiting() == 0);
+    rig_settle(&rig, 20);
+    spool_pool_space(rig.pool, &before);
+    for (int i = 0; i < 6; i++) {
+        struct rig_mail *m;
+        rig_disk.fail = 1;
+        m = rig_mail(&rig, "a@test.example", "no@far.example", NULL, BODY);
+        RIG_FOR(&rig, m->done);
+        OK(m->status < 0, "refused");
+        rig_disk.fail = 1; /* the void as well: in a segment that holds nothing then */
+        rig_settle(&rig, 20);
+    }
+    rig_disk.fail = 0;
+    rig_post(&rig, "a@test.example", "two@far.example", NULL, BODY);
+    RIG_FOR(&rig, rig.messages == 2 && waiting() == 0);
+    for (int i = 0; i < 200 && rig.freed < 6; i++) {
+        rig_settle(&rig, 20);
+        segments_tick(&rig.courier->segments, clock_mono() + i * 20 * NS_PER_S);
+    }
+    spool_pool_space(rig.pool, &after);
+    OK(after.segments_used <= before.segments_used + 2, "%llu segments, then %llu",
+       (unsigned long long)before.segments_used, (unsigned long long)after.segments_used);
+    rig_done(&rig);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -229,6 +289,8 @@ main(int argc, char **argv)
         {"many", test_many_failures},
         {"long", test_long_answers},
         {"back", test_comes_back_quickly},
+        {"empty", test_failed_come_back},
+        {"gate", test_failed_of_a_gate},
     };
 
     return rig_main(argc, argv, tests, ARRAY_LEN(tests));
