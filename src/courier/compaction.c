@@ -18,6 +18,7 @@
 #include "courier/outcome.h"
 #include "courier/outs.h"
 #include "courier/own.h"
+#include "courier/purge.h"
 #include "courier/scope.h"
 #include "courier/slack.h"
 
@@ -155,6 +156,8 @@ copy_durable(struct out *o, int status)
 
     if (status == 0 && out_message_is(o) && letter_decode(&l, &r, c->links.node, o->epoch) == 0)
         intake_moved(c, o->message, &own, &l.env);
+    if (status == 0)
+        purges_copied(c, o->epoch, o->seq, own_segment(c, &o->o.loc, o->o.generation));
     flight_over(c, o, status);
     out_give(o);
 }

@@ -282,6 +282,15 @@ purge_rows(struct courier *c, uint32_t message, const struct letter *l)
             spool_id_show(&id, text));
 }
 
+void
+purges_copied(struct courier *c, uint32_t epoch, uint64_t seq, uint32_t own)
+{
+    for (const struct purge *p = c->purges; p; p = p->next) {
+        if (p->epoch == epoch && seq < p->below && purge_is_kept(c, p))
+            segments_refer(&c->segments, p->slot, own);
+    }
+}
+
 /* No message of that epoch can come any more that was there when the purge was made. */
 static bool
 purge_is_over(const struct courier *c, const struct purge *p)

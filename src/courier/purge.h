@@ -37,6 +37,9 @@ void purge_record(struct courier *, uint32_t slot, const struct spool_scope *);
 void purge_rows(struct courier *, uint32_t message, const struct letter *);
 /* One row that no connection has: freed, with the purge's segment kept for its message's. */
 void purge_row(struct courier *, const struct purge *, uint32_t row);
+/* A copy of that message is durable in our own segment: purges that took it away while the copy was
+ * under way are kept for as long as that segment. */
+void purges_copied(struct courier *, uint32_t epoch, uint64_t seq, uint32_t own);
 void purges_tick(struct courier *); /* forgets those whose record is gone */
 void purges_free(struct courier *);
 

@@ -2,6 +2,7 @@
  * tests/unit/test_courier_reread.c - what was decided in one life of the courier means the same in
  * the next: released, removed, copied mail, and epochs that could not be read to their end.
  */
+#include "courier/outs.h"
 #include "courier/scope.h"
 #include "courier_tests.h"
 
@@ -55,6 +56,85 @@ test_purge_after_copy(void)
     RIG_FOR(&rig, rig.courier->recovered);
     IS(waiting(), 0, "no row");
     IS(rig.courier->index.messages.count, 0, "and no message that holds its segment");
+    free(big);
+    rig_done(&rig);
+    clock_release();
+}
+
+static void
+filler_durable(struct out *o, int got)
+{
+    IS(got, 0, "written");
+    out_give(o);
+}
+
+/* Bytes that our segment still takes. */
+static size_t
+room_left(void)
+{
+    const struct spool_share *share = spool_writer_share(rig.own.writer);
+    uint64_t end = atomic_load(&share->page->durable), start = 0;
+    struct spool_segment s = {0};
+
+    IS(spool_share_segment_at(share, end - 1, &s, &start), 0, "our segment");
+    return (size_t)(s.size - SPOOL_UNIT - (end - start));
+}
+
+/* Takes so many bytes of our segment. */
+static void
+fill(size_t bytes)
+{
+    struct out *o = out_take(rig.courier, SPOOL_OUTCOME);
+    struct spool_outcome rec = {.id = {rig.courier->links.node, rig.gate.epoch, 1000000},
+                                .result = SPOOL_RETRY};
+
+    spool_outcome_encode(&o->payload, &rec, NULL);
+    memset(buf_room(&o->body, bytes), 'x', bytes);
+    buf_used(&o->body, bytes);
+    o->durable = filler_durable;
+    IS(out_add(o), 0, "added");
+    RIG_FOR(&rig, outs_open(rig.courier) == 0);
+}
+
+/* What was taken away while its copy was under way: the copy comes to rest behind the removal's
+ * record, in another segment, which may stay longer than the record and than the first one. */
+static void
+test_purge_before_copy(void)
+{
+    char *big = big_body();
+    unsigned freed;
+
+    own_clock();
+    rig_init(&rig, ROUTE SOON "}\n");
+    rig_post(&rig, "a@test.example", "later@gone.example", NULL, big);
+    rig_post(&rig, "a@test.example", "later@far.example", NULL, BODY);
+    for (int i = 0; i < 60; i++)
+        rig_post(&rig, "a@test.example", "b@far.example", NULL, big);
+    RIG_FOR(&rig, waiting() == 2 && in_state(ROW_WAITING) == 2 && outs_open(rig.courier) == 0);
+    for (size_t left; (left = room_left()) > 100000;)
+        fill(MIN(left - 50000, (size_t)1900000));
+    rig_disk.hold = true;
+    verb_begin("queue.remove", "{\"domain\":\"gone.example\",\"reason\":\"x\"}");
+    RIG_UNTIL(rig_disk.held == 1);
+    for (int i = 0; i < 50 && outs_open(rig.courier) < 3; i++)
+        pass(1);
+    OK(outs_open(rig.courier) >= 3, "copies are under way behind the removal");
+    rig_disk.pass = 1;
+    RIG_FOR(&rig, waiting() == 1);
+    freed = rig.freed;
+    rig_disk.hold = false;
+    RIG_FOR(&rig, status == 0 && outs_open(rig.courier) == 0);
+    for (int i = 0; i < 25; i++) /* on to another segment: what the removal stands beside may go */
+        rig_post(&rig, "a@test.example", "b@far.example", NULL, big);
+    RIG_FOR(&rig, waiting() == 1);
+    for (int i = 0; i < 20; i++)
+        pass(1);
+    OK(rig.freed >= freed + 2, "the first segments are free: %u", rig.freed - freed);
+    IS(waiting(), 1, "one waits");
+    all_die();
+    OK(rig_courier(&rig, true), "a new courier");
+    RIG_FOR(&rig, rig.courier->recovered);
+    IS(waiting(), 1, "what was removed does not come back");
     free(big);
     rig_done(&rig);
     clock_release();
@@ -351,11 +431,12 @@ int
 main(int argc, char **argv)
 {
     static const struct rig_test tests[] = {
-        {"aside", test_aside_released},    {"copied", test_purge_after_copy},
-        {"unread", test_purge_unreadable}, {"partial", test_partial},
-        {"tail", test_tail_fails},         {"report", test_report_first},
-        {"missed", test_gate_missed},      {"returned", test_purge_returned},
-        {"resume", test_resume_at_once},   {"maildir", test_maildir_read},
+        {"flight", test_purge_before_copy}, {"aside", test_aside_released},
+        {"copied", test_purge_after_copy},  {"unread", test_purge_unreadable},
+        {"partial", test_partial},          {"tail", test_tail_fails},
+        {"report", test_report_first},      {"missed", test_gate_missed},
+        {"returned", test_purge_returned},  {"resume", test_resume_at_once},
+        {"maildir", test_maildir_read},
     };
 
     return rig_main(argc, argv, tests, ARRAY_LEN(tests));
