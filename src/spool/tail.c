@@ -86,12 +86,11 @@ tail_enter(struct spool_tail *t, const struct spool_segment *s)
 {
     if (t->has_current && t->current.number == s->number && t->current.generation == s->generation)
         return;
-    if (t->ops.segment_end) {
-        if (t->has_current)
-            t->ops.segment_end(t->ctx, &t->current);
+    if (t->has_current && t->ops.segment_end)
+        t->ops.segment_end(t->ctx, &t->current);
+    if (t->ops.segment_end && (t->has_current || t->backlog_end == 0))
         spool_share_between(&t->share, t->has_current ? &t->current : NULL, s, t->ops.segment_end,
                             t->ctx);
-    }
     t->current = *s;
     t->has_current = true;
 }
