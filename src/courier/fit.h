@@ -42,9 +42,9 @@ struct fit {
  */
 bool fit_message(const struct courier *, const struct smtp_client *, bool lmtp,
                  const struct spool_envelope *, struct smtp_client_message *, struct fit *ret);
-/* Does what these rows of a message bring go to the reader of reports and nowhere else? The gate says
- * NEVER where it goes elsewhere too. Mail that cannot be read now counts as such. letter: of the
- * message, or NULL. */
+/* Does what these rows of a message bring go to the reader of reports and nowhere else? The gate
+ * says NEVER where it goes elsewhere too. Mail that cannot be read now counts as such. letter: of
+ * the message, or NULL. */
 bool fit_only_read(struct courier *, const uint32_t *rows, uint32_t n, const struct letter *);
 /* Wall ns at which its sender is to be told that it is late (mode N); 0: no such wish. letter: of
  * the message, or NULL. */

@@ -57,7 +57,7 @@ struct courier {
     uint32_t own_epoch;
     uint16_t own_stream;
     uint32_t foreign_epoch; /* the last writer that wrote what is not its to say */
-    uint64_t mono0, wall0; /* the steady clock: a jump of the wall clock expires nothing */
+    uint64_t mono0, wall0;  /* the steady clock: a jump of the wall clock expires nothing */
 
     struct index index;
     struct segments segments;

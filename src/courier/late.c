@@ -19,7 +19,7 @@
 #define LOOK_MOST  65536u
 #define LOOK_PARTS 256u
 #define SIBLINGS   4096u /* looked at for those that go the same way */
-#define AGAIN_S    30u /* a session had it just then */
+#define AGAIN_S    30u   /* a session had it just then */
 
 struct late {
     uint32_t cursor;

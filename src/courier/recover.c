@@ -18,9 +18,10 @@
 #include "courier/intake_inner.h"
 #include "courier/scope.h"
 
-#define SLICE  (20 * NS_PER_MS) /* reading before the loop's other work gets its turn */
-#define BEHIND (300 * NS_PER_S) /* of the clock, compared with the log: no slip of a few seconds   \
-                                 */
+#define SLICE (20 * NS_PER_MS) /* reading before the loop's other work gets its turn */
+#define BEHIND                                                                                     \
+    (300 * NS_PER_S) /* of the clock, compared with the log: no slip of a few seconds              \
+                      */
 
 enum phase { PHASE_OWN, PHASE_MESSAGES };
 

@@ -1,7 +1,8 @@
 /*
  * spool/record_small.c - payloads without recipients: intent, outcome, void, scope.
  *
- * Called by the courier for both ways and by the writer for voids. As in envelope.c a decoder checks everything and gives views.
+ * Called by the courier for both ways and by the writer for voids. As in envelope.c a decoder
+ * checks everything and gives views.
  */
 #include "core/err.h"
 #include "spool/record.h"

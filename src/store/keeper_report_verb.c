@@ -323,11 +323,12 @@ tls_row(struct sqlite3_stmt *st)
 
 /* A subdomain has no report of its own: it is found by its From. */
 #define OF_DOMAIN                                                                                  \
-    "JOIN reports p ON p.number = r.report WHERE p.whole = 1 AND p.kind = 1 AND "                                  \
+    "JOIN reports p ON p.number = r.report WHERE p.whole = 1 AND p.kind = 1 AND "                  \
     "(p.domain = ?1 OR (substr(?1, -length(p.domain) - 1) = '.' || p.domain AND "                  \
     "r.header_from = ?1)) AND ?2 IN (0, 1) AND p.until >= ?3 AND (?5 = 0 OR p.proof != '') "
 #define OF_POLICY                                                                                  \
-    "JOIN reports p ON p.number = r.report WHERE p.whole = 1 AND ?2 IN (0, 2) AND p.until >= ?3 AND "              \
+    "JOIN reports p ON p.number = r.report WHERE p.whole = 1 AND ?2 IN (0, 2) AND p.until >= ?3 "  \
+    "AND "                                                                                         \
     "(?5 = 0 OR p.proof != '') "
 
 static void

@@ -149,7 +149,7 @@ test_slices(void)
     verb("queue.remove", "{\"recipient\":\"u59@d3.example\",\"reason\":\"test\"}");
     verb("queue.hold", "{\"recipient\":\"u58@d2.example\",\"reason\":\"look first\"}");
     verb("suspend", "{\"domain\":\"d0.example\",\"reason\":\"they move\"}");
-    RIG_FOR(&rig, waiting() == N - 2);
+    RIG_FOR(&rig, waiting() == N - 2 && outs_open(rig.courier) == 0);
     for (int twice = 0; twice < 2; twice++) { /* the second start reads what the first one wrote */
         all_die();
         conf_is(twice ? ROUTE : ROUTE "delivery {\n hold = yes\n}\n");
