@@ -104,6 +104,61 @@ listeners_abandon(const struct listeners *now, struct listeners *next)
     next->n = 0;
 }
 
+static bool
+wanted(const struct plan *plan, const struct plan_listen *at)
+{
+    for (unsigned i = 0; i < plan->nlistens; i++)
+        if (same_place(&plan->listens[i], at))
+            return true;
+    return false;
+}
+
+/* One of ours that is to go has the port: 0.0.0.0:25 is in the way of 192.0.2.1:25. */
+static const struct listeners_row *
+in_the_way(const struct listeners *now, const struct plan *plan, const struct plan_listen *at)
+{
+    for (unsigned i = 0; i < now->n; i++) {
+        const struct plan_listen *had = &now->rows[i].at;
+        if (!at->path[0] && !had->path[0] && had->at.port == at->at.port && !wanted(plan, had))
+            return &now->rows[i];
+    }
+    return NULL;
+}
+
+static int
+cannot_bind(const struct listeners *now, const struct plan *plan, const struct plan_listen *at,
+            int err, struct why *why)
+{
+    const struct listeners_row *way = err == -EADDRINUSE ? in_the_way(now, plan, at) : NULL;
+    char text[PLACE_TEXT], other[PLACE_TEXT];
+
+    if (!way)
+        return why_set(why, err, "listen %s: cannot bind %s: %s", at->name, place_show(at, text),
+                       err_text(err));
+    return why_set(
+        why, ERR_STATE,
+        "listen %s: cannot bind %s while %s of the former settings is open: restart with "
+        "`systemctl restart gapura` or SIGUSR2, which closes it first",
+        at->name, place_show(at, text), place_show(&way->at, other));
+}
+
+void
+listeners_keep(struct listeners *l, const struct plan *plan)
+{
+    unsigned kept = 0;
+    for (unsigned i = 0; i < l->n; i++) {
+        struct listeners_row *r = &l->rows[i];
+        if (wanted(plan, &r->at)) {
+            l->rows[kept++] = *r;
+            continue;
+        }
+        close(r->fd);
+        if (r->at.path[0])
+            unlink(r->at.path);
+    }
+    l->n = kept;
+}
+
 int
 listeners_prepare(const struct listeners *now, const struct plan *plan, struct listeners *next,
                   struct why *why)
@@ -127,8 +182,7 @@ listeners_prepare(const struct listeners *now, const struct plan *plan, struct l
             fd = -errno;
         if (fd < 0) {
             listeners_abandon(now, next);
-            return why_set(why, fd, "listen %s: cannot bind %s: %s", at->name, place_show(at, text),
-                           err_text(fd));
+            return cannot_bind(now, plan, at, fd, why);
         }
         next->rows[next->n++] = (struct listeners_row){*at, fd};
     }

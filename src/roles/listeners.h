@@ -13,8 +13,12 @@ struct listeners {
     } rows[PLAN_LISTENS];
     unsigned n;
 };
+/* Closes what the plan does not want: before the first preparation of a restart in place, where one
+ * of the former program may be in the way of a new address. */
+void listeners_keep(struct listeners *, const struct plan *);
 /* What the plan wants, as `next`: sockets that are there already, and new ones. All or nothing: on
- * failure nothing has changed and why says which could not be bound. */
+ * failure nothing has changed and why says which could not be bound. ERR_STATE: one of `now` that
+ * the plan does not want is in the way. */
 int listeners_prepare(const struct listeners *now, const struct plan *, struct listeners *next,
                       struct why *);
 void listeners_abandon(const struct listeners *now, struct listeners *next);

@@ -350,11 +350,26 @@ begin_stop(struct supervisor *s)
     children_reap(&s->children);
 }
 
+/* What a restart would fail at though the settings are good: an address that somebody else has. */
+static int
+try_binding(struct supervisor *s, struct plan *plan, struct why *why)
+{
+    struct listeners next;
+    plan->admin_gid = s->children.admin_gid;
+    int rc = listeners_prepare(&s->listeners, plan, &next, why);
+    if (!rc)
+        listeners_abandon(&s->listeners, &next);
+    return rc == ERR_STATE ? 0 : rc; /* in its own way: the start closes that first */
+}
+
 /* The settings that a restart would begin with. Bad ones would end the service: then we stay. */
 static void
 on_tested(void *ctx, int rc, struct plan *plan, const char *errors)
 {
     struct supervisor *s = ctx;
+    struct why why = {{0}};
+    if (!rc && (rc = try_binding(s, plan, &why)) != 0)
+        errors = why.text;
     plan_free(plan);
     s->testing = false;
     if (s->children.stopping)
@@ -406,6 +421,7 @@ static int
 bind_all(struct supervisor *s, struct why *why)
 {
     struct listeners next;
+    listeners_keep(&s->listeners, s->plan); /* of a restart in place */
     int rc = listeners_prepare(&s->listeners, s->plan, &next, why);
     if (!rc)
         listeners_commit(&s->listeners, &next, NULL, NULL, s);

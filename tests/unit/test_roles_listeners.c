@@ -176,6 +176,21 @@ main(void)
     listeners_import(&odd);
     IS(odd.n, 0, "what is not there is left out");
 
+    static struct plan wide, narrow;
+    want(&wide, "mx", "127.91.0.1:2601");
+    want(&wide, "all", "0.0.0.0:2605");
+    IS(update(&after, &wide, &why), 0, "every address");
+    want(&narrow, "mx", "127.91.0.1:2601");
+    want(&narrow, "all", "127.91.0.1:2605");
+    IS(update(&after, &narrow, &why), ERR_STATE, "one of them instead: ours is in the way");
+    OK(strstr(why.text, "0.0.0.0:2605") && strstr(why.text, "restart"), "said: %s", why.text);
+    OK(connects("127.91.0.2:2605"), "it stays open");
+    listeners_keep(&after, &narrow);
+    IS(after.n, 1, "a restart closes it");
+    IS(update(&after, &narrow, &why), 0, "and has the one");
+    OK(connects("127.91.0.1:2605") && !connects("127.91.0.2:2605"), "which alone is open");
+    OK(connects("127.91.0.1:2601"), "what is wanted was not closed");
+
     IS(update(&after, &none, &why), 0, "none");
     OK(!connects("127.91.0.1:2601"), "all are closed");
     test_sockets();
