@@ -153,23 +153,55 @@ look_datagram(struct sink *s)
     return fd >= 0;
 }
 
-bool
-sink_look(struct sink *s)
+/* Somebody has renamed or removed the file: what is written goes where nobody looks. */
+static bool
+look_moved(struct sink *s, const struct stat *open_now)
 {
-    struct stat st;
-    char from[540], to[540];
-    if (s->kind == EVENT_SINK_DATAGRAM)
-        return look_datagram(s);
-    if (!s->file[0] || fstat(s->fd, &st) || (uint64_t)st.st_size < s->rotate_size)
+    struct stat named;
+    if (!S_ISREG(open_now->st_mode) ||
+        (!stat(s->file, &named) && named.st_ino == open_now->st_ino &&
+         named.st_dev == open_now->st_dev))
+        return false;
+    int fd = open_file(s->file, s->gid);
+    if (fd >= 0)
+        renew(s, fd);
+    return fd >= 0;
+}
+
+/* The new file first: where there cannot be one nothing is renamed, else the files that are kept
+ * would be pushed out one at each look. */
+static bool
+rotate(struct sink *s)
+{
+    char from[540], to[540], fresh[540];
+    int rc = 0;
+    str_fmt(fresh, sizeof fresh, "%s.new", s->file);
+    int fd = open_file(fresh, s->gid);
+    if (fd < 0)
         return false;
     for (uint64_t i = s->keep; i > 0; i--) {
         str_fmt(to, sizeof to, "%s.%llu", s->file, (unsigned long long)i);
         str_fmt(from, sizeof from, i > 1 ? "%s.%llu" : "%s", s->file, (unsigned long long)i - 1);
-        rename(from, to);
+        rc = rename(from, to);
     }
-    int fd = open_file(s->file, s->gid);
-    if (fd < 0)
-        return false; /* writing goes on in the renamed file */
+    if (rc || rename(fresh, s->file)) {
+        unlink(fresh);
+        close(fd);
+        return false; /* writing goes on in the file that is open */
+    }
     renew(s, fd);
     return true;
+}
+
+bool
+sink_look(struct sink *s)
+{
+    struct stat st;
+    if (s->kind == EVENT_SINK_DATAGRAM)
+        return look_datagram(s);
+    if (!s->file[0] || fstat(s->fd, &st))
+        return false;
+    if ((uint64_t)st.st_size < s->rotate_size || !S_ISREG(st.st_mode))
+        return look_moved(s, &st);
+    return rotate(s);
 }
