@@ -353,7 +353,9 @@ static const struct conf_row smtp_rows[] = {
               .doc = "When the disk needs so long, MAIL gets 452.")},
     {.name = "shutdown_grace",
      CONF_ROW(DURATION, struct settings_smtp, shutdown_grace, .def = "30s",
-              .doc = "How long sessions may finish their message when the program ends.")},
+              .max = UINT64_C(50000000000),
+              .doc = "How long sessions may finish their message when the program ends. Whatever "
+                     "has not ended after a minute is killed.")},
 };
 const struct conf_block gate_smtp_block = {
     .name = "smtp",
