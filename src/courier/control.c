@@ -18,6 +18,7 @@
 #define OUTS_MANY      8192u /* records under way */
 #define LIMIT_DEFAULT  1000u
 #define PAUSE          (10 * NS_PER_MS) /* looks again whether the reader has read */
+#define PATIENCE       (10 * NS_PER_S)  /* with a log that does not take what a verb did */
 
 void
 control_line(struct control_call *call)
@@ -49,7 +50,10 @@ control_end(struct control_call *call, int status, const char *fmt, ...)
             !call->f.id.n) /* one message was all that was asked for */
             status = 1;
     }
-    call->reply.end(call->reply.ctx, status, text);
+    if (status == 0 && call->changes && !outs_durable(call->c, outs_given(call->c)))
+        call->last = strdup(text); /* told when it is true after a crash as well */
+    if (status != 0 || !call->last)
+        call->reply.end(call->reply.ctx, status, text);
 }
 
 static void
@@ -312,20 +316,21 @@ static const struct {
     const char *name;
     void (*fn)(struct control_call *);
     bool whole;
+    bool changes; /* what it did stands in the log */
 } verbs[] = {
-    {"queue.list", control_list, true},
-    {"queue.show", control_show, true},
-    {"queue.summary", control_summary, true},
-    {"queue.retry", control_retry, true},
-    {"queue.hold", control_hold, true},
-    {"queue.release", control_release, true},
-    {"queue.remove", control_remove, true},
-    {"suspend", control_suspend, false},
-    {"resume", control_resume, true},
-    {"suspensions", control_suspensions, true},
-    {"explain", control_explain, false},
-    {"top.courier", control_top, false},
-    {"replies.unknown", control_replies_unknown, false},
+    {"queue.list", control_list, true, false},
+    {"queue.show", control_show, true, false},
+    {"queue.summary", control_summary, true, false},
+    {"queue.retry", control_retry, true, false},
+    {"queue.hold", control_hold, true, true},
+    {"queue.release", control_release, true, true},
+    {"queue.remove", control_remove, true, true},
+    {"suspend", control_suspend, false, true},
+    {"resume", control_resume, true, true},
+    {"suspensions", control_suspensions, true, false},
+    {"explain", control_explain, false, false},
+    {"top.courier", control_top, false, false},
+    {"replies.unknown", control_replies_unknown, false, false},
 };
 
 /* --- a call, from turn to turn --- */
@@ -345,6 +350,7 @@ control_free(struct control_call *call)
         letter_done(&call->walk.l);
     buf_done(&call->line);
     json_decref(call->args);
+    free(call->last);
     free(call);
 }
 
@@ -362,7 +368,52 @@ static bool
 call_must_wait(const struct control_call *call)
 {
     return (call->reply.full && call->reply.full(call->reply.ctx)) ||
-           outs_open(call->c) > OUTS_MANY;
+           (!call->last && outs_open(call->c) > OUTS_MANY);
+}
+
+/* What it did is not on disk yet. */
+static bool
+call_last_step(struct control_call *call)
+{
+    char text[1600];
+
+    call->waits = true;
+    if (outs_durable(call->c, call->written)) {
+        call->reply.end(call->reply.ctx, 0, call->last);
+        return true;
+    }
+    if (clock_mono() < call->patience)
+        return false;
+    str_fmt(text, sizeof text,
+            "%s. The log has not taken that yet, and a crash before it does would undo it: look at "
+            "the disk",
+            call->last);
+    call->reply.end(call->reply.ctx, 1, text);
+    return true;
+}
+
+static void
+call_over(struct control_call *call)
+{
+    if (!call->last) {
+        control_free(call);
+        return;
+    }
+    call->step = call_last_step;
+    call->written = outs_given(call->c);
+    call->patience = clock_mono() + PATIENCE;
+    call->finishes = call->waits = true;
+    loop_defer_next(call->c->loop, &call->turn);
+    loop_timer_set(&call->pause, PATIENCE);
+}
+
+void
+controls_written(struct courier *c)
+{
+    for (struct control_call *call = c->calls; call; call = call->next) {
+        if (call->last)
+            loop_defer(c->loop, &call->turn);
+    }
 }
 
 static void
@@ -376,7 +427,10 @@ call_turn(void *ctx)
     } else if (call_must_wait(call)) {
         loop_timer_set(&call->pause, PAUSE);
     } else if (call->step(call)) {
-        control_free(call);
+        if (call->step == call_last_step)
+            control_free(call);
+        else
+            call_over(call);
     } else if (!call->waits) {
         loop_defer_next(call->c->loop, &call->turn);
     }
@@ -418,6 +472,7 @@ courier_verb(struct courier *c, struct str verb, struct str args, const struct c
             return true;
         }
         call->whole = verbs[i].whole;
+        call->changes = verbs[i].changes;
         call->args = args.n ? json_loadb(args.p, args.n, 0, &at) : json_object();
         if (!json_is_object(call->args) || filter_read(call->args, &call->f, &text) < 0) {
             control_end(call, 2, "%s", text);
@@ -428,7 +483,7 @@ courier_verb(struct courier *c, struct str verb, struct str args, const struct c
         if (call->step)
             call_turn(call);
         else if (!call->own)
-            control_free(call);
+            call_over(call);
         return true;
     }
     return false;

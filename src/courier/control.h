@@ -38,12 +38,16 @@ struct control_call {
     bool waits;                          /* for the disk: whoever knows of it defers `turn` */
     bool finishes;                       /* goes on when its client has left */
     bool whole;                          /* is about all that waits: half of it is a failure */
+    bool changes;                        /* ends when its records are durable */
+    char *last;                          /* what is told then */
+    uint64_t written, patience;          /* outs_given() at its end; mono ns */
     struct control_walk walk;
     struct loop_call turn;
     struct loop_timer pause;
     struct control_call *next, **prev; /* of courier.calls */
 };
 void controls_free(struct courier *);     /* the courier goes: those that run are told so */
+void controls_written(struct courier *);  /* a record of ours came to its end */
 void control_line(struct control_call *); /* sends call->line and clears it */
 void control_end(struct control_call *, int status, const char *fmt, ...) PRINTF_LIKE(3, 4);
 /* "key":"text" and so on into the line, with a comma if it is not the first. */

@@ -6,6 +6,7 @@
 #include "courier/outs.h"
 
 #include "core/event.h"
+#include "courier/control.h"
 
 #define OUT_PAYLOAD_MAX (64u << 20)
 #define OUT_KEEP        4096u
@@ -140,6 +141,7 @@ out_give(struct out *o)
     }
     q = o->c->outs;
     q->open--;
+    controls_written(o->c);
     if (o->all_prev)
         o->all_prev->all_next = o->all_next;
     else
@@ -411,4 +413,20 @@ size_t
 outs_open(const struct courier *c)
 {
     return c->outs->open;
+}
+
+uint64_t
+outs_given(const struct courier *c)
+{
+    return c->outs->given;
+}
+
+bool
+outs_durable(const struct courier *c, uint64_t given)
+{
+    const struct out *o = c->outs->all;
+
+    while (o && (o->given == 0 || o->given > given))
+        o = o->all_next;
+    return !o;
 }

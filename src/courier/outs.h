@@ -67,5 +67,9 @@ void outs_again(struct courier *);                       /* adds what waits */
 void outs_orphan(struct courier *); /* the courier goes, records may still be under way */
 size_t outs_waiting(const struct courier *);
 size_t outs_open(const struct courier *); /* taken and not given back */
+/* Records are numbered as they are given. Is none of those up to a number under way? Walks over all
+ * that are open. */
+uint64_t outs_given(const struct courier *);
+bool outs_durable(const struct courier *, uint64_t given);
 
 #endif

@@ -143,10 +143,41 @@ test_purge_postponed(void)
     clock_release();
 }
 
+/* What an operator is told stands after a crash: the answer waits for the disk, but not for ever.
+ */
+static void
+test_told_when_durable(void)
+{
+    own_clock();
+    rig_init(&rig, ROUTE SOON "}\n");
+    rig_disk.hold = true;
+    verb_begin("suspend", "{\"domain\":\"one.example\",\"reason\":\"x\"}");
+    RIG_UNTIL(rig_disk.held == 1);
+    IS(status, -1, "not told while the disk has not taken it");
+    rig_disk.hold = false;
+    RIG_FOR(&rig, status == 0);
+    RIG_FOR(&rig, outs_open(rig.courier) == 0);
+    rig_disk.hold = true;
+    verb_begin("suspend", "{\"domain\":\"two.example\",\"reason\":\"x\"}");
+    RIG_UNTIL(rig_disk.held == 1);
+    pass(11);
+    RIG_FOR(&rig, status == 1);
+    OK(strstr(ended, "suspended") && strstr(ended, "has not taken that yet"), "%s", ended);
+    rig_disk.hold = false;
+    RIG_FOR(&rig, outs_open(rig.courier) == 0);
+    all_die();
+    OK(rig_courier(&rig, true), "the next start");
+    verb("suspensions", "{}");
+    OK(strstr(said, "one.example") && strstr(said, "two.example"), "knows both");
+    rig_done(&rig);
+    clock_release();
+}
+
 int
 main(int argc, char **argv)
 {
     static const struct rig_test tests[] = {
+        {"told", test_told_when_durable},
         {"words", test_words_in_order},
         {"forgotten", test_purge_forgotten},
         {"postponed", test_purge_postponed},
