@@ -361,6 +361,8 @@ controls_free(struct courier *c)
         control_end(c->calls, 1, "the courier is ending; ask again in a moment");
         control_free(c->calls);
     }
+    loop_call_cancel(c->loop, &c->written);
+    c->written_wanted = false;
 }
 
 /* Lines are not made faster than they are read, changes not faster than the log takes them. */
@@ -392,28 +394,39 @@ call_last_step(struct control_call *call)
     return true;
 }
 
+/* A record of ours came to its end. */
+static void
+calls_look(void *ctx)
+{
+    struct courier *c = ctx;
+
+    c->written_wanted = false;
+    for (struct control_call *call = c->calls; call; call = call->next) {
+        if (!call->last)
+            continue;
+        c->written_wanted = true;
+        loop_defer(c->loop, &call->turn);
+    }
+}
+
 static void
 call_over(struct control_call *call)
 {
+    struct courier *c = call->c;
+
     if (!call->last) {
         control_free(call);
         return;
     }
     call->step = call_last_step;
-    call->written = outs_given(call->c);
+    call->written = outs_given(c);
     call->patience = clock_mono() + PATIENCE;
     call->finishes = call->waits = true;
-    loop_defer_next(call->c->loop, &call->turn);
+    if (!c->written_wanted)
+        c->written = (struct loop_call){.fn = calls_look, .ctx = c};
+    c->written_wanted = true;
+    loop_defer_next(c->loop, &call->turn);
     loop_timer_set(&call->pause, PATIENCE);
-}
-
-void
-controls_written(struct courier *c)
-{
-    for (struct control_call *call = c->calls; call; call = call->next) {
-        if (call->last)
-            loop_defer(c->loop, &call->turn);
-    }
 }
 
 static void

@@ -47,7 +47,6 @@ struct control_call {
     struct control_call *next, **prev; /* of courier.calls */
 };
 void controls_free(struct courier *);     /* the courier goes: those that run are told so */
-void controls_written(struct courier *);  /* a record of ours came to its end */
 void control_line(struct control_call *); /* sends call->line and clears it */
 void control_end(struct control_call *, int status, const char *fmt, ...) PRINTF_LIKE(3, 4);
 /* "key":"text" and so on into the line, with a comma if it is not the first. */

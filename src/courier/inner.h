@@ -75,6 +75,8 @@ struct courier {
     struct scopes *scopes;
     struct purge *purges; /* courier/purge.h */
     size_t npurges;
+    struct loop_call written; /* verbs that wait for their records look again */
+    bool written_wanted;
     struct loop_call *purge_waiter; /* of the verb that makes one now: what it wrote stays pinned */
     struct late *late;
     struct deadlines deadlines;

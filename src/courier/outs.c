@@ -6,7 +6,6 @@
 #include "courier/outs.h"
 
 #include "core/event.h"
-#include "courier/control.h"
 
 #define OUT_PAYLOAD_MAX (64u << 20)
 #define OUT_KEEP        4096u
@@ -141,7 +140,8 @@ out_give(struct out *o)
     }
     q = o->c->outs;
     q->open--;
-    controls_written(o->c);
+    if (o->c->written_wanted)
+        loop_defer(o->c->loop, &o->c->written);
     if (o->all_prev)
         o->all_prev->all_next = o->all_next;
     else

@@ -162,7 +162,11 @@ gate_role_message(struct role *r, enum role_id from, uint16_t type, uint64_t id,
             gate_space(g->gate, intake, total, open);
         return;
     }
-    if (!g->gate || !gate_message(g->gate, type, id, body))
+    if (!g->gate) { /* what the courier tells comes again; answers are to a gate that is no more */
+        wire_skip(body, wire_left(body));
+        return;
+    }
+    if (!gate_message(g->gate, type, id, body))
         event_warning("unknown message %#x from %s", type, role_table[from].name);
 }
 
