@@ -159,6 +159,7 @@ advance(struct warmup *w)
     }
     if (w->limit < w->curve->done)
         return;
+    w->limit = w->curve->done;
     w->done = true;
     str_fmt(w->reason, sizeof(w->reason), "warm: %llu messages a day went well",
             (unsigned long long)w->curve->done);

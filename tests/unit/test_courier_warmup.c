@@ -92,6 +92,11 @@ test_no_complaint_data(void)
     OK(warmup_left(&w, DAY0 + 10) > 480, "without complaint data it goes on");
     OK(warmup_left(&w, DAY0 + 10) < warmup_left(&v, DAY0 + 10) / 2, "more slowly: %llu, not %llu",
        (unsigned long long)w.limit, (unsigned long long)v.limit);
+    for (uint32_t i = 10; i < 200 && !w.done; i++) {
+        struct warmup_day blind = {.sent = MIN(warmup_left(&w, DAY0 + i), w.limit)};
+        warmup_told(&w, DAY0 + i, &blind);
+    }
+    OK(w.done && w.limit == w.curve->done, "to the end, and not beyond: what is kept can be read");
 }
 
 static void
