@@ -100,6 +100,8 @@ take_share(struct courier_role *c, struct wire *body, int fd)
         c->share_stream = stream;
         c->share_epoch = epoch;
         c->share_fd = fd;
+        if (c->courier) /* it is open only now: what it was told before, it passed over */
+            courier_set_gate(c->courier, role_chan(c->role, ROLE_GATE));
     } else if (stream == c->share_stream && epoch == c->share_epoch) {
         fd_close(&c->wake_fd);
         c->wake_fd = fd;

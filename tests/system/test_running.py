@@ -10,7 +10,7 @@ import time
 import pytest
 
 from common import guard, stranger, trusted
-from gapura import PROGRAM, until
+from gapura import PROGRAM, freeze, until
 from smtp import Closed, Smtp, message
 
 
@@ -63,6 +63,35 @@ def test_a_role_dies_and_comes_back(gapura, net, sink, role):
             return False
     until(accepted, what="mail after that")
     until(lambda: any(m.recipients == ["b1@outside.test"] for m in out.messages), what="its delivery")
+
+
+def test_a_gate_without_its_epoch_hears_it_again(gapura, net, sink):
+    """It is told at once what the inside server takes, and cannot use that before it has a place in the log."""
+    inside = sink(2, extensions=("PIPELINING", "8BITMIME"))
+    g = gapura(guard(net))
+
+    def refused():
+        try:
+            with trusted(g) as c:
+                if c.cmd("MAIL FROM:<\u00e4@example.com> SMTPUTF8").code != 250:
+                    return True
+                return c.cmd("RCPT TO:<b@inside.test>").code == 550
+        except (Closed, OSError):
+            return False
+    with trusted(g) as c:
+        assert c.mail("a@example.com", "b0@inside.test", message()).code == 250
+    inside.wait(1)
+    until(refused, what="no SMTPUTF8 for the inside")
+    before = g.pids()
+    freeze(before["spooler"])
+    try:
+        os.kill(before["gate"], signal.SIGKILL)
+        until(lambda: g.pids().get("gate") not in (0, None, before["gate"]), what="the next gate")
+    finally:
+        os.kill(before["spooler"], signal.SIGCONT)
+    until(refused, what="the next gate knows that as well")
+    assert g.pids()["courier"] == before["courier"] and not g.events("Alarm"), g.events("Alarm")
+    g.stop(crashes=True)
 
 
 def test_service_manager_is_told(gapura, net, place, monkeypatch):
