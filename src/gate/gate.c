@@ -99,6 +99,9 @@ gate_set_conf(struct gate *g, const struct conf *conf, struct why *why)
     setup_unref(g->setup);
     g->setup = su;
     g->blocks.ceiling = su->smtp->max_memory;
+    /* Sessions that all come from networks of their own must find room beside what is remembered.
+     */
+    limits_ceiling(&g->limits, LIMITS_MAX + (size_t)su->smtp->max_sessions * LIMITS_PER_SESSION);
     lookup_conf(g->lookup, su->smtp);
     return 0;
 }

@@ -16,6 +16,12 @@ limits_init(struct limits *l, size_t max)
 }
 
 void
+limits_ceiling(struct limits *l, size_t max)
+{
+    l->max = l->map.max = max;
+}
+
+void
 limits_done(struct limits *l)
 {
     while (l->newest) {
@@ -87,8 +93,9 @@ limits_find(struct limits *l, const char key[LIMITS_KEY])
         }
         return e;
     }
-    if (l->map.n >= l->max && !limits_evict(l))
-        return NULL;
+    while (l->map.n >= l->max)
+        if (!limits_evict(l))
+            return NULL;
     e = calloc(1, sizeof(*e));
     if (!e)
         return NULL;

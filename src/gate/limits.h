@@ -11,8 +11,9 @@
 #include "core/map.h"
 #include "core/rate.h"
 
-#define LIMITS_MAX 131072u
-#define LIMITS_KEY 17u
+#define LIMITS_MAX         131072u /* entries, if the settings need no more */
+#define LIMITS_PER_SESSION 3u      /* that one session holds: address, network, wide network */
+#define LIMITS_KEY         17u
 
 enum limits_kind {
     LIMITS_ADDRESS,
@@ -35,6 +36,9 @@ struct limits {
     size_t max;
 };
 void limits_init(struct limits *, size_t max);
+/* Another ceiling. What is remembered beyond a lower one is forgotten when the next entry is made.
+ */
+void limits_ceiling(struct limits *, size_t max);
 void limits_done(struct limits *);
 /* The entry, made if need be and moved to the front; NULL if all are in use or memory is out.
  * Valid until another limits_get unless it has sessions. */

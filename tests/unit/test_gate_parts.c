@@ -295,6 +295,29 @@ test_limits_held(void)
     limits_done(&l);
 }
 
+/* More sessions by new settings need more room; fewer give it back. */
+static void
+test_limits_ceiling(void)
+{
+    struct limits l;
+    struct limit *e;
+    char name[16];
+
+    limits_init(&l, 4);
+    for (unsigned i = 0; i < 4; i++)
+        limits_user(&l, str_of(name, str_fmt(name, sizeof(name), "long%u", i)))->sessions = 1;
+    OK(!limits_user(&l, STR("more")), "all are held");
+    limits_ceiling(&l, 8);
+    for (unsigned i = 0; i < 4; i++)
+        OK(limits_user(&l, str_of(name, str_fmt(name, sizeof(name), "new%u", i))), "room for it");
+    limits_ceiling(&l, 6);
+    OK(limits_user(&l, STR("more")), "those that nobody holds give way");
+    OK(l.map.n == 6, "under the new ceiling, not %zu", l.map.n);
+    e = limits_user(&l, STR("long0"));
+    OK(e && e->sessions == 1, "held ones stay");
+    limits_done(&l);
+}
+
 int
 main(void)
 {
@@ -306,6 +329,7 @@ main(void)
     test_received();
     test_limits();
     test_limits_held();
+    test_limits_ceiling();
     test_body();
     return tap_done();
 }
