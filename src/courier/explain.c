@@ -83,6 +83,20 @@ tell_decision(struct explain *x, const struct letter *l)
     arena_done(&arena);
 }
 
+/* By name; a number is shown of one that the settings no longer name. */
+static void
+tell_tenant(struct explain *x, uint32_t number)
+{
+    const char *name = source_tenant_name(&x->call->c->sources, number);
+
+    if (number == TENANT_SYSTEM)
+        return;
+    if (name[0])
+        buf_fmt(&x->text, ", tenant %s", name);
+    else
+        buf_fmt(&x->text, ", tenant number %u", number);
+}
+
 static void
 tell_envelope(struct explain *x, const struct letter *l)
 {
@@ -94,9 +108,10 @@ tell_envelope(struct explain *x, const struct letter *l)
     unsigned n = 0;
 
     stamp(&x->text, env->received);
-    buf_fmt(&x->text, "%s %s: from <%.*s>, %s, class %s, tenant %u",
-            l->copy ? "copied" : "accepted", spool_id_show(&env->id, id), STR_ARG(env->sender),
-            str_show_size(env->size, size), class_names[env->class], env->tenant);
+    buf_fmt(&x->text, "%s %s: from <%.*s>, %s, class %s", l->copy ? "copied" : "accepted",
+            spool_id_show(&env->id, id), STR_ARG(env->sender), str_show_size(env->size, size),
+            class_names[env->class]);
+    tell_tenant(x, env->tenant);
     if (env->helo.n)
         buf_fmt(&x->text, ", by %.*s [%s]", STR_ARG(env->helo), addr_show(&env->client, client));
     if (env->user.n)

@@ -99,6 +99,16 @@ source_tenant(struct sources *s, uint32_t number)
     return (uint16_t)s->ntenants++;
 }
 
+const char *
+source_tenant_name(const struct sources *s, uint32_t number)
+{
+    for (size_t i = 0; i < s->ntenants; i++) {
+        if (s->tenants[i].number == number)
+            return s->tenants[i].name;
+    }
+    return "";
+}
+
 /* Finds or appends; numbers of sources stay, since rows may stick to them. */
 static struct source *
 source_row(struct sources *s, struct str name)

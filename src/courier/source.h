@@ -58,6 +58,8 @@ int source_load(struct sources *, const struct conf *); /* again: keeps numbers 
 void source_done(struct sources *);
 /* Index of a tenant's row by its number in the log; made if unknown. UINT16_MAX: no room. */
 uint16_t source_tenant(struct sources *, uint32_t number);
+/* Its name; empty if the settings no longer know the number. */
+const char *source_tenant_name(const struct sources *, uint32_t number);
 uint32_t source_pool(const struct sources *, struct str name); /* POOL_NONE */
 uint32_t source_find(const struct sources *, struct str name); /* UINT32_MAX */
 /* May that source carry this tenant's mail at all? */

@@ -363,6 +363,8 @@ def test_exclusive_source(server, sink, authority, net):
             assert c.mail("x@example.com", "bob@outside.test", message()).code == 250
     others = out.wait(6)[1:]
     assert {(m.peer, m.helo) for m in others} == {(net.ip(30), "plain.gapura.test")}
+    assert ", tenant gold" in g.ctl("explain", "alice@inside.test", as_json=False)[1]
+    assert "tenant" not in g.ctl("explain", "x@example.com", as_json=False)[1]
 
 
 def test_weighted_sources(gapura, sink, net):
