@@ -61,6 +61,12 @@ identity_groups(struct children *c, const struct passwd *pw)
         c->admin_gid = 0;
 }
 
+unsigned
+children_uid_fallback(enum role_id id)
+{
+    return UID_FALLBACK + id;
+}
+
 int
 children_identity(struct children *c, const char *user, struct why *why)
 {
@@ -84,7 +90,7 @@ children_identity(struct children *c, const char *user, struct why *why)
         str_fmt(name, sizeof name, "gapura-%s", role_table[i].name);
         pw = getpwnam(name);
         c->named = c->named && pw && pw->pw_uid;
-        c->uids[i] = pw && pw->pw_uid ? pw->pw_uid : UID_FALLBACK + i;
+        c->uids[i] = pw && pw->pw_uid ? pw->pw_uid : children_uid_fallback(i);
     }
     return 0;
 }

@@ -48,6 +48,8 @@ void children_init(struct children *, struct loop *, void *ctx);
 /* Looks the identities up, once: nothing asks the name service while roles run. ERR_REFUSED: the
  * roles would run as root. */
 int children_identity(struct children *, const char *user, struct why *);
+/* The user of a role where the passwd file has none for it. */
+unsigned children_uid_fallback(enum role_id);
 int children_start(struct children *, enum role_id); /* 0 or -errno: tried again later */
 void children_reap(struct children *);               /* on SIGCHLD */
 void children_stop_all(struct children *);           /* in order: gate first, spooler last */

@@ -4,19 +4,59 @@
  * Called by the supervisor before any role runs. Paths are the administrator's; nothing here
  * follows what a role has written.
  */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pwd.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "net/stream.h"
 #include "roles/dirs.h"
+#include "roles/sandbox.h"
 #include "store/seal.h"
 
-/* Made with its parents if it is not there. */
+/* What a new file system begins with is nobody's thing. */
+static bool
+is_empty(int fd)
+{
+    bool empty = true;
+    int own = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *d = own < 0 ? NULL : fdopendir(own);
+    const struct dirent *e;
+
+    if (!d) {
+        fd_close(&own);
+        return false;
+    }
+    while (empty && (e = readdir(d)) != NULL)
+        empty =
+            !strcmp(e->d_name, ".") || !strcmp(e->d_name, "..") || !strcmp(e->d_name, "lost+found");
+    closedir(d);
+    return empty;
+}
+
+/* May owner and mode of a directory that was there be changed? Of ours, and of one that somebody
+ * made for us and nobody has used; never of /var/lib or /tmp, whatever the settings name. */
+static bool
+is_for_us(int fd, const struct children *c)
+{
+    struct stat st;
+
+    if (fstat(fd, &st))
+        return false;
+    for (unsigned i = ROLE_SUPERVISOR + 1; i < ROLE_MAX_; i++)
+        if (st.st_uid == c->uids[i] || st.st_uid == children_uid_fallback(i))
+            return true;
+    return st.st_uid == 0 && is_empty(fd);
+}
+
+/* Made with its parents if it is not there; one that holds others' things stays as it is. */
 static int
-make_dir(const char *path, unsigned mode, unsigned uid, unsigned gid, struct why *why)
+make_dir(const char *path, unsigned mode, const struct children *c, unsigned uid, unsigned gid,
+         struct why *why)
 {
     char part[512];
     if (!str_copy(str_c(path), part, sizeof part))
@@ -29,11 +69,79 @@ make_dir(const char *path, unsigned mode, unsigned uid, unsigned gid, struct why
             (void)chmod(part, 0755); /* whatever the umask: roles must get through */
         *p = '/';
     }
-    if (mkdir(path, mode) && errno != EEXIST)
+    bool made = !mkdir(path, mode);
+    if (!made && errno != EEXIST)
         return why_set(why, -errno, "cannot make %s: %s", path, err_text(-errno));
-    if (geteuid() == 0 && (chown(path, uid, gid) || chmod(path, mode)))
+    if (geteuid())
+        return 0;
+    CLEANUP(fd_close) int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return why_set(why, -errno, "cannot open %s: %s", path, err_text(-errno));
+    if ((made || is_for_us(fd, c)) && (fchown(fd, uid, gid) || fchmod(fd, mode)))
         return why_set(why, -errno, "cannot give %s to uid %u: %s", path, uid, err_text(-errno));
     return 0;
+}
+
+/* Asked of the kernel as that user: parents, ACLs and mounts count as well. 0 or -errno. */
+static int
+try_rights(const struct children *c, enum role_id id, const char *path, int rights)
+{
+    int status;
+    pid_t pid = fork();
+
+    if (!pid) {
+        int rc = sandbox_user(c->uids[id], c->gid, NULL);
+
+        errno = -rc;
+        _exit(rc || access(path, rights) ? errno & 0xff : 0);
+    }
+    if (pid < 0 || waitpid(pid, &status, 0) != pid || !WIFEXITED(status))
+        return 0; /* not known: the role itself will tell */
+    return -WEXITSTATUS(status);
+}
+
+static const char *
+user_show(unsigned uid, char dst[96])
+{
+    const struct passwd *pw = getpwuid(uid);
+
+    if (pw)
+        str_fmt(dst, 96, "%s", pw->pw_name);
+    else
+        str_fmt(dst, 96, "uid %u", uid);
+    return dst;
+}
+
+/* A role that could not work there would be started for ever. `cure`: the words of chown(1). The
+ * story is longer than a `why` holds: paths of ours may have 500 characters. */
+static int
+check_rights(const struct children *c, enum role_id id, const char *path, int rights,
+             const char *cure, struct why *why)
+{
+    int rc = try_rights(c, id, path, rights);
+    const char *verb = rights & W_OK ? "write" : "read";
+    char owner[96], user[96];
+    struct stat st;
+
+    if (!rc)
+        return 0;
+    user_show(c->uids[id], user);
+    if (stat(path, &st))
+        return why_set(why, -errno, "cannot look at %s: %s", path, err_text(-errno));
+    fprintf(stderr, "gapura: %s (%s) cannot %s in the directory %s: %s. ", role_table[id].name,
+            user, verb, path, err_text(rc));
+    if (st.st_uid == c->uids[id])
+        fprintf(stderr,
+                "It is its own: a directory above keeps it out (`namei -l %s` shows which), or it "
+                "is mounted so\n",
+                path);
+    else
+        fprintf(stderr,
+                "It belongs to %s, mode %04o, and is not Gapura's, so it was left as it is. Name a "
+                "directory for Gapura alone: it is made and given to its user. If this one is: "
+                "chown %s\n",
+                user_show(st.st_uid, owner), (unsigned)st.st_mode & 07777, cure);
+    return why_set(why, rc, "%s cannot work; nothing was started", role_table[id].name);
 }
 
 static bool
@@ -48,7 +156,7 @@ dirs_lock(const struct plan *p, const struct children *c, int *ret_lock, struct 
 {
     char path[600];
     /* Nobody may list it. Control sockets have a mode of their own; a listener's may be for all. */
-    int rc = make_dir(p->control_dir, 0751, 0, c->admin_gid, why);
+    int rc = make_dir(p->control_dir, 0751, c, 0, c->admin_gid, why);
     if (rc)
         return rc;
     str_fmt(path, sizeof path, "%s/lock", p->control_dir);
@@ -74,16 +182,28 @@ dirs_make_events(const struct plan *p, const struct children *c, struct why *why
     struct stat st;
     if (!dir_of(p->events_file, dir, sizeof dir) || !stat(dir, &st))
         return 0;
-    return make_dir(dir, 0750, 0, c->admin_gid, why);
+    return make_dir(dir, 0750, c, 0, c->admin_gid, why);
 }
 
 int
 dirs_make(const struct plan *p, const struct children *c, struct why *why)
 {
-    char dir[512];
-    int rc = make_dir(p->spool_dir, 0750, c->uids[ROLE_SPOOLER], c->gid, why);
-    if (!rc && dir_of(p->store, dir, sizeof dir))
-        rc = make_dir(dir, 0750, c->uids[ROLE_KEEPER], c->gid, why);
+    unsigned spooler = c->uids[ROLE_SPOOLER], keeper = c->uids[ROLE_KEEPER];
+    char dir[512], spool_cure[700], store_cure[1200];
+    bool store = dir_of(p->store, dir, sizeof dir);
+    int rc = make_dir(p->spool_dir, 0750, c, spooler, c->gid, why);
+    if (!rc && store)
+        rc = make_dir(dir, 0750, c, keeper, c->gid, why);
+    str_fmt(spool_cure, sizeof spool_cure, "-R %u:%u %s", spooler, c->gid, p->spool_dir);
+    if (store) /* not all of it: the master key stays root's */
+        str_fmt(store_cure, sizeof store_cure, "%u:%u %s %s*", keeper, c->gid, dir, p->store);
+    /* After both: one of them may be in the other. */
+    if (!rc)
+        rc = check_rights(c, ROLE_SPOOLER, p->spool_dir, R_OK | W_OK | X_OK, spool_cure, why);
+    if (!rc)
+        rc = check_rights(c, ROLE_COURIER, p->spool_dir, R_OK | X_OK, spool_cure, why);
+    if (!rc && store)
+        rc = check_rights(c, ROLE_KEEPER, dir, R_OK | W_OK | X_OK, store_cure, why);
     return rc;
 }
 

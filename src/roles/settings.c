@@ -19,7 +19,8 @@ static const struct conf_row spool_rows[] = {
     {.name = "dir",
      CONF_ROW(PATH, struct settings_spool, dir, .def = "/var/spool/gapura", .flags = CONF_RESTART,
               .doc = "Directory of the log that is the queue. Put it on a disk whose flush can be "
-                     "trusted.")},
+                     "trusted. One of its own: it is made, and given to the spooler's user; a "
+                     "directory that holds other things is left as it is.")},
     {.name = "segment",
      CONF_ROW(SIZE, struct settings_spool, segment, .def = "64 MB", .min = 4u << 20,
               .max = 1u << 30, .flags = CONF_RESTART,
@@ -159,8 +160,9 @@ static const struct conf_row control_rows[] = {
     {.name = "store",
      CONF_ROW(PATH, struct settings_control, store, .def = "/var/lib/gapura/store.db",
               .flags = CONF_RESTART,
-              .doc = "The SQLite file with users and other settings that change at run time. Back "
-                     "it up.")},
+              .doc = "The SQLite file with users and other settings that change at run time, in a "
+                     "directory of its own (as `spool.dir` is one), for the keeper's user. Back it "
+                     "up.")},
 };
 static const struct conf_block control_block = {
     .name = "control",
