@@ -23,8 +23,8 @@ enum event_sink_kind { EVENT_SINK_NONE, EVENT_SINK_FD, EVENT_SINK_DATAGRAM };
 struct event;
 
 /* Called before the role starts threads. The role's sink: fd is appended to in whole lines
- * (O_APPEND), or gets a datagram a line (prefix, e.g. a syslog header, before it). `role` is a
- * field of every line. */
+ * (O_APPEND), or gets a datagram a line (prefix, e.g. a syslog header, before it); -1: there is
+ * none yet, lines wait for event_swap_fd(). `role` is a field of every line. */
 void event_setup(enum event_sink_kind kind, int fd, struct str prefix, const char *role);
 /* Swaps the descriptor (rotation); returns the old one. */
 int event_swap_fd(int fd);
@@ -52,7 +52,9 @@ void event_notice(const char *fmt, ...) PRINTF_LIKE(1, 2);
 void event_warning(const char *fmt, ...) PRINTF_LIKE(1, 2);
 void event_alarm(const char *fmt, ...) PRINTF_LIKE(1, 2);
 
-void event_flush(void);       /* writes what is queued; called once a loop turn */
+/* Writes what is queued and never waits; called once a loop turn, and tells of lost lines when it
+ * can. True: some are left, so that it is to be called again soon, whatever happens. */
+bool event_flush(void);
 uint64_t event_dropped(void); /* lines lost because the sink failed or was full */
 /* Copies every line to fn as well (trace, tests); NULL ends it. */
 void event_tap(void (*fn)(void *ctx, struct str line), void *ctx);

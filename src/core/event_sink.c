@@ -3,21 +3,28 @@
  *
  * Called by event.c for every line and by each loop turn (event_flush). Never loses a line while
  * there is room, never writes half a line unless the kernel took only half, never waits for a
- * datagram's reader.
+ * reader.
  */
 #include <errno.h>
+#include <limits.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "core/clock.h"
+#include "core/err.h"
 #include "core/event_sink.h"
+#include "core/lang.h"
 #include "core/metric.h"
 
-#define EVENT_QUEUE_MAX (4u << 20)   /* bytes of lines that wait */
-#define EVENT_KEEP      (256u << 10) /* bytes of memory kept when nothing waits */
-#define EVENT_PIECE     (256u << 10) /* bytes of one write, cut at a line's end */
+#define EVENT_QUEUE_MAX (4u << 20)      /* bytes of lines that wait */
+#define EVENT_KEEP      (256u << 10)    /* bytes of memory kept when nothing waits */
+#define EVENT_PIECE     (256u << 10)    /* bytes of one write, cut at a line's end */
+#define EVENT_LOST_EACH (60 * NS_PER_S) /* a line about lost ones at most this often */
 
 /*
  * Lines are appended to `queue` under queue_lock. A flush takes them over by swapping the two
@@ -35,24 +42,51 @@ static struct buf out = {.max = EVENT_QUEUE_MAX};
 static char out_prefix[256];
 static size_t out_prefix_len;
 static int out_fd = -1;
+static enum { OUT_FILE, OUT_PIPE, OUT_SOCKET } out_way;
 
 static _Atomic int sink_kind = EVENT_SINK_NONE;
 static _Atomic size_t stuck; /* bytes of `out` that a flush could not write */
+static _Atomic int stuck_by; /* errno of the last write that failed; 0 once all is out */
 static _Atomic uint64_t dropped;
+static _Atomic uint64_t lost_since; /* wall ns of the first that was not told of; 0: none */
+static _Atomic int lost_by;         /* its errno; 0: they came faster than they were written */
+static uint64_t lost_told, lost_at; /* how many were told of, and when (mono); under out_lock */
 
 static void
-event_drop(uint64_t lines)
+event_drop(int err)
 {
-    atomic_fetch_add_explicit(&dropped, lines, memory_order_relaxed);
-    metric_add(METRIC_EVENTS_DROPPED, lines);
+    uint64_t none = 0;
+
+    if (atomic_compare_exchange_strong(&lost_since, &none, clock_wall()))
+        atomic_store(&lost_by, err);
+    atomic_fetch_add(&dropped, 1);
+    metric_add(METRIC_EVENTS_DROPPED, 1);
 }
+
+/* Under out_lock. A pipe or a terminal takes what fits it, or says that it would wait. */
+static void
+event_use_fd(int fd)
+{
+    struct stat st;
+
+    out_fd = fd;
+    out_way = OUT_FILE;
+    if (fd < 0 || fstat(fd, &st))
+        return;
+    if (S_ISFIFO(st.st_mode) || S_ISCHR(st.st_mode))
+        out_way = OUT_PIPE;
+    else if (S_ISSOCK(st.st_mode))
+        out_way = OUT_SOCKET;
+}
+
+static void event_out(void);
 
 void
 event_setup(enum event_sink_kind kind, int fd, struct str prefix, const char *role)
 {
     struct buf field;
 
-    event_flush();
+    event_out();
     buf_init(&field, sizeof(role_field) - 1);
     if (role) {
         buf_c(&field, ",\"role\":");
@@ -60,14 +94,14 @@ event_setup(enum event_sink_kind kind, int fd, struct str prefix, const char *ro
     }
     pthread_mutex_lock(&out_lock);
     pthread_mutex_lock(&queue_lock);
-    out_fd = fd;
+    event_use_fd(fd);
     out_prefix_len = MIN(prefix.n, sizeof(out_prefix));
     if (out_prefix_len)
         memcpy(out_prefix, prefix.p, out_prefix_len);
     role_field[0] = '\0';
     if (!field.failed)
         str_copy(buf_view(&field), role_field, sizeof(role_field));
-    atomic_store(&sink_kind, fd < 0 ? EVENT_SINK_NONE : kind);
+    atomic_store(&sink_kind, kind);
     pthread_mutex_unlock(&queue_lock);
     pthread_mutex_unlock(&out_lock);
     buf_done(&field);
@@ -78,10 +112,10 @@ event_swap_fd(int fd)
 {
     int old;
 
-    event_flush(); /* lines belong to the file that was there when they were written */
+    event_out(); /* lines belong to the file that was there when they were written */
     pthread_mutex_lock(&out_lock);
     old = out_fd;
-    out_fd = fd;
+    event_use_fd(fd);
     pthread_mutex_unlock(&out_lock);
     return old;
 }
@@ -117,7 +151,7 @@ event_sink_put(struct str line, bool broken, enum event_importance importance)
     void *ctx;
 
     if (broken) {
-        event_drop(1);
+        event_drop(ENOMEM);
         return;
     }
     pthread_mutex_lock(&queue_lock);
@@ -129,16 +163,17 @@ event_sink_put(struct str line, bool broken, enum event_importance importance)
     if (atomic_load(&sink_kind) == EVENT_SINK_NONE || event_queue(line, importance))
         return;
     if (importance == EVENT_KEPT) {
-        event_flush();
+        event_out();
         if (event_queue(line, importance))
             return;
     }
-    event_drop(1);
+    event_drop(atomic_load(&stuck_by));
 }
 
 void
 event_sink_plain(const char *type, struct str text)
 {
+    struct pollfd room = {.fd = STDERR_FILENO, .events = POLLOUT};
     char line[2200];
     size_t n;
     ssize_t written;
@@ -150,27 +185,47 @@ event_sink_plain(const char *type, struct str text)
         line[i] = line[i] == '\n' ? ' ' : line[i];
     str_defuse(line, n); /* a terminal must not obey what a peer sent */
     line[MIN(n, sizeof(line) - 1)] = '\n';
+    if (poll(&room, 1, 0) <= 0)
+        return; /* a pipe that nobody reads */
     written = write(STDERR_FILENO, line, MIN(n, sizeof(line) - 1) + 1);
     (void)written;
+}
+
+/* Never waits. Descriptors that could are opened so that they do not (roles/sink.c); where that was
+ * not to be had, a pipe with room takes PIPE_BUF bytes at once. */
+static ssize_t
+event_push(struct str piece)
+{
+    struct pollfd room = {.fd = out_fd, .events = POLLOUT};
+
+    if (out_way == OUT_SOCKET)
+        return send(out_fd, piece.p, piece.n, MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (out_way == OUT_PIPE && poll(&room, 1, 0) == 0) {
+        errno = EAGAIN;
+        return -1;
+    }
+    return write(out_fd, piece.p, piece.n);
 }
 
 /* Writes lines in large pieces; returns the bytes that are out. */
 static size_t
 event_write_fd(struct str lines)
 {
-    size_t done = 0;
+    size_t done = 0, most = out_way == OUT_PIPE ? PIPE_BUF : EVENT_PIECE;
 
     while (done < lines.n) {
-        struct str piece = str_sub(lines, done, EVENT_PIECE);
+        struct str piece = str_sub(lines, done, most);
         ssize_t end = str_rchr(piece, '\n'), n;
 
-        if (end >= 0) /* a line's rest may be longer than a piece only in theory */
+        if (end >= 0) /* else the line is longer than a piece */
             piece.n = (size_t)end + 1;
-        n = write(out_fd, piece.p, piece.n);
+        n = event_push(piece);
         if (n < 0 && errno == EINTR)
             continue;
-        if (n <= 0)
+        if (n <= 0) {
+            atomic_store(&stuck_by, n < 0 ? errno : ENOSPC);
             break;
+        }
         done += (size_t)n;
     }
     return done;
@@ -189,17 +244,19 @@ event_write_datagrams(struct str lines)
         if (sendmsg(out_fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL) < 0) {
             if (errno == EINTR)
                 continue;
-            if (errno != EMSGSIZE)
+            if (errno != EMSGSIZE) {
+                atomic_store(&stuck_by, errno);
                 break;
-            event_drop(1); /* no later attempt would fit either */
+            }
+            event_drop(EMSGSIZE); /* no later attempt would fit either */
         }
         done += line.n + 1;
     }
     return done;
 }
 
-void
-event_flush(void)
+static void
+event_out(void)
 {
     int kind = atomic_load(&sink_kind);
     size_t done = 0;
@@ -224,9 +281,60 @@ event_flush(void)
         atomic_store(&stuck, out.n);
         if (out.n)
             break;
+        atomic_store(&stuck_by, 0);
         buf_shrink(&out, EVENT_KEEP);
     }
     pthread_mutex_unlock(&out_lock);
+}
+
+/* Those that were lost since the last time, once there is a way out again. */
+static uint64_t
+event_lost(uint64_t *ret_since, int *ret_by)
+{
+    uint64_t n = 0, now = clock_mono();
+
+    pthread_mutex_lock(&out_lock);
+    if (out.n == 0 && (lost_at == 0 || now - lost_at >= EVENT_LOST_EACH)) {
+        *ret_by = atomic_load(&lost_by);
+        *ret_since = atomic_exchange(&lost_since, 0);
+        n = atomic_load(&dropped) - lost_told;
+        lost_told += n;
+        lost_at = n ? MAX(now, 1u) : lost_at;
+    }
+    pthread_mutex_unlock(&out_lock);
+    return n;
+}
+
+static const char *
+event_lost_why(int err)
+{
+    if (err == EAGAIN)
+        return lang_text("nobody read them in time");
+    return err ? err_text(-err) : lang_text("they came faster than they could be written");
+}
+
+bool
+event_flush(void)
+{
+    uint64_t n, since = 0;
+    char from[32];
+    int err = 0;
+
+    event_out();
+    if (atomic_load(&stuck))
+        return true;
+    if (!atomic_load(&lost_since) || atomic_load(&sink_kind) == EVENT_SINK_NONE)
+        return false;
+    n = event_lost(&since, &err);
+    if (!n)
+        return true;
+    clock_iso(since, from);
+    event_alarm("%llu events were lost since %s: %s. Mail is not touched: what was accepted, and "
+                "what became of it, is in the spool (`gapura explain`). What is counted from "
+                "events lacks them; see to the place that `events.to` names.",
+                (unsigned long long)n, from, event_lost_why(err));
+    event_out();
+    return atomic_load(&stuck) > 0;
 }
 
 uint64_t

@@ -6,6 +6,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <unistd.h>
 
@@ -18,12 +19,22 @@
 #include "store/asks.h"
 
 #define FORGET_PAUSE (5 * NS_PER_S)
+#define LINES_PAUSE  (250 * NS_PER_MS)
+#define LAST_LINES   20 /* times 10 ms */
 
+/* Lines that found no way out are tried again though nothing else happens. */
 static void
 turn_done(void *ctx)
 {
-    (void)ctx;
-    event_flush();
+    struct role *r = ctx;
+    if (event_flush())
+        loop_timer_set(&r->lines, LINES_PAUSE);
+}
+
+static void
+on_lines(void *ctx)
+{
+    (void)ctx; /* the turn ends with them */
 }
 
 struct str
@@ -42,8 +53,9 @@ void
 role_exit(struct role *r, int status)
 {
     (void)r;
-    event_flush();
-    _exit(status); /* nothing is saved at the end: the log is the truth at any moment */
+    for (int i = 0; event_flush() && i < LAST_LINES; i++)
+        poll(NULL, 0, 10); /* the last words tell why, and a slow reader may take them yet */
+    _exit(status);         /* nothing is saved at the end: the log is the truth at any moment */
 }
 
 static int
@@ -394,6 +406,7 @@ role_main(const struct role_row *row, unsigned index)
     if (!r->loop)
         return 1;
     loop_timer_init(&r->forget, r->loop, forget, r);
+    loop_timer_init(&r->lines, r->loop, on_lines, r);
     event_setup(EVENT_SINK_NONE, -1, STR_NONE, row->name);
     r->supervisor = chan_create(r->loop, ROLE_SUPERVISOR_FD, &ops, r);
     if (!r->supervisor)

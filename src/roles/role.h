@@ -84,8 +84,8 @@ struct role {
         struct conf *conf;
         struct bundle bundle;
         struct role_former *next;
-    } * former, *refused; /* refused: kept until the role has taken others */
-    struct loop_timer forget;
+    } * former, *refused;            /* refused: kept until the role has taken others */
+    struct loop_timer forget, lines; /* lines: of events that wait to be written */
     struct ctl_server *control;
     bool starting, started, stopping;
     int master; /* the keyring's: file of the master key, or -1 */

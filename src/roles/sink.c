@@ -14,10 +14,13 @@
 #include "roles/sink.h"
 #include "store/asks.h"
 
+/* Without waiting: for the reader of a FIFO, or of /dev/stdout. */
+#define WAY_OUT (O_WRONLY | O_APPEND | O_NONBLOCK | O_NOCTTY | O_CLOEXEC)
+
 static int
 open_file(const char *path, unsigned gid)
 {
-    int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0640);
+    int fd = open(path, WAY_OUT | O_CREAT, 0640);
     if (fd < 0)
         return -errno;
     struct stat st;
@@ -28,6 +31,19 @@ open_file(const char *path, unsigned gid)
         return rc;
     }
     return fd;
+}
+
+/* Opened anew where it may block, since O_NONBLOCK on ours would be on that of all who share it.
+ * Who may not open it (a pipe of another user's) writes as event_sink.c does it then. */
+static int
+open_stderr(void)
+{
+    struct stat st;
+    int fd = -1;
+
+    if (!fstat(STDERR_FILENO, &st) && (S_ISFIFO(st.st_mode) || S_ISCHR(st.st_mode)))
+        fd = open("/proc/self/fd/2", WAY_OUT);
+    return fd >= 0 ? fd : fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
 }
 
 static int
@@ -81,7 +97,7 @@ sink_open(struct sink *s, const struct plan *p, unsigned gid, struct why *why)
         return 0;
     case EVENTS_STDERR:
         what = "stderr";
-        s->fd = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
+        s->fd = open_stderr();
         break;
     case EVENTS_SYSLOG: /* facility mail (2), severity info (6): RFC 3164 4.1.1 */
         what = datagram_path(s);
@@ -99,6 +115,9 @@ sink_open(struct sink *s, const struct plan *p, unsigned gid, struct why *why)
         str_copy(str_c(p->events_file), s->file, sizeof s->file);
         s->fd = open_file(s->file, gid);
     }
+    if (s->fd == -ENXIO)
+        return why_set(why, s->fd,
+                       "events: %s is a FIFO that nobody reads, or a socket: name a file", what);
     if (s->fd < 0)
         return why_set(why, s->fd, "events: cannot open %s: %s", what, err_text(s->fd));
     return 0;
@@ -140,7 +159,8 @@ renew(struct sink *s, int fd)
     fd_close(&old);
 }
 
-/* A socket that was connected to the former daemon stays dead for ever. */
+/* A socket that was connected to the former daemon stays dead for ever; one that was not there at
+ * the start has inode 0. */
 static bool
 look_datagram(struct sink *s)
 {

@@ -30,6 +30,7 @@
 #define STOP_MOST   (60 * NS_PER_S)
 #define SINK_LOOK   (15 * NS_PER_S)
 #define RENEW_PAUSE (2 * NS_PER_S) /* several files of one renewal are one reload */
+#define LINES_PAUSE (250 * NS_PER_MS)
 
 struct supervisor {
     char file[PATH_MAX];    /* of the settings, absolute */
@@ -41,7 +42,7 @@ struct supervisor {
     struct children children;
     struct sink sink;
     struct reload reload;
-    struct loop_timer late, renew, look;
+    struct loop_timer late, renew, look, lines;
     struct loop_io *watch;
     int watch_fd, lock, master;
     bool restart, testing; /* testing: the settings are tried before a restart */
@@ -428,6 +429,19 @@ bind_all(struct supervisor *s, struct why *why)
     return rc;
 }
 
+/* A log daemon that is away keeps nobody from mail: sink_look() asks for it again. */
+static int
+open_sink(struct supervisor *s, struct why *why)
+{
+    int rc = sink_open(&s->sink, s->plan, s->children.admin_gid, why);
+    if (!rc || s->sink.kind != EVENT_SINK_DATAGRAM)
+        return rc;
+    s->sink.fd = -1;
+    fprintf(stderr, "gapura: %s; mail goes on, and it is tried again every %u s\n", why->text,
+            (unsigned)(SINK_LOOK / NS_PER_S));
+    return 0;
+}
+
 /* What is taken from nobody comes first: a second start by mistake must not harm the first. */
 static int
 prepare(struct supervisor *s, struct why *why)
@@ -463,7 +477,7 @@ prepare(struct supervisor *s, struct why *why)
     if (!rc)
         rc = dirs_make_events(s->plan, c, why);
     if (!rc)
-        rc = sink_open(&s->sink, s->plan, c->admin_gid, why);
+        rc = open_sink(s, why);
     if (!rc)
         rc = dirs_make(s->plan, c, why);
     if (!rc && s->plan->wings != WINGS_INBOUND) /* nothing is signed, and there is no keyring */
@@ -497,6 +511,10 @@ say_at_start(struct supervisor *s)
     if (!s->children.named)
         event_notice("there are no users gapura-ROLE for all roles: uids of their own without a "
                      "name are used, which are as far apart");
+    if (s->sink.kind == EVENT_SINK_DATAGRAM && s->sink.fd < 0)
+        event_warning("events: the log daemon was not there at the start. Mail goes on; each "
+                      "process keeps up to 4 MB of lines, and it is tried again every %u s",
+                      (unsigned)(SINK_LOOK / NS_PER_S));
     if (!sandbox_has_landlock())
         event_notice("this kernel has no Landlock: roles are held by their users and by seccomp");
     say_of_plan(s->plan);
@@ -505,8 +523,15 @@ say_at_start(struct supervisor *s)
 static void
 turn_done(void *ctx)
 {
-    (void)ctx;
-    event_flush();
+    struct supervisor *s = ctx;
+    if (event_flush())
+        loop_timer_set(&s->lines, LINES_PAUSE);
+}
+
+static void
+on_lines(void *ctx)
+{
+    (void)ctx; /* the turn ends with them */
 }
 
 static void
@@ -539,6 +564,7 @@ hooks(struct supervisor *s)
     loop_timer_init(&s->late, s->loop, on_late, s);
     loop_timer_init(&s->renew, s->loop, on_renew, s);
     loop_timer_init(&s->look, s->loop, on_look, s);
+    loop_timer_init(&s->lines, s->loop, on_lines, s);
 }
 
 /* Absolute, so that a restart and paths beside the file do not hang on where we are. */
@@ -590,7 +616,7 @@ supervisor_main(const char *file)
     sink_use(&s.sink);
     for (size_t i = 0; i < ARRAY_LEN(signals); i++)
         loop_signal(s.loop, signals[i], on_signal, &s);
-    loop_each_turn(s.loop, turn_done, NULL);
+    loop_each_turn(s.loop, turn_done, &s);
     say_at_start(&s);
     start_roles(&s);
     watch_files(&s);

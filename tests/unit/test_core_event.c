@@ -156,14 +156,18 @@ test_fd(void)
         if (got.n == 0)
             break;
     }
-    struct str rest = buf_view(&all), line;
+    struct str rest = buf_view(&all), line = STR_NONE;
     while (rest.n) {
         line = str_cut(rest, '\n', &rest);
         whole = whole && str_starts(line, STR("{\"timestamp\":")) && str_ends(line, STR("}"));
         lines++;
     }
     OK(whole, "all lines are whole");
-    IS(lines, sent - 1 + 1500, "and none is missing");
+    IS(lines, sent - 1 + 1500 + 1, "and none is missing");
+    OK(str_find(line, STR("\"Alarm\"")) > 0 &&
+           str_find(line, STR("1 events were lost since 20")) > 0 &&
+           str_find(line, STR("faster than they could be written")) > 0,
+       "the last tells of the one that was lost: %.*s", STR_ARG(line));
     for (unsigned i = 0; i < 6000; i++) {
         e = event_open("Reception");
         event_text(e, "t", str_of(text, sizeof(text)));
@@ -177,6 +181,97 @@ test_fd(void)
     buf_done(&all);
     close(fds[0]);
     close(other);
+}
+
+static void
+put_lines(unsigned n)
+{
+    static char text[1000];
+
+    memset(text, 'z', sizeof(text));
+    for (unsigned i = 0; i < n; i++) {
+        struct event *e = event_open("Reception");
+        event_text(e, "t", str_of(text, sizeof(text)));
+        event_send(e);
+    }
+}
+
+/* A descriptor that would block, and whose reader has gone to sleep. */
+static void
+test_deaf(int to, int from, const char *what)
+{
+    uint64_t before;
+    struct buf got;
+
+    buf_init(&got, 16 << 20);
+    event_setup(EVENT_SINK_FD, to, STR_NONE, "gate");
+    clock_own(NS_PER_S * 1000, NS_PER_S * 1800000000);
+    while (event_flush()) /* what the test before has left */
+        drain(from, &got);
+    drain(from, &got);
+    before = event_dropped();
+    alarm(20); /* ends a test that waits for ever */
+    put_lines(6000);
+    OK(event_flush(), "%s: nobody reads, and nobody waits", what);
+    OK(event_dropped() > before, "%s: what has no room is counted", what);
+    IS(fcntl(to, F_GETFL) & O_NONBLOCK, 0, "%s: as it was for others who share it", what);
+    size_t told = 0, lines = 0;
+    for (int round = 0; round < 2; round++) {
+        for (bool more = true; more;) {
+            more = event_flush();
+            if (!drain(from, &got) && more)
+                clock_advance(61 * NS_PER_S); /* since the one before */
+            for (struct str rest = buf_view(&got), line; rest.n; lines++) {
+                line = str_cut(rest, '\n', &rest);
+                told += str_find(line, STR("events were lost since")) > 0 &&
+                        str_find(line, STR("nobody read them in time")) > 0;
+            }
+        }
+        IS(told, 1, "%s: told once (%d)", what, round);
+    }
+    OK(lines > 3000, "%s: what was kept came (%zu lines)", what, lines);
+    alarm(0);
+    clock_release();
+    event_setup(EVENT_SINK_NONE, -1, STR_NONE, NULL);
+    close(to);
+    close(from);
+    buf_done(&got);
+}
+
+static void
+test_never_waits(void)
+{
+    int fds[2];
+
+    if (!pipe2(fds, O_CLOEXEC)) {
+        fcntl(fds[0], F_SETFL, O_NONBLOCK);
+        test_deaf(fds[1], fds[0], "pipe");
+    }
+    if (!socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds)) {
+        fcntl(fds[0], F_SETFL, O_NONBLOCK);
+        test_deaf(fds[1], fds[0], "socket");
+    }
+}
+
+/* A log daemon that comes later than we do. */
+static void
+test_daemon_comes_later(void)
+{
+    char text[3000];
+    int fds[2];
+
+    if (socketpair(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds) < 0)
+        return;
+    event_setup(EVENT_SINK_DATAGRAM, -1, STR("<22>gapura: "), "courier");
+    event_send(event_open("Early"));
+    OK(event_flush(), "nobody is there yet: it waits");
+    event_swap_fd(fds[1]);
+    OK(!event_flush(), "somebody is");
+    ssize_t n = recv(fds[0], text, sizeof(text), 0);
+    OK(n > 0 && str_find(str_of(text, (size_t)n), STR("\"Early\"")) > 0, "the line of before");
+    close(fds[0]);
+    close(fds[1]);
+    event_setup(EVENT_SINK_NONE, -1, STR_NONE, NULL);
 }
 
 static void
@@ -292,6 +387,8 @@ main(void)
     test_limits();
     test_fd();
     test_datagram();
+    test_never_waits();
+    test_daemon_comes_later();
     test_threads();
     test_notice();
     event_tap(NULL, NULL);
