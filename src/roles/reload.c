@@ -3,9 +3,11 @@
  *
  * Called by the supervisor. Never waits: every step ends in the loop, with a time limit.
  */
-#include "roles/reload.h"
+#include <sys/wait.h>
+
 #include "core/clock.h"
 #include "core/event.h"
+#include "roles/reload.h"
 #include "store/asks.h"
 
 #define TEXT_MAX   (32u << 10)
@@ -131,6 +133,29 @@ prepare(struct reload *r, struct buf *text)
     return rc;
 }
 
+/* False: one could not be asked, and all is over. A role that is not there begins with the settings
+ * that are in force then. */
+static bool
+ask_all(struct reload *r)
+{
+    char text[256];
+
+    for (unsigned i = 0; i < ROLE_MAX_; i++) {
+        struct child *ch = &r->children->of[i];
+        int rc = ch->chan ? children_tell_settings(ch, r->next) : 0;
+
+        if (rc) {
+            str_fmt(text, sizeof text, "%s could not be asked to take them: %s", ch->row->name,
+                    err_text(rc));
+            refuse(r, text);
+            return false;
+        }
+        if (ch->chan)
+            r->awaited |= 1u << i;
+    }
+    return true;
+}
+
 static void
 on_loaded(void *ctx, int rc, struct plan *plan, const char *errors)
 {
@@ -152,13 +177,9 @@ on_loaded(void *ctx, int rc, struct plan *plan, const char *errors)
         refuse(r, text.p);
         return;
     }
-    for (unsigned i = 0; i < ROLE_MAX_; i++) {
-        struct child *ch = &r->children->of[i];
-        if (ch->chan && !children_tell_settings(ch, plan))
-            r->awaited |= 1u << i;
-    }
     loop_timer_set(&r->late, ROLES_WAIT);
-    commit_if_all(r);
+    if (ask_all(r))
+        commit_if_all(r);
 }
 
 static void
@@ -208,6 +229,14 @@ reload_taken(struct reload *r, struct child *ch, struct wire *body)
     struct str why = wire_str(body);
     if (taken)
         ch->generation = generation;
+    /* It was told those as one that began meanwhile, or to go back: at its start it takes them. */
+    if (!taken && generation == (*r->plan)->generation) {
+        event_alarm("%s did not take the settings that are in force (%.*s) and is started again "
+                    "with them; accepted mail is on disk",
+                    ch->row->name, (int)MIN(why.n, 1000u), why.p);
+        children_kill(ch);
+        return;
+    }
     if (!r->next || generation != r->next->generation || !(r->awaited & (1u << ch->row->id)))
         return;
     r->awaited &= ~(1u << ch->row->id);
@@ -220,9 +249,24 @@ reload_taken(struct reload *r, struct child *ch, struct wire *body)
     refuse(r, text);
 }
 
+/* Who died may have died of them. With status 0 it had taken them, and asked for the start that
+ * they need: what it said last may not have been read. */
 void
 reload_lost(struct reload *r, struct child *ch)
 {
+    char text[256];
+    bool asked = r->next && r->awaited & (1u << ch->row->id);
+
     r->awaited &= ~(1u << ch->row->id);
-    commit_if_all(r);
+    if (!asked)
+        return;
+    if (!ch->last_status) {
+        commit_if_all(r);
+        return;
+    }
+    str_fmt(text, sizeof text, "%s ended while it was asked to take them (%s %d)", ch->row->name,
+            WIFSIGNALED(ch->last_status) ? "signal" : "status",
+            WIFSIGNALED(ch->last_status) ? WTERMSIG(ch->last_status)
+                                         : WEXITSTATUS(ch->last_status));
+    refuse(r, text);
 }
