@@ -115,8 +115,13 @@ on_message(void *ctx, uint16_t type, uint64_t id, struct wire *body, int fd)
         chan_refuse(ch->chan);
         return;
     }
+    if (type == TELL_ALIVE)
+        ch->unanswered = 0;
     if (type == TELL_READY) {
         ch->ready = true;
+        ch->all->up(ch->all->ctx);
+    }
+    if (type == TELL_ALIVE || type == TELL_READY) {
         fd_close(&fd);
         return;
     }
@@ -290,6 +295,7 @@ children_start(struct children *c, enum role_id id)
     }
     ch->ready = false;
     ch->generation = 0;
+    ch->unanswered = 0;
     ch->started = clock_mono();
     furnish(c, ch);
     return 0;

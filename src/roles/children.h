@@ -20,8 +20,9 @@ struct child {
     uint64_t started;    /* mono ns */
     unsigned failures;   /* in a row: the back-off doubles with each */
     unsigned restarts;
-    int last_status; /* of waitpid */
-    int control_fd;  /* its listening control socket */
+    unsigned unanswered; /* questions of the watchdog */
+    int last_status;     /* of waitpid */
+    int control_fd;      /* its listening control socket */
     struct loop_timer again;
 };
 struct children {
@@ -40,6 +41,7 @@ struct children {
                     int fd);
     void (*lost)(void *ctx, struct child *); /* it has ended; it may be started again later */
     void (*all_gone)(void *ctx);
+    void (*up)(void *ctx);                   /* one has said that it is ready */
     void (*sink)(void *ctx, struct child *); /* hand it the event sink */
     void *ctx;
 };

@@ -157,6 +157,7 @@ plan_encode(struct buf *b, const struct conf *conf, const struct check_files *fi
     put_u64(b, ev->rotate_size);
     put_u64(b, ev->keep);
     put_u8(b, (uint8_t)ev->language);
+    put_u64(b, co->watchdog);
     buf_add(b, &co->metrics, sizeof co->metrics);
     encode_listens(b, conf, m->wings);
     put_u32(b, (uint32_t)files->n);

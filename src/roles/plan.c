@@ -83,6 +83,7 @@ plan_decode(struct plan *p, struct wire *w)
     p->rotate_size = wire_u64(w);
     p->keep = wire_u64(w);
     p->language = wire_u8(w);
+    p->watchdog = wire_u64(w);
     struct str raw = wire_bytes(w, sizeof p->metrics);
     if (raw.n)
         memcpy(&p->metrics, raw.p, raw.n);

@@ -28,6 +28,7 @@ struct plan {
     char events_file[512];
     uint64_t rotate_size, keep;
     int language;            /* enum lang */
+    uint64_t watchdog;       /* ns; 0: off */
     struct endpoint metrics; /* port 0: off */
     struct plan_listen listens[PLAN_LISTENS];
     unsigned nlistens;

@@ -362,6 +362,9 @@ supervisor_message(void *ctx, uint16_t type, uint64_t id, struct wire *body, int
     case TELL_START:
         start(r);
         break;
+    case TELL_ALIVE:
+        chan_send(r->supervisor, TELL_ALIVE, 0, NULL, -1);
+        break;
     case TELL_STOP:
         stop(r);
         break;

@@ -7,6 +7,7 @@
 
 #include "auth/dns_list.h"
 #include "auth/settings.h"
+#include "core/clock.h"
 #include "core/lang.h"
 #include "courier/settings.h"
 #include "gate/settings.h"
@@ -163,13 +164,30 @@ static const struct conf_row control_rows[] = {
               .doc = "The SQLite file with users and other settings that change at run time, in a "
                      "directory of its own (as `spool.dir` is one), for the keeper's user. Back it "
                      "up.")},
+    {.name = "watchdog",
+     CONF_ROW(DURATION, struct settings_control, watchdog, .def = "5m",
+              .doc = "Each role is asked this often whether it still answers. One that has not "
+                     "answered twice hangs: it is ended, started again, and an Alarm names it. Not "
+                     "while it is at its start, stopped by a signal or a debugger, or waiting for "
+                     "its disk; time that the machine slept does not count. 0: nobody is asked.")},
 };
+static void
+control_check(const struct conf_section *s, struct conf_errors *errs)
+{
+    const struct settings_control *co = s->data;
+
+    if (co->watchdog && co->watchdog < NS_PER_S)
+        conf_fail_row(errs, s, "watchdog",
+                      "control.watchdog is 1s or more (5m is good), or 0 for none");
+}
+
 static const struct conf_block control_block = {
     .name = "control",
     .size = sizeof(struct settings_control),
     .rows = control_rows,
     .nrows = ARRAY_LEN(control_rows),
-    .doc = "Control sockets, metrics and the store.",
+    .doc = "Control sockets, metrics, the store, and the watch over the roles.",
+    .check = control_check,
 };
 
 const struct conf_block *const roles_blocks[] = {

@@ -39,6 +39,7 @@ struct settings_control {    /* block "control" */
     struct str dir;          /* of the sockets */
     struct endpoint metrics; /* port 0: off */
     struct str store;        /* PATH of the SQLite store */
+    uint64_t watchdog;       /* ns between two questions to a role; 0: none */
 };
 
 extern const struct conf_block *const roles_blocks[];

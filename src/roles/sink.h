@@ -27,7 +27,8 @@ void sink_use(const struct sink *); /* the supervisor's own events go there */
 void sink_close(struct sink *);
 void sink_tell(const struct sink *, struct chan *);
 /* Renames FILE to FILE.1 and so on if it is over its size; finds the log daemon again if it was
- * started anew, or makes FILE again if it was renamed or removed. True if roles must be told the new descriptor. */
+ * started anew, or makes FILE again if it was renamed or removed. True if roles must be told the
+ * new descriptor. */
 bool sink_look(struct sink *);
 
 #endif

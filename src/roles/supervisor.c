@@ -11,7 +11,6 @@
 #include <sys/inotify.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "core/clock.h"
@@ -24,6 +23,7 @@
 #include "roles/sandbox.h"
 #include "roles/sink.h"
 #include "roles/supervisor.h"
+#include "roles/watchdog.h"
 #include "store/asks.h"
 #include "store/settings.h"
 
@@ -42,26 +42,12 @@ struct supervisor {
     struct children children;
     struct sink sink;
     struct reload reload;
+    struct watchdog watchdog;
     struct loop_timer late, renew, look, lines;
     struct loop_io *watch;
     int watch_fd, lock, master;
     bool restart, testing; /* testing: the settings are tried before a restart */
 };
-
-static void
-notify(const char *state)
-{
-    const char *path = getenv("NOTIFY_SOCKET");
-    struct sockaddr_un un = {.sun_family = AF_UNIX};
-    if (!path || !str_copy(str_c(path), un.sun_path, sizeof un.sun_path))
-        return;
-    CLEANUP(fd_close) int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    socklen_t n = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + strlen(path));
-    if (un.sun_path[0] == '@')
-        un.sun_path[0] = 0;
-    if (fd >= 0)
-        (void)!sendto(fd, state, strlen(state), MSG_NOSIGNAL, (struct sockaddr *)&un, n);
-}
 
 /* sd_notify(3): a reload says when it began, so that the READY=1 that follows is told from an older
  * one. CLOCK_MONOTONIC, in microseconds. */
@@ -72,7 +58,7 @@ tell_end(bool restart)
 
     str_fmt(text, sizeof(text), "RELOADING=1\nMONOTONIC_USEC=%llu",
             (unsigned long long)(clock_mono() / 1000));
-    notify(restart ? text : "STOPPING=1");
+    watchdog_notify(restart ? text : "STOPPING=1");
 }
 
 static void
@@ -123,6 +109,12 @@ hand_sink(void *ctx, struct child *ch)
 {
     struct supervisor *s = ctx;
     sink_tell(&s->sink, ch->chan);
+}
+
+static void
+on_up(void *ctx)
+{
+    watchdog_role_up(&((struct supervisor *)ctx)->watchdog);
 }
 
 static void
@@ -301,6 +293,7 @@ on_committed(void *ctx)
 {
     struct supervisor *s = ctx;
     watch_files(s);
+    watchdog_settings(&s->watchdog);
     say_of_plan(s->plan);
 }
 
@@ -544,6 +537,8 @@ hooks(struct supervisor *s)
     c->lost = on_lost;
     c->all_gone = on_all_gone;
     c->sink = hand_sink;
+    c->up = on_up;
+    watchdog_init(&s->watchdog, s->loop, c);
     s->reload = (struct reload){
         .loop = s->loop,
         .file = s->file,
@@ -619,9 +614,9 @@ supervisor_main(const char *file)
     loop_each_turn(s.loop, turn_done, &s);
     say_at_start(&s);
     start_roles(&s);
+    watchdog_start(&s.watchdog);
     watch_files(&s);
     loop_timer_set(&s.look, SINK_LOOK);
-    notify("READY=1");
     loop_run(s.loop);
     event_flush();
     return s.restart ? start_anew(&s) : 0;

@@ -83,6 +83,7 @@ enum ask_type {
     TELL_TAKEN = 0x0612, /* u64 generation, u8 taken, str why not */
     /* u8 role: it said what it may not, or what cannot be read. Both are started anew. */
     TELL_BROKEN = 0x0617,
+    TELL_ALIVE = 0x0618, /* asked by the supervisor, said back at once: the role's loop turns */
 };
 enum lookup_result { LOOKUP_FOUND, LOOKUP_UNKNOWN, LOOKUP_TEMPORARY, LOOKUP_REFUSED };
 /* The same numbers as enum smtp_auth_result. */
