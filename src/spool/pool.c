@@ -10,9 +10,11 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "spool/pool_disk.h"
+#include "spool/reader.h"
 #include "spool/walk.h"
 
 #define SEGMENT_MIN (UINT64_C(4) << 20)
@@ -20,13 +22,18 @@
 /* Of the books alone: a write of its header failed, what the disk has nobody knows. */
 #define SEGMENT_DOUBT 3u
 
+struct pool_aside { /* a file whose header does not check out, or cannot be read */
+    uint64_t number, bytes;
+};
 struct spool_pool {
     struct spool_pool_conf conf;
     struct pool_disk disk;
     struct pool_node node;
     struct spool_segment *all; /* every file whose header checks out */
     size_t n, cap;
-    uint64_t nfree, bytes, unreadable, unreadable_bytes;
+    struct pool_aside *aside;
+    size_t naside;
+    uint64_t nfree, bytes, aside_bytes;
 };
 
 static int
@@ -56,17 +63,41 @@ pool_drop(struct spool_pool *p, struct spool_segment *seg)
     *seg = p->all[--p->n];
 }
 
-/* A header of zeros: the making of the file was cut short, nobody ever got it. */
-static bool
-is_unfinished(struct spool_pool *p, int fd)
+static int
+pool_set_aside(struct spool_pool *p, uint64_t number)
 {
-    ssize_t got = p->disk.io->pread(p->disk.io->ctx, fd, p->disk.page, SPOOL_UNIT, 0);
+    struct pool_aside *more = reallocarray(p->aside, p->naside + 1, sizeof *more);
+    char name[32];
+    struct stat st;
 
-    for (ssize_t i = 0; i < got; i++) {
-        if (p->disk.page[i] != 0)
-            return false;
-    }
-    return got >= 0;
+    if (!more)
+        return ERR_NOMEM;
+    p->aside = more;
+    if (fstatat(p->disk.segdir, spool_segment_name(number, name), &st, 0) < 0)
+        st.st_size = (off_t)p->conf.segment_size;
+    more[p->naside++] = (struct pool_aside){number, (uint64_t)st.st_size};
+    p->aside_bytes += (uint64_t)st.st_size;
+    return 0;
+}
+
+/* What a file is: 0, ERR_CORRUPT, ERR_VERSION, -errno; ERR_NOTFOUND if its making was cut short:
+ * nobody ever got it. */
+static int
+pool_look(struct spool_pool *p, uint64_t number, struct spool_segment *ret)
+{
+    const struct spool_io *io = p->disk.io;
+    char name[32];
+    int err, fd = io->open(io->ctx, p->disk.segdir, spool_segment_name(number, name), O_RDONLY, 0);
+
+    if (fd < 0)
+        return fd;
+    err = walk_header(io, fd, ret);
+    if (err == ERR_CORRUPT && walk_is_blank(io, fd) == 1)
+        err = ERR_NOTFOUND;
+    if (err == 0 && ret->number != number)
+        err = ERR_CORRUPT;
+    fd_close(&fd);
+    return err;
 }
 
 static int
@@ -74,35 +105,23 @@ pool_read_one(struct spool_pool *p, const char *name, struct why *why)
 {
     struct spool_segment s;
     uint64_t number;
-    int err, fd;
+    int err;
 
     if (spool_segment_name_parse(str_c(name), &number) < 0)
         return 0;
-    fd = p->disk.io->open(p->disk.io->ctx, p->disk.segdir, name, O_RDONLY, 0);
-    if (fd < 0)
-        return why_set(why, fd, "seg/%s: %s", name, err_text(fd));
-    err = walk_header(p->disk.io, fd, &s);
-    if (err == ERR_CORRUPT && is_unfinished(p, fd)) {
-        fd_close(&fd);
+    err = pool_look(p, number, &s);
+    if (err == 0)
+        return pool_add(p, &s);
+    if (err == ERR_NOTFOUND)
         return pool_segment_unlink(&p->disk, number);
-    }
-    if (err == 0 && s.number != number)
-        err = ERR_CORRUPT;
-    if (err == ERR_CORRUPT) {
-        off_t size = lseek(fd, 0, SEEK_END);
-        p->unreadable++;
-        p->unreadable_bytes += size > 0 ? (uint64_t)size : 0;
-        why_set(why, err, "seg/%s: header does not check out; set aside", name);
-    }
-    fd_close(&fd);
     if (err == ERR_VERSION)
         return why_set(why, err,
                        "seg/%s was written by a newer Gapura; this one must not read it: "
                        "install that version, or drain the spool with it",
                        name);
-    if (err == 0)
-        return pool_add(p, &s);
-    return err == ERR_CORRUPT ? 0 : why_set(why, err, "seg/%s: %s", name, err_text(err));
+    why_set(why, err, "seg/%s: %s; set aside", name,
+            err == ERR_CORRUPT ? "header does not check out" : err_text(err));
+    return err == ERR_CORRUPT || spool_is_disk_error(err) ? pool_set_aside(p, number) : err;
 }
 
 static int
@@ -132,7 +151,7 @@ pool_read_node(struct spool_pool *p, struct why *why)
 {
     int err = pool_node_load(&p->disk, &p->node);
 
-    if (err == ERR_NOTFOUND && p->n == 0 && p->unreadable == 0) {
+    if (err == ERR_NOTFOUND && p->n == 0 && p->naside == 0) {
         do
             p->node.node = pool_random();
         while (p->node.node == 0);
@@ -196,6 +215,7 @@ spool_pool_close(struct spool_pool *p)
         return;
     pool_disk_done(&p->disk);
     free(p->all);
+    free(p->aside);
     free((char *)(uintptr_t)p->conf.dir);
     free(p);
 }
@@ -216,7 +236,7 @@ spool_pool_last_epoch(const struct spool_pool *p)
 static uint64_t
 pool_creatable(struct spool_pool *p)
 {
-    uint64_t disk = 0, held = p->bytes + p->unreadable_bytes, room;
+    uint64_t disk = 0, held = p->bytes + p->aside_bytes, room;
 
     if (pool_disk_space(&p->disk, &disk) < 0 || disk <= p->conf.min_free)
         return 0;
@@ -278,7 +298,9 @@ pool_pick(struct spool_pool *p)
 
 /*
  * Sequence of the epoch's next segment. The writer holds the highest one, which is therefore never
- * free, so the files themselves are counter enough, over a restart of the spooler too.
+ * free, so the files themselves are counter enough, over a restart of the spooler too. If that one
+ * may be among the files that are set aside, a step that cannot be foreseen keeps clear of it: a
+ * gap means nothing, a sequence that comes twice would hide a segment.
  */
 static uint64_t
 pool_next_seq(const struct spool_pool *p, uint32_t epoch)
@@ -290,7 +312,7 @@ pool_next_seq(const struct spool_pool *p, uint32_t epoch)
         if (s->epoch == epoch && s->seq >= seq && s->stream != SPOOL_STREAM_NONE)
             seq = s->seq + 1;
     }
-    return seq;
+    return p->naside == 0 ? seq : seq + 1 + pool_random();
 }
 
 /* ERR_NOTFOUND: somebody removed the file, and the books have it no more. */
@@ -374,6 +396,16 @@ pool_find(struct spool_pool *p, uint64_t number)
     return NULL;
 }
 
+static bool
+pool_is_aside(const struct spool_pool *p, uint64_t number)
+{
+    for (size_t i = 0; i < p->naside; i++) {
+        if (p->aside[i].number == number)
+            return true;
+    }
+    return false;
+}
+
 /*
  * A segment that begins with VOID records is what keeps a failed batch of an earlier segment from
  * coming back: it stays until no earlier segment of its epoch is left. 0, ERR_STATE, -errno.
@@ -389,6 +421,8 @@ pool_holds_back(struct spool_pool *p, const struct spool_segment *s, int fd)
     if (spool_batch_decode(p->disk.page, (size_t)got, s, s->size - SPOOL_UNIT, &b) < 0 ||
         (b.flags & SPOOL_BATCH_VOID) == 0)
         return 0;
+    if (p->naside > 0) /* an earlier one may be there */
+        return ERR_STATE;
     for (size_t i = 0; i < p->n; i++) {
         const struct spool_segment *other = &p->all[i];
         if (other->state == SPOOL_SEGMENT_USED && other->epoch == s->epoch && other->seq < s->seq)
@@ -426,7 +460,7 @@ pool_free(struct spool_pool *p, uint64_t number, uint64_t generation, bool empty
     int err;
 
     if (!seg)
-        return ERR_NOTFOUND;
+        return pool_is_aside(p, number) ? ERR_STATE : ERR_NOTFOUND;
     if (seg->generation != generation || seg->state != SPOOL_SEGMENT_USED)
         return ERR_STALE;
     err = pool_rehead_free(p, seg, empty);
@@ -583,6 +617,26 @@ spool_pool_prepare(struct spool_pool *p)
     return 1;
 }
 
+unsigned
+spool_pool_again(struct spool_pool *p)
+{
+    unsigned n = 0;
+
+    for (size_t i = 0; i < p->naside;) {
+        struct pool_aside a = p->aside[i];
+        struct spool_segment s;
+        if (pool_look(p, a.number, &s) < 0 || s.epoch >= p->node.next_epoch ||
+            pool_add(p, &s) < 0) {
+            i++;
+            continue;
+        }
+        p->aside[i] = p->aside[--p->naside];
+        p->aside_bytes -= a.bytes;
+        n++;
+    }
+    return n;
+}
+
 void
 spool_pool_space(struct spool_pool *p, struct spool_space *ret)
 {
@@ -592,8 +646,8 @@ spool_pool_space(struct spool_pool *p, struct spool_space *ret)
     *ret = (struct spool_space){
         .segments_free = p->nfree,
         .segments_used = p->n - p->nfree,
-        .segments_unreadable = p->unreadable,
-        .bytes_total = p->bytes + p->unreadable_bytes,
+        .segments_unreadable = p->naside,
+        .bytes_total = p->bytes + p->aside_bytes,
         .intake_bytes = intake * (p->conf.segment_size - SPOOL_UNIT),
         .intake_open = intake > 0,
         .direct = p->disk.direct,

@@ -9,9 +9,10 @@
  *
  * A segment's life: created and pre-written with zeros -> free -> handed to a stream (new
  * generation, header durable) -> used -> all settled, courier says free -> re-headed free and
- * durable -> may be handed out again. Free ones stay pre-written; above the high mark (twice
- * `ready`, and `reserve`) they are unlinked. `reserve` free segments are kept for outcomes, intents
- * and compaction (courier streams): intake never gets them.
+ * durable -> may be handed out again. A file whose header cannot be read is set aside: it is never
+ * written to, given out or removed, and counts as used until it can be read. Free ones stay
+ * pre-written; above the high mark (twice `ready`, and `reserve`) they are unlinked. `reserve` free
+ * segments are kept for outcomes, intents and compaction (courier streams): intake never gets them.
  */
 #ifndef GAPURA_SPOOL_POOL_H
 #define GAPURA_SPOOL_POOL_H
@@ -48,8 +49,8 @@ int spool_pool_take(struct spool_pool *, uint16_t stream, uint32_t epoch, int *r
 /* The highest epoch given out so far; epochs count from 1. */
 uint32_t spool_pool_last_epoch(const struct spool_pool *);
 /* All of it is settled: re-headed free, durable on return. ERR_STALE or ERR_NOTFOUND: it was freed
- * before. ERR_STATE: it voids a failed batch of an earlier segment of its epoch that is still used,
- * and must outlive it: ask again later. */
+ * before. ERR_STATE, ask again later: it voids a failed batch of an earlier segment of its epoch
+ * that is still used, and must outlive it; or it is set aside, since its header cannot be read. */
 int spool_pool_free(struct spool_pool *, uint64_t number, uint64_t generation);
 /* The same at once, by the word of its writer: nothing in it was ever durable, and what it failed
  * with is voided in a segment behind it. */
@@ -59,9 +60,13 @@ int spool_pool_free_empty(struct spool_pool *, uint64_t number, uint64_t generat
  * segment is written): called when idle. */
 int spool_pool_prepare(struct spool_pool *);
 
+/* Looks again at files that were set aside: how many of them could be read, and are in the books
+ * now. Slow on a disk that fails. */
+unsigned spool_pool_again(struct spool_pool *);
+
 struct spool_space {
     uint64_t segments_free, segments_used;
-    uint64_t segments_unreadable; /* header does not check out: set aside, never touched */
+    uint64_t segments_unreadable; /* set aside, see above */
     uint64_t bytes_total, bytes_free_disk;
     uint64_t intake_bytes; /* what intake may still take before 452 */
     bool intake_open;

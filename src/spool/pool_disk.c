@@ -70,14 +70,33 @@ probe_direct(struct pool_disk *d)
     return err == -EINVAL || err == -EOPNOTSUPP ? 0 : err;
 }
 
+/* Its name must outlive a power loss, as what is in it. */
+static int
+sync_above(const struct spool_io *io, int dir)
+{
+    int err, up = io->open(io->ctx, dir, "..", O_RDONLY | O_DIRECTORY, 0);
+
+    if (up < 0)
+        return up;
+    err = io->sync_full(io->ctx, up);
+    fd_close(&up);
+    return err;
+}
+
 static int
 disk_open_dirs(struct pool_disk *d, const char *path)
 {
-    if (mkdir(path, 0750) < 0 && errno != EEXIST)
+    bool made = mkdir(path, 0750) == 0; /* else roles/dirs.c did, and synced it */
+    int err;
+
+    if (!made && errno != EEXIST)
         return -errno;
     d->dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (d->dir < 0)
         return -errno;
+    err = made ? sync_above(d->io, d->dir) : 0;
+    if (err < 0)
+        return err;
     if (mkdirat(d->dir, "seg", 0750) < 0 && errno != EEXIST)
         return -errno;
     d->segdir = openat(d->dir, "seg", O_RDONLY | O_DIRECTORY | O_CLOEXEC);

@@ -17,42 +17,47 @@
 
 #define NO_BATCH UINT64_MAX
 
-static bool
-page_is_zero(const uint8_t page[SPOOL_UNIT])
-{
-    for (size_t i = 0; i < SPOOL_UNIT; i++) {
-        if (page[i] != 0)
-            return false;
-    }
-    return true;
-}
-
 /* 1: a used segment, 0: none to list, ERR_CORRUPT, ERR_VERSION, -errno. */
 static int
-list_one(int segdir, const char *name, const struct spool_io *io, struct spool_segment *ret)
+list_one(int segdir, const char *name, uint64_t number, const struct spool_io *io,
+         struct spool_segment *ret)
 {
-    uint8_t page[SPOOL_UNIT];
-    uint64_t number;
-    ssize_t got;
-    int fd, err;
+    int err, fd = io->open(io->ctx, segdir, name, O_RDONLY, 0);
 
-    if (spool_segment_name_parse(str_c(name), &number) < 0)
-        return 0;
-    fd = io->open(io->ctx, segdir, name, O_RDONLY, 0);
     if (fd < 0)
         return fd == -ENOENT ? 0 : fd;
-    got = io->pread(io->ctx, fd, page, sizeof page, 0);
+    err = walk_header(io, fd, ret);
+    if (err == ERR_CORRUPT && walk_is_blank(io, fd) == 1) {
+        fd_close(&fd);
+        return 0;
+    }
     fd_close(&fd);
-    if (got < 0)
-        return (int)got;
-    if (got < (ssize_t)sizeof page || page_is_zero(page))
-        return 0; /* its making was cut short; it never held a batch */
-    err = spool_segment_decode(page, ret);
     if (err < 0)
         return err;
     if (ret->number != number)
         return ERR_CORRUPT;
     return ret->state == SPOOL_SEGMENT_USED;
+}
+
+bool
+spool_is_disk_error(int err)
+{
+    return err < 0 && err > ERR_SYNTAX && err != -ENOMEM && err != -EMFILE && err != -ENFILE;
+}
+
+int
+spool_header_try(const char *dir, uint64_t number, const struct spool_io *io)
+{
+    struct spool_segment s;
+    int err, segdir = walk_segdir(dir);
+    char name[32];
+
+    if (segdir < 0)
+        return segdir;
+    err =
+        list_one(segdir, spool_segment_name(number, name), number, io ? io : &spool_io_system, &s);
+    fd_close(&segdir);
+    return err;
 }
 
 static int
@@ -83,15 +88,30 @@ listing_add(struct spool_listing *l, size_t *cap, const struct spool_segment *s)
 }
 
 static int
+listing_add_unread(struct spool_listing *l, uint64_t number, int err)
+{
+    void *p = reallocarray(l->unread, l->nunread + 1, sizeof *l->unread);
+
+    if (!p)
+        return ERR_NOMEM;
+    l->unread = p;
+    l->unread[l->nunread++] = (struct spool_unread){number, err};
+    return 0;
+}
+
+static int
 list_all(DIR *d, const struct spool_io *io, struct spool_listing *l, struct why *why)
 {
     struct spool_segment s = {0};
     struct dirent *e;
     size_t cap = 0;
+    uint64_t number;
     int got;
 
     while ((e = readdir(d))) {
-        got = list_one(dirfd(d), e->d_name, io, &s);
+        if (spool_segment_name_parse(str_c(e->d_name), &number) < 0)
+            continue;
+        got = list_one(dirfd(d), e->d_name, number, io, &s);
         if (got == ERR_VERSION)
             return why_set(why, got,
                            "seg/%s was written by a newer Gapura; this one must not "
@@ -100,14 +120,14 @@ list_all(DIR *d, const struct spool_io *io, struct spool_listing *l, struct why 
         if (got == ERR_CORRUPT) {
             l->unreadable++;
             why_set(why, got, "seg/%s: header does not check out; set aside", e->d_name);
-        } else if (got < 0) {
-            return why_set(why, got, "seg/%s: %s", e->d_name, err_text(got));
-        }
-        if (got == 1) {
+        } else if (spool_is_disk_error(got)) {
+            why_set(why, got, "seg/%s: %s", e->d_name, err_text(got));
+            got = listing_add_unread(l, number, got);
+        } else if (got == 1) {
             got = listing_add(l, &cap, &s);
-            if (got < 0)
-                return got;
         }
+        if (got < 0 && got != ERR_CORRUPT)
+            return why_set(why, got, "seg/%s: %s", e->d_name, err_text(got));
     }
     return 0;
 }
@@ -143,6 +163,7 @@ void
 spool_listing_done(struct spool_listing *l)
 {
     free(l->items);
+    free(l->unread);
     *l = (struct spool_listing){0};
 }
 
@@ -187,7 +208,9 @@ damage_tell(struct reading *r, bool has_next)
 static void
 damage_note(struct reading *r, uint64_t from, uint64_t to)
 {
-    if (r->lost)
+    bool same = r->lost && r->lost_in.number == r->w.s.number && r->lost_from == from;
+
+    if (r->lost && !same) /* the same: found again, after an error of the disk */
         damage_tell(r, false);
     r->lost = true;
     r->lost_in = r->w.s;
@@ -450,10 +473,10 @@ epoch_start(struct spool_epoch *e)
     if (got == 1 && !e->fresh[i])
         start_is(e, i);
     e->search = 0;
-    e->known++;
-    if (got == ERR_NOTFOUND || got == ERR_STALE)
-        return 0; /* freed since it was listed */
-    return got < 0 ? got : 0;
+    if (got < 0 && got != ERR_NOTFOUND && got != ERR_STALE)
+        return got;
+    e->known++; /* or freed since it was listed */
+    return 0;
 }
 
 /* A mark is what a lost write of the first unit leaves as well. Before a segment that holds a batch
@@ -481,8 +504,10 @@ epoch_doubt(struct spool_epoch *e)
             start_is(e, i);
     }
     e->search = 0;
+    if (got < 0 && got != ERR_NOTFOUND && got != ERR_STALE)
+        return got;
     e->doubted++;
-    return got < 0 && got != ERR_NOTFOUND && got != ERR_STALE ? got : 0;
+    return 0;
 }
 
 /* Opens the present segment, with what the later ones tell about it. 1: there is a part to read,

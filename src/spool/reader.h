@@ -33,16 +33,27 @@ struct spool_reader_ops {
 };
 
 /* The used segments of one spool, sorted by (epoch, seq). A file whose header does not check out is
- * counted as unreadable, left out and named in `why`; the listing still succeeds. ERR_VERSION with
- * a why if one must not be read by this version. */
+ * counted as unreadable, left out and named in `why`; so is one whose header the disk does not
+ * give, which is in `unread` as well: it may be read later, and nobody knows whose it is. The
+ * listing still succeeds. ERR_VERSION with a why if one must not be read by this version. */
+struct spool_unread {
+    uint64_t number; /* of the file */
+    int err;         /* -errno */
+};
 struct spool_listing {
     struct spool_segment *items;
     size_t n;
     size_t unreadable;
+    struct spool_unread *unread;
+    size_t nunread;
 };
 int spool_list(const char *dir, const struct spool_io *io, struct spool_listing *ret,
                struct why *why);
 void spool_listing_done(struct spool_listing *);
+/* Does the disk give that file's header now? 1, 0 if it is of no used segment, or why not. */
+int spool_header_try(const char *dir, uint64_t number, const struct spool_io *io);
+/* The disk did not give what was asked for: it may later. */
+bool spool_is_disk_error(int err);
 
 /* Reads all segments of one epoch (n neighbours of a listing), in order: what a start does for each
  * epoch of the listing. It knows from a later segment how far an earlier one was durable, so it
@@ -52,7 +63,8 @@ int spool_epoch_read(const char *dir, const struct spool_segment *segments, size
 
 /* The same in steps, for a reader that has other things to do: each step tells one batch at most,
  * 1 while there is more, 0 at the end, negative. What a step reads is bounded by a batch, or by a
- * few megabytes where batches are looked for.
+ * few megabytes where batches are looked for. After an error of the disk (spool_is_disk_error) the
+ * same step may be tried again: nothing is told twice or left out. After any other it is closed.
  * Segments are copied; ops must live as long as this. */
 struct spool_epoch;
 int spool_epoch_open(struct spool_epoch **ret, const char *dir,
@@ -79,11 +91,14 @@ int spool_tail_create(struct spool_tail **ret, const char *dir, struct spool_sha
 void spool_tail_free(struct spool_tail *);
 /* Reads what is durable and unread, at most max_batches; returns batches read or an error. A step
  * through what lay in the files when the tail was made counts as one, as spool_epoch_step() takes
- * it. After an error the tail is only freed: it would tell records again, or leave some out. */
+ * it. An error of the disk may be tried again, as there; after another the tail is only freed: it
+ * would tell records again, or leave some out. */
 int spool_tail_run(struct spool_tail *, unsigned max_batches);
 /* Says that the reader goes to sleep; false if there is more to read (do not sleep then). */
 bool spool_tail_sleep(struct spool_tail *);
-int spool_tail_wake_fd(const struct spool_tail *);  /* eventfd to poll for reading */
+/* Written to for each wake: wait for its edges (EPOLLET). It is another role's and is not read
+ * here: who has it as well can make a read of it wait. */
+int spool_tail_wake_fd(const struct spool_tail *);
 uint64_t spool_tail_lag(const struct spool_tail *); /* bytes durable and not yet read */
 /* How much of that past is read, in segments; false if it is behind us. */
 bool spool_tail_progress(const struct spool_tail *, size_t *ret_read, size_t *ret_of);

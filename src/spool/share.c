@@ -268,6 +268,19 @@ spool_share_segment_at(const struct spool_share *s, uint64_t pos, struct spool_s
     return ERR_STALE;
 }
 
+bool
+spool_share_has(const struct spool_share *s, uint64_t number)
+{
+    const struct spool_share_page *page = s->page;
+    uint64_t n = MIN(atomic_load(&page->nsegments), (uint64_t)SPOOL_SHARE_SEGMENTS);
+
+    for (uint64_t i = 0; i < n; i++) {
+        if (atomic_load(&page->segments[i].number) == number)
+            return true;
+    }
+    return false;
+}
+
 int
 spool_share_locate(const struct spool_share *s, uint64_t pos, struct spool_loc *ret,
                    uint64_t *ret_generation)

@@ -68,6 +68,7 @@ int spool_share_copy(const struct spool_share *s, uint64_t pos, void *dst, size_
 /* Which segment holds pos, and where in its file. ERR_STALE if the table no longer knows. */
 int spool_share_locate(const struct spool_share *s, uint64_t pos, struct spool_loc *ret,
                        uint64_t *ret_generation);
+bool spool_share_has(const struct spool_share *s, uint64_t number); /* the table names that file */
 /* Segments that the table has between those two, or before `before` if `after` is NULL: nothing in
  * them was ever durable. */
 void spool_share_between(const struct spool_share *s, const struct spool_segment *after,

@@ -6,7 +6,6 @@
  * holds is checked like bytes of a file. Never passes `durable`, except in spool_tail_finish().
  */
 #include <errno.h>
-#include <unistd.h>
 
 #include "core/crc32c.h"
 #include "spool/reader_inner.h"
@@ -107,6 +106,14 @@ past_begin(struct spool_tail *t, uint64_t below, bool live)
 
     if (err < 0)
         return err;
+    for (size_t i = 0; i < all.nunread && err == 0; i++) {
+        if (spool_share_has(&t->share, all.unread[i].number))
+            err = all.unread[i].err; /* what follows would pass over what it holds */
+    }
+    if (err < 0) {
+        spool_listing_done(&all);
+        return err;
+    }
     while (first < all.n && all.items[first].epoch != epoch)
         first++;
     while (first + n < all.n && all.items[first + n].epoch == epoch)
@@ -287,13 +294,11 @@ tail_step(struct spool_tail *t, uint64_t durable)
 int
 spool_tail_run(struct spool_tail *t, unsigned max_batches)
 {
-    uint64_t durable, count;
+    uint64_t durable;
     unsigned n = 0;
     int got = 1;
 
     if (t->slept) {
-        ssize_t drained = read(t->share.wake_fd, &count, sizeof count);
-        (void)drained; /* nothing there: woken by something else */
         atomic_store(&t->share.page->asleep, 0);
         t->slept = false;
     }

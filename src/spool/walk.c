@@ -76,6 +76,23 @@ walk_header(const struct spool_io *io, int fd, struct spool_segment *ret)
 }
 
 int
+walk_is_blank(const struct spool_io *io, int fd)
+{
+    CLEANUP(free_ptr) uint8_t *room = malloc(WINDOW_LARGE);
+    uint64_t at = 0;
+    ssize_t got;
+
+    if (!room)
+        return ERR_NOMEM;
+    while ((got = io->pread(io->ctx, fd, room, WINDOW_LARGE, at)) > 0) {
+        if (room[0] != 0 || memcmp(room, room + 1, (size_t)got - 1) != 0)
+            return 0;
+        at += (uint64_t)got;
+    }
+    return got < 0 ? (int)got : 1;
+}
+
+int
 walk_open(struct walk *w, int segdir, const struct spool_segment *s)
 {
     struct spool_segment now;

@@ -52,5 +52,9 @@ int walk_check_dir(const struct spool_batch *b, struct str dir, uint64_t *ret_lo
 int walk_segdir(const char *dir);
 /* Reads and checks the header of an open segment file: 0, ERR_CORRUPT, ERR_VERSION, -errno. */
 int walk_header(const struct spool_io *io, int fd, struct spool_segment *ret);
+/* Nothing but zeros in all of it: its making was cut short, it never held a batch. Looked at where
+ * a header is of zeros alone, which is as well what a disk gives back for a sector that it lost:
+ * 1, 0, negative. */
+int walk_is_blank(const struct spool_io *io, int fd);
 
 #endif
