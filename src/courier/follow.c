@@ -11,10 +11,68 @@
 #include "core/event.h"
 #include "courier/intake.h"
 #include "courier/intake_inner.h"
+#include "courier/retry.h"
+#include "courier/unseen.h"
 
 #define TAIL_BATCHES 64u /* read in one go before sessions get their turn */
 #define TAIL_STEP    8u  /* of those, before a look at the clock */
 #define TAIL_SLICE   (20 * NS_PER_MS)
+
+/* --- a disk that does not give what it holds --- */
+
+/* True: it is asked again, where the reading stands. */
+static bool
+disk_waits(struct courier_tail *t, struct tail_wait *w, uint32_t epoch, int err)
+{
+    uint64_t gap;
+
+    if (!spool_is_disk_error(err))
+        return false;
+    if (w->tries == 0) {
+        t->c->unread++;
+        event_alarm("the disk does not give the log of epoch %u: %s. Mail that was not read yet "
+                    "waits there, all other is delivered; nothing of it is removed, and it is read "
+                    "on as soon as the disk gives it: mend the disk",
+                    epoch, err_text(err));
+    }
+    gap = retry_disk(&w->tries);
+    w->until = clock_mono() + gap;
+    if (t->timer.due == 0 || t->timer.due > w->until)
+        loop_timer_set(&t->timer, gap);
+    return true;
+}
+
+static void
+disk_gave(struct courier_tail *t, struct tail_wait *w, uint32_t epoch)
+{
+    if (w->tries == 0)
+        return;
+    *w = (struct tail_wait){0};
+    t->c->unread--;
+    event_notice("the disk gives the log of epoch %u again: it is read on", epoch);
+}
+
+static bool
+is_time(const struct tail_wait *w)
+{
+    return w->tries == 0 || clock_mono() >= w->until;
+}
+
+static void
+tail_timer(void *ctx)
+{
+    struct courier_tail *t = ctx;
+    uint64_t now = clock_mono(), at = 0;
+
+    for (int i = 0; i < 2; i++) {
+        const struct tail_wait *w = i ? &t->missed_wait : &t->wait;
+        if (w->tries > 0 && w->until > now)
+            at = at ? MIN(at, w->until) : w->until;
+    }
+    if (at)
+        loop_timer_set(&t->timer, at - now);
+    loop_defer(t->c->loop, &t->again);
+}
 
 /* --- what nobody followed --- */
 
@@ -79,8 +137,11 @@ missed_begin(struct courier_tail *t)
     if (t->epoch <= t->before + 1)
         return;
     err = spool_list(t->c->links.spool_dir, NULL, all, NULL);
+    if (err == 0)
+        err = unseen_note(t->c, all);
     if (err < 0) {
         missed_failed(t, err);
+        missed_done(t);
         return;
     }
     for (size_t i = 0; i < all->n; i++) {
@@ -119,6 +180,8 @@ missed_step(struct courier_tail *t)
             return got;
     }
     got = spool_epoch_step(t->missed_epoch);
+    if (got >= 0)
+        disk_gave(t, &t->missed_wait, s->epoch);
     if (got != 0)
         return got;
     spool_epoch_close(t->missed_epoch);
@@ -143,6 +206,9 @@ missed_run(struct courier_tail *t)
         loop_defer_next(c->loop, &t->again);
         return true;
     }
+    if (got < 0 && t->missed_epoch &&
+        disk_waits(t, &t->missed_wait, t->missed.items[t->missed_at].epoch, got))
+        return false;
     if (got < 0) {
         missed_failed(t, got);
         missed_pin(t);
@@ -160,6 +226,7 @@ tail_close(struct courier_tail *t)
         return;
     loop_io_free(t->wake);
     loop_call_cancel(t->c->loop, &t->again);
+    loop_timer_stop(&t->timer);
     missed_done(t);
     spool_tail_free(t->tail);
     *t = (struct courier_tail){0};
@@ -210,18 +277,24 @@ tail_finish(struct courier_tail *t)
     int err = ERR_STATE;
 
     while (!t->failed && (err = spool_tail_finish(t->tail, step)) == 1) {
+        disk_gave(t, &t->wait, epoch);
         if (clock_mono() >= until || c->recover_steps) {
             loop_defer_next(c->loop, &t->again);
             return;
         }
     }
+    if (!t->failed && disk_waits(t, &t->wait, epoch, err))
+        return;
+    disk_gave(t, &t->wait, epoch);
     if (err < 0 && !t->failed) {
         event_alarm("the end of epoch %u cannot be read: %s; its mail is safe on disk and is "
                     "delivered after the courier's next start",
                     epoch, err_text(err));
         tail_failed(t);
     }
-    tail_close(t);
+    t->finished = true;
+    if (t->missed.n == 0)
+        tail_close(t);
     if (err == 0)
         intake_epoch_over(c, epoch);
 }
@@ -236,7 +309,11 @@ tail_run(void *ctx)
 
     if (!t->c->opened) /* what was said of its messages comes first */
         return;
-    if (t->missed.n > 0 && missed_run(t))
+    if (t->missed.n > 0 && is_time(&t->missed_wait) && missed_run(t))
+        return;
+    if (t->finished && t->missed.n == 0)
+        tail_close(t);
+    if (!t->tail || t->finished || !is_time(&t->wait))
         return;
     if (t->ended) {
         tail_finish(t);
@@ -245,6 +322,9 @@ tail_run(void *ctx)
     if (t->failed)
         return;
     got = tail_read(t);
+    if (disk_waits(t, &t->wait, t->epoch, got))
+        return;
+    disk_gave(t, &t->wait, t->epoch);
     if (got < 0) {
         event_alarm("the log of epoch %u cannot be followed: %s; its mail is safe on disk and is "
                     "delivered after the courier's next start",
@@ -306,6 +386,7 @@ courier_attach(struct courier *c, uint16_t stream, uint32_t epoch, int share_fd,
     if (c->opened)
         missed_begin(t);
     t->again = (struct loop_call){.fn = tail_run, .ctx = t};
+    loop_timer_init(&t->timer, c->loop, tail_timer, t);
     t->wake = loop_io_add(c->loop, spool_tail_wake_fd(t->tail), LOOP_READ, tail_woken, t);
     if (!t->wake) {
         tail_close(t);
@@ -343,12 +424,12 @@ follow_progress(const struct courier *c, size_t *read, size_t *of)
         const struct courier_tail *t = &c->tails[i];
         if (!t->tail)
             continue;
-        if (t->missed.n > 0) {
+        if (t->missed.n > 0 && t->missed_wait.tries == 0) {
             reads = true;
             *read += t->missed_at + (t->missed_epoch ? spool_epoch_at(t->missed_epoch) : 0);
             *of += t->missed.n;
         }
-        if (!spool_tail_progress(t->tail, &done, &all))
+        if (t->wait.tries > 0 || !spool_tail_progress(t->tail, &done, &all))
             continue;
         reads = true;
         *read += done;

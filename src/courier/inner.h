@@ -41,6 +41,7 @@ struct reading;
 struct recover;
 struct control_call;
 struct worker;
+struct unseen;
 
 struct courier_load { /* numbers for `top` and TELL_LOAD, over the last seconds */
     uint64_t delivered, deferred, bounced, unknown, taken;
@@ -104,7 +105,8 @@ struct courier {
     uint64_t read_messages, read_rcpts; /* out of records, from dead epochs or tails */
     uint64_t log_wall;                  /* the latest time that a record which was read tells */
     unsigned recover_steps;             /* of a slice, of tails too, for tests; 0: by time alone */
-    unsigned unread; /* epochs and messages that stay unread until the next start */
+    unsigned unread; /* epochs, files and messages that wait to be read */
+    struct unseen *unseen; /* courier/unseen.h */
     bool recovering; /* our own dead epochs are being read: no row is opened */
     bool opened;     /* they are read: delivery is open */
     bool recovered;  /* everything is: the index is whole */

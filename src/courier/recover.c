@@ -16,14 +16,29 @@
 
 #include "courier/follow.h"
 #include "courier/intake_inner.h"
+#include "courier/retry.h"
 #include "courier/scope.h"
+#include "courier/unseen.h"
 
 #define SLICE (20 * NS_PER_MS) /* reading before the loop's other work gets its turn */
 #define BEHIND                                                                                     \
     (300 * NS_PER_S) /* of the clock, compared with the log: no slip of a few seconds              \
                       */
 
-enum phase { PHASE_OWN, PHASE_MESSAGES };
+#define LOOKS                                                                                      \
+    4u /* more, at a file whose header the disk does not give, after 1, 2, 4 and 8 s, before that  \
+          is told: it may be of our own, and say what became of mail */
+
+enum phase { PHASE_LIST, PHASE_OWN, PHASE_MESSAGES };
+
+/* Of an epoch that the disk does not give to its end: where its reading stands. */
+struct parked {
+    struct parked *next;
+    size_t at, n; /* items of the listing */
+    struct spool_epoch *epoch;
+    unsigned tries;
+    uint64_t due; /* mono */
+};
 
 struct recover {
     struct courier *c;
@@ -39,6 +54,9 @@ struct recover {
     uint64_t began, opened; /* mono */
     uint64_t messages, rcpts;
     struct loop_call call;
+    struct loop_timer timer; /* until the disk is asked again */
+    unsigned tries;          /* to list, or to read an epoch of our own, that failed in a row */
+    struct parked *parked;
 };
 
 static bool
@@ -87,6 +105,8 @@ intake_is_later(const struct courier *c, uint32_t epoch)
 
     if (!r || r->phase != PHASE_OWN)
         return false;
+    if (unseen_any(c)) /* of any epoch */
+        return true;
     at = epoch_item(r, epoch);
     if (at < r->all.n && r->all.items[at].epoch == epoch && !is_own(&r->all.items[at]))
         return true;
@@ -157,6 +177,28 @@ epoch_keep(struct recover *r, int err)
                 items->epoch, err_text(err), (unsigned long long)items->number);
 }
 
+/* It goes on later where it stands. False: no memory. */
+static bool
+epoch_park(struct recover *r, int err)
+{
+    const struct spool_segment *s = r->all.items + r->at + spool_epoch_at(r->epoch);
+    struct parked *p = calloc(1, sizeof *p);
+
+    if (!p)
+        return false;
+    *p = (struct parked){.next = r->parked, .at = r->at, .n = r->n, .epoch = r->epoch};
+    p->due = clock_mono() + retry_disk(&p->tries);
+    r->parked = p;
+    r->failed++;
+    r->c->unread++;
+    event_alarm("the disk does not give all of epoch %u of the log (seg/%08llu.seg or one behind "
+                "it: %s). Mail that was not read yet waits there, all other is delivered; nothing "
+                "of it is removed, and it is read on as soon as the disk gives it: mend the disk, "
+                "or restore the file",
+                s->epoch, (unsigned long long)s->number, err_text(err));
+    return true;
+}
+
 static void
 own_segments_left(struct recover *r)
 {
@@ -220,6 +262,16 @@ clock_check(const struct courier *c)
 }
 
 static void
+parked_wait(struct recover *r)
+{
+    uint64_t now = clock_mono(), due = UINT64_MAX;
+
+    for (const struct parked *p = r->parked; p; p = p->next)
+        due = MIN(due, p->due);
+    loop_timer_set(&r->timer, due > now ? due - now : 1);
+}
+
+static void
 recover_end(struct recover *r)
 {
     struct courier *c = r->c;
@@ -230,7 +282,10 @@ recover_end(struct recover *r)
                  (unsigned long long)r->rcpts, str_show_duration(clock_mono() - r->began, took));
     clock_check(c);
     c->recovered = true;
-    recover_free(c);
+    if (r->parked)
+        parked_wait(r);
+    else
+        recover_free(c);
 }
 
 /* --- steps --- */
@@ -291,26 +346,83 @@ recover_step(struct recover *r)
     }
     if (r->phase == PHASE_OWN)
         return got;
-    epoch_keep(r, got);
-    spool_epoch_close(r->epoch);
+    if (!r->epoch || !spool_is_disk_error(got) || !epoch_park(r, got)) {
+        epoch_keep(r, got);
+        spool_epoch_close(r->epoch);
+    }
     r->epoch = NULL;
     r->done += r->n;
     return 1;
 }
 
 static void
-recover_fail(struct recover *r, int err)
+recover_fail(struct recover *r, int err, const struct why *said)
 {
     struct courier *c = r->c;
     struct recover_told told = r->told;
     struct why why = {{0}};
 
-    why_set(&why, err,
-            "epoch %u of the spool cannot be read: %s; nothing was delivered and nothing is lost: "
-            "mend what is named and start again",
-            r->all.items[r->at].epoch, err_text(err));
+    if (said)
+        why = *said;
+    else
+        why_set(&why, err,
+                "epoch %u of the spool cannot be read: %s; nothing was delivered and nothing is "
+                "lost: mend what is named and start again",
+                r->all.items[r->at].epoch, err_text(err));
     recover_free(c);
     told.opened(told.ctx, err, &why);
+}
+
+/* What became of mail is not known before: nothing can be sent that might have been sent. */
+static void
+own_again(struct recover *r, int err)
+{
+    const struct spool_segment *s = r->all.items + r->at;
+
+    s += r->epoch ? spool_epoch_at(r->epoch) : 0;
+    if (r->tries == 0)
+        event_alarm("the disk does not give what the courier wrote of mail in epoch %u "
+                    "(seg/%08llu.seg or one behind it: %s). Delivery waits until it does, and it "
+                    "is asked again by itself; new mail is taken and nothing is lost. Mend the "
+                    "disk, or restore the file. If that cannot be: stop Gapura, move the file out "
+                    "of the spool and start; mail that it told of as delivered may then be sent "
+                    "again",
+                    s->epoch, (unsigned long long)s->number, err_text(err));
+    loop_timer_set(&r->timer, retry_disk(&r->tries));
+}
+
+/* All that is on disk. 1, 0: looked at again by the timer, negative. */
+static int
+recover_list(struct recover *r, struct why *why)
+{
+    struct courier *c = r->c;
+    struct why none = {{0}};
+    int err;
+
+    why = why ? why : &none;
+    spool_listing_done(&r->all);
+    err = spool_list(c->links.spool_dir, NULL, &r->all, why);
+    if (err < 0)
+        return err;
+    if (r->all.nunread > 0 && r->tries < LOOKS) {
+        loop_timer_set(&r->timer, NS_PER_S << r->tries++);
+        return 0;
+    }
+    r->tries = 0;
+    if (r->all.unreadable > 0)
+        event_alarm("%zu segment files have a damaged header and were set aside: %s; mail that "
+                    "they hold is not delivered, the files are kept. If one is of the courier's "
+                    "own stream, what it said of mail is lost: some may be sent twice, some that "
+                    "was removed may go",
+                    r->all.unreadable, why->text);
+    err = unseen_note(c, &r->all);
+    if (err == 0)
+        err = listing_take(r, why);
+    if (err < 0)
+        return err;
+    event_notice("reading the log: %zu segments", r->total);
+    r->phase = PHASE_OWN;
+    return 1;
 }
 
 static void
@@ -326,13 +438,84 @@ recover_run(void *courier)
         return;
     do {
         got = recover_step(r);
+        if (got == 1 && r->phase == PHASE_OWN)
+            r->tries = 0;
     } while (got == 1 && clock_mono() < until && ++steps != c->recover_steps);
     if (got == 1)
         loop_defer_next(c->loop, &r->call);
     else if (got == 0)
         recover_end(r);
+    else if (r->epoch && spool_is_disk_error(got))
+        own_again(r, got);
     else
-        recover_fail(r, got);
+        recover_fail(r, got, NULL);
+}
+
+static void
+parked_end(struct recover *r, struct parked **at)
+{
+    struct parked *p = *at;
+    uint32_t epoch = r->all.items[p->at].epoch;
+
+    *at = p->next;
+    spool_epoch_close(p->epoch);
+    free(p);
+    r->c->unread--;
+    intake_epoch_over(r->c, epoch);
+    event_notice("epoch %u of the log is read to its end: the disk gave it", epoch);
+}
+
+/* A slice of what the disk did not give before. */
+static void
+parked_run(struct recover *r)
+{
+    struct courier *c = r->c;
+    uint64_t now = clock_mono(), until = now + SLICE;
+    struct parked **at = &r->parked;
+    int got = 1;
+
+    while (*at && (*at)->due > now)
+        at = &(*at)->next;
+    while (*at && got == 1 && clock_mono() < until)
+        got = spool_epoch_step((*at)->epoch);
+    if (*at && got == 0) {
+        parked_end(r, at);
+    } else if (*at && got < 0) {
+        if (!spool_is_disk_error(got)) { /* no memory: the next start */
+            (*at)->due = UINT64_MAX;
+            event_alarm("epoch %u of the log cannot be read on: %s; what was not read is kept on "
+                        "disk and is delivered after the courier's next start",
+                        r->all.items[(*at)->at].epoch, err_text(got));
+        } else {
+            (*at)->due = now + retry_disk(&(*at)->tries);
+        }
+    }
+    if (r->parked)
+        parked_wait(r);
+    else
+        recover_free(c);
+}
+
+static void
+recover_timer(void *courier)
+{
+    struct courier *c = courier;
+    struct recover *r = c->recover;
+    struct why why = {{0}};
+    int got = 1;
+
+    if (c->stopping)
+        return;
+    if (c->recovered) {
+        parked_run(r);
+        return;
+    }
+    if (r->phase == PHASE_LIST)
+        got = recover_list(r, &why);
+    if (got < 0)
+        recover_fail(r, got, &why);
+    else if (got == 1)
+        loop_defer(c->loop, &r->call);
 }
 
 int
@@ -340,7 +523,7 @@ recover_begin(struct courier *c, const uint32_t *live, unsigned nlive,
               const struct recover_told *told, struct why *why)
 {
     struct recover *r = calloc(1, sizeof *r);
-    int err;
+    int got;
 
     if (!r)
         return why_set(why, ERR_NOMEM, "no memory");
@@ -350,25 +533,18 @@ recover_begin(struct courier *c, const uint32_t *live, unsigned nlive,
                           .nlive = nlive,
                           .began = clock_mono(),
                           .call = {.fn = recover_run, .ctx = c}};
+    loop_timer_init(&r->timer, c->loop, recover_timer, c);
     r->live = calloc(nlive + 1, sizeof *r->live);
     if (r->live && nlive > 0)
         memcpy(r->live, live, nlive * sizeof *live);
-    err = r->live ? spool_list(c->links.spool_dir, NULL, &r->all, why) : ERR_NOMEM;
-    if (err == 0 && r->all.unreadable > 0)
-        event_alarm("%zu segment files have a damaged header and were set aside: %s; mail that "
-                    "they hold is not delivered, the files are kept. If one is of the courier's "
-                    "own stream, what it said of mail is lost: some may be sent twice, some that "
-                    "was removed may go",
-                    r->all.unreadable, why ? why->text : "");
-    if (err == 0)
-        err = listing_take(r, why);
-    if (err < 0) {
+    got = r->live ? recover_list(r, why) : ERR_NOMEM;
+    if (got < 0) {
         recover_free(c);
-        return err;
+        return got;
     }
-    event_notice("reading the log: %zu segments", r->total);
     c->recovering = true;
-    loop_defer(c->loop, &r->call);
+    if (got == 1)
+        loop_defer(c->loop, &r->call);
     return 0;
 }
 
@@ -381,7 +557,14 @@ recover_free(struct courier *c)
         return;
     c->recover = NULL;
     loop_call_cancel(c->loop, &r->call);
+    loop_timer_stop(&r->timer);
     spool_epoch_close(r->epoch);
+    while (r->parked) {
+        struct parked *p = r->parked;
+        r->parked = p->next;
+        spool_epoch_close(p->epoch);
+        free(p);
+    }
     spool_listing_done(&r->all);
     free(r->live);
     free(r);
@@ -391,7 +574,7 @@ bool
 recover_progress(const struct courier *c, size_t *ret_read, size_t *ret_of)
 {
     const struct recover *r = c->recover;
-    bool reads = r != NULL;
+    bool reads = r != NULL && !c->recovered; /* what the disk does not give is no progress */
 
     *ret_read = r ? r->done + (r->epoch ? spool_epoch_at(r->epoch) : 0) : 0;
     *ret_of = r ? r->total : 0;
@@ -403,7 +586,8 @@ recover_progress(const struct courier *c, size_t *ret_read, size_t *ret_of)
 void
 intake_caught_up(struct courier *c, uint32_t epoch)
 {
-    early_drop(&c->early, epoch);
+    if (!unseen_any(c)) /* else what it speaks of may be there */
+        early_drop(&c->early, epoch);
 }
 
 void

@@ -5,7 +5,11 @@
  */
 #include "courier/retry.h"
 
+#include "core/clock.h"
 #include "spool/envelope.h"
+
+#define DISK_FIRST (5 * NS_PER_S)
+#define DISK_MOST  (300 * NS_PER_S)
 
 uint64_t
 retry_gap(const struct settings_delivery *d, unsigned attempts, uint64_t seed)
@@ -51,4 +55,12 @@ retry_expiry(const struct settings_delivery *d, const struct retry_message *m)
     if (m->expires && !m->no_domain)
         return m->expires;
     return m->received + life;
+}
+
+uint64_t
+retry_disk(unsigned *tries)
+{
+    unsigned n = (*tries)++;
+
+    return n < 6 ? DISK_FIRST << n : DISK_MOST;
 }

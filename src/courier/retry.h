@@ -19,4 +19,7 @@ struct retry_message {
 /* Wall time at which the sender is told that it failed. */
 uint64_t retry_expiry(const struct settings_delivery *, const struct retry_message *);
 
+/* Until the disk is asked again for what it did not give: 5 s, at last 5 minutes. */
+uint64_t retry_disk(unsigned *tries);
+
 #endif

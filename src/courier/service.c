@@ -24,6 +24,7 @@
 #include "courier/session.h"
 #include "courier/session_plan.h"
 #include "courier/session_sign.h"
+#include "courier/unseen.h"
 #include "store/asks.h"
 
 #define DUE_PER_TURN 4096u /* rows that become ready in one go */
@@ -207,6 +208,7 @@ courier_create(struct courier **ret, const struct courier_links *links, const st
     c->index.ctx = c;
     segments_init(&c->segments);
     early_init(&c->early, note_dropped, c);
+    c->unseen = unseen_create(c);
     reasons_init(&c->reasons);
     c->segments.free = tell_free;
     c->segments.ctx = c;
@@ -224,7 +226,7 @@ courier_create(struct courier **ret, const struct courier_links *links, const st
     c->reading = reading_create(c);
     c->late = late_create(c);
     err = signing_create(c) == 0 && c->reading && c->files && c->sites && c->outs && c->scopes &&
-                  c->callouts && c->compaction && c->late
+                  c->callouts && c->compaction && c->late && c->unseen
               ? sessions_create(&c->sessions, c, why)
               : why_set(why, ERR_NOMEM, "no memory");
     if (err == 0)
@@ -270,6 +272,8 @@ courier_free(struct courier *c)
     loop_call_cancel(c->loop, &c->wheel_call);
     recover_free(c);
     follow_done(c);
+    unseen_free(c->unseen);
+    c->unseen = NULL;
     c->index.lane_changed = NULL;
     if (c->sites && c->sessions)
         sessions_end_all(c);
@@ -434,6 +438,8 @@ courier_stop(struct courier *c, uint64_t grace_ns, void (*stopped)(void *ctx), v
     struct site *s;
     size_t at = 0;
 
+    if (c->stopping) /* it ends already */
+        return;
     c->stopping = true;
     c->stopped = stopped;
     c->stopped_ctx = ctx;

@@ -18,6 +18,8 @@
 
 #define STOP_GRACE (20 * NS_PER_S)
 
+static void courier_role_stop(struct role *);
+
 struct courier_role {
     struct role *role;
     struct stream_link link;
@@ -158,6 +160,13 @@ courier_role_outgrown(struct role *r)
     return more;
 }
 
+/* What waits in the log for a start. */
+static void
+on_restart(void *ctx)
+{
+    courier_role_stop(ctx);
+}
+
 static void
 courier_opened(struct role *r)
 {
@@ -176,6 +185,8 @@ courier_opened(struct role *r)
         .gate = role_has(r, ROLE_GATE) ? role_chan(r, ROLE_GATE) : NULL,
         .file = role_file,
         .file_ctx = r,
+        .restart = on_restart,
+        .restart_ctx = r,
         .node = c->link.node,
         .slack = (unsigned)sp->slack,
     };
