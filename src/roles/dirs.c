@@ -18,6 +18,23 @@
 #include "roles/sandbox.h"
 #include "store/seal.h"
 
+/* Its name must outlive a power loss, or what is in it is lost with it. 0, -errno. */
+static int
+sync_above(const char *path)
+{
+    char up[512];
+    ssize_t slash = str_rchr(str_c(path), '/');
+    if (!str_copy(slash < 0    ? STR(".")
+                  : slash == 0 ? STR("/")
+                               : str_sub(str_c(path), 0, (size_t)slash),
+                  up, sizeof up))
+        return -ENAMETOOLONG;
+    CLEANUP(fd_close) int fd = open(up, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return errno == EACCES ? 0 : -errno; /* somebody else's, made long ago */
+    return fsync(fd) && errno != EINVAL && errno != EROFS ? -errno : 0;
+}
+
 /* What a new file system begins with is nobody's thing. */
 static bool
 is_empty(int fd)
@@ -65,13 +82,20 @@ make_dir(const char *path, unsigned mode, const struct children *c, unsigned uid
         if (*p != '/')
             continue;
         *p = 0;
-        if (!mkdir(part, 0755))
+        if (!mkdir(part, 0755)) {
             (void)chmod(part, 0755); /* whatever the umask: roles must get through */
+            int rc = sync_above(part);
+            if (rc)
+                return why_set(why, rc, "cannot sync the name of %s: %s", part, err_text(rc));
+        }
         *p = '/';
     }
     bool made = !mkdir(path, mode);
     if (!made && errno != EEXIST)
         return why_set(why, -errno, "cannot make %s: %s", path, err_text(-errno));
+    int rc = sync_above(path); /* of a start that was cut short too */
+    if (rc)
+        return why_set(why, rc, "cannot sync the name of %s: %s", path, err_text(rc));
     if (geteuid())
         return 0;
     CLEANUP(fd_close) int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);

@@ -21,6 +21,7 @@
 #define PREPARE_AFTER_ERROR (5 * NS_PER_S)
 #define FULL_AFTER          (2 * NS_PER_S)
 #define LOOK_EVERY          (2 * NS_PER_S) /* others take and give space of the same disk */
+#define ASIDE_EVERY         (60 * NS_PER_S)
 
 #define LATER_MAX 1024u
 
@@ -33,7 +34,7 @@ struct spooler {
     } later[LATER_MAX];
     unsigned nlater;
     struct spool_pool *pool;
-    struct loop_timer prepare, full, look;
+    struct loop_timer prepare, full, look, aside;
     struct spool_space told;
 };
 
@@ -118,6 +119,8 @@ on_prepare(void *ctx)
     }
 }
 
+static void on_aside(void *ctx);
+
 static int
 spooler_start(struct role *r, struct why *why)
 {
@@ -147,6 +150,8 @@ spooler_start(struct role *r, struct why *why)
     loop_timer_init(&s->full, r->loop, on_full, s);
     loop_timer_init(&s->look, r->loop, on_look, s);
     loop_timer_set(&s->look, LOOK_EVERY);
+    loop_timer_init(&s->aside, r->loop, on_aside, s);
+    loop_timer_set(&s->aside, ASIDE_EVERY);
     spool_pool_space(s->pool, &s->told);
     if (space_is_short(&s->told))
         loop_timer_set(&s->full, FULL_AFTER);
@@ -247,6 +252,32 @@ keep_for_later(struct spooler *s, uint64_t number, uint64_t generation, bool emp
 }
 
 static void
+recycle_later(struct spooler *s)
+{
+    for (unsigned i = 0; i < s->nlater;) {
+        if (recycle(s, s->later[i].number, s->later[i].generation, s->later[i].empty))
+            s->later[i] = s->later[--s->nlater];
+        else
+            i++;
+    }
+}
+
+/* Files that the disk did not give. */
+static void
+on_aside(void *ctx)
+{
+    struct spooler *s = ctx;
+    unsigned n = s->told.segments_unreadable > 0 ? spool_pool_again(s->pool) : 0;
+
+    loop_timer_set(&s->aside, ASIDE_EVERY);
+    if (n == 0)
+        return;
+    event_notice("%u segment files that were set aside can be read again", n);
+    recycle_later(s);
+    tell_space(s);
+}
+
+static void
 take_back(struct spooler *s, struct wire *body)
 {
     uint64_t number = wire_u64(body), generation = wire_u64(body);
@@ -257,12 +288,7 @@ take_back(struct spooler *s, struct wire *body)
         keep_for_later(s, number, generation, empty);
         return;
     }
-    for (unsigned i = 0; i < s->nlater;) {
-        if (recycle(s, s->later[i].number, s->later[i].generation, s->later[i].empty))
-            s->later[i] = s->later[--s->nlater];
-        else
-            i++;
-    }
+    recycle_later(s);
     tell_space(s);
 }
 
