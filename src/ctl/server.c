@@ -11,6 +11,7 @@
 #include "ctl/ctl.h"
 
 #include "core/buf.h"
+#include "core/clock.h"
 
 #define CLIENTS_MAX  64u
 #define REQUEST_MAX  (64u << 10)
@@ -23,7 +24,8 @@ struct ctl_call { /* one client; one verb at a time */
     struct ctl_server *server;
     struct stream *stream; /* NULL: the client is gone, the verb has not ended yet */
     bool active;
-    struct buf in; /* a request that is not whole yet */
+    uint64_t idle_since; /* mono ns, while not active */
+    struct buf in;       /* a request that is not whole yet */
     void (*drained)(void *ctx);
     void *drained_ctx;
     void (*gone)(void *ctx);
@@ -148,13 +150,32 @@ on_closed(void *ctx, int status UNUSED, const char *why UNUSED)
         gone(gone_ctx);
 }
 
+/* An idle client gives way to one that has something to ask: 64 that only sit there would keep an
+ * administrator out. */
+static bool
+make_room(struct ctl_server *s)
+{
+    struct ctl_call *oldest = NULL;
+
+    for (struct ctl_call *c = s->calls; c; c = c->next)
+        if (!c->active && (!oldest || c->idle_since <= oldest->idle_since))
+            oldest = c;
+    if (!oldest)
+        return false;
+    send_end(oldest, 1,
+             "closed: this connection was idle the longest, and another wants its place");
+    stream_close(oldest->stream, true);
+    call_free(oldest);
+    return true;
+}
+
 static const struct stream_ops ops = {.data = on_data, .drained = on_drained, .closed = on_closed};
 
 static void
 on_accept(void *ctx, int fd, const struct endpoint *peer UNUSED)
 {
     static const char busy[] =
-        "{\"end\":1,\"text\":\"too many control connections; try again in a moment\"}\n";
+        "{\"end\":1,\"text\":\"64 control connections are at work; try again in a moment\"}\n";
     struct ctl_server *s = ctx;
     struct ctl_call *c = calloc(1, sizeof(*c));
 
@@ -169,13 +190,14 @@ on_accept(void *ctx, int fd, const struct endpoint *peer UNUSED)
         free(c);
         return;
     }
-    if (s->n >= CLIENTS_MAX) {
+    if (s->n >= CLIENTS_MAX && !make_room(s)) {
         (void)stream_send(c->stream, busy, sizeof(busy) - 1);
         stream_close(c->stream, true);
         free(c);
         return;
     }
     buf_init(&c->in, REQUEST_MAX);
+    c->idle_since = clock_mono();
     c->server = s;
     c->next = s->calls;
     s->calls = c;
@@ -269,6 +291,7 @@ ctl_call_end(struct ctl_call *c, int status, const char *text)
 {
     send_end(c, status, text ? text : "");
     c->active = false;
+    c->idle_since = clock_mono();
     c->drained = c->gone = NULL;
     if (c->stream)
         stream_resume(c->stream);

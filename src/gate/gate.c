@@ -318,11 +318,24 @@ gate_sessions(const struct gate *g)
     return g->nsessions;
 }
 
-void
+int
 gate_trace(struct gate *g, const struct prefix *from, void (*fn)(void *ctx, struct str json_line),
            void *ctx)
 {
-    g->trace_fn = fn;
-    g->trace_ctx = ctx;
-    g->trace_prefix = from ? *from : (struct prefix){.bits = 0};
+    if (g->ntracers == GATE_TRACERS)
+        return ERR_LIMIT;
+    g->tracers[g->ntracers++] =
+        (struct gate_tracer){from ? *from : (struct prefix){.bits = 0}, fn, ctx};
+    return 0;
+}
+
+void
+gate_trace_end(struct gate *g, void *ctx)
+{
+    for (unsigned i = 0; i < g->ntracers; i++) {
+        if (g->tracers[i].ctx != ctx)
+            continue;
+        g->tracers[i] = g->tracers[--g->ntracers];
+        return;
+    }
 }

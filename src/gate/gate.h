@@ -32,8 +32,10 @@ void gate_space(struct gate *, uint64_t intake_bytes, uint64_t total, bool open)
 /* No new connections; sessions are closed with 421 between messages, at the latest after grace. */
 void gate_stop(struct gate *, uint64_t grace_ns, void (*stopped)(void *ctx), void *ctx);
 unsigned gate_sessions(const struct gate *);
-/* Lines of sessions that match (address prefix and/or session id) go to fn; NULL fn ends it. */
-void gate_trace(struct gate *, const struct prefix *from,
-                void (*fn)(void *ctx, struct str json_line), void *ctx);
+/* Lines of sessions with an address in the prefix (NULL: of all) go to fn until gate_trace_end with
+ * that ctx. ERR_LIMIT: GATE_TRACERS watch already. */
+int gate_trace(struct gate *, const struct prefix *from,
+               void (*fn)(void *ctx, struct str json_line), void *ctx);
+void gate_trace_end(struct gate *, void *ctx);
 
 #endif

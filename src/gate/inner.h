@@ -56,9 +56,12 @@ struct gate {
     char date[40];
     uint64_t date_s;
 
-    struct prefix trace_prefix;
-    void (*trace_fn)(void *ctx, struct str json_line);
-    void *trace_ctx;
+    struct gate_tracer {
+        struct prefix from;
+        void (*fn)(void *ctx, struct str json_line);
+        void *ctx;
+    } tracers[GATE_TRACERS];
+    unsigned ntracers;
 
     bool stopping;
     struct loop_timer grace;

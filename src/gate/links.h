@@ -13,6 +13,8 @@
 #include "spool/writer.h"
 #include "store/snapshot.h"
 
+#define GATE_TRACERS 8u /* `gapura trace` at once */
+
 struct gate_links {
     struct loop *loop;
     struct spool_writer *writer;

@@ -97,16 +97,24 @@ on_helo(void *ctx, struct str name, bool ehlo)
     session_stage(s, SESSION_HELO, &s->verdict);
 }
 
+static bool
+is_watched(const struct session *s)
+{
+    for (unsigned i = 0; i < s->gate->ntracers; i++)
+        if (prefix_has(&s->gate->tracers[i].from, &s->facts.client.addr))
+            return true;
+    return false;
+}
+
 /* {"session":"..","peer":"..","dir":"<","line":".."} of sessions that somebody watches. */
 static void
 on_trace(void *ctx, char dir, struct str line)
 {
     struct session *s = ctx;
-    struct gate *gate = s->gate;
     char peer[56], arrow[2] = {dir, '\0'};
     struct buf out;
 
-    if (!gate->trace_fn || !prefix_has(&gate->trace_prefix, &s->facts.client.addr))
+    if (!is_watched(s))
         return;
     if (dir == '<' && str_istarts(line, STR("AUTH "))) {
         struct str rest = str_from(line, 5), mech = str_word(&rest);
@@ -123,8 +131,12 @@ on_trace(void *ctx, char dir, struct str line)
     buf_c(&out, ",\"line\":");
     buf_json(&out, line);
     buf_c(&out, "}");
-    if (!out.failed)
-        gate->trace_fn(gate->trace_ctx, buf_view(&out));
+    for (unsigned i = 0; i < s->gate->ntracers && !out.failed; i++) {
+        const struct gate_tracer *t = &s->gate->tracers[i];
+
+        if (prefix_has(&t->from, &s->facts.client.addr))
+            t->fn(t->ctx, buf_view(&out));
+    }
     buf_done(&out);
 }
 

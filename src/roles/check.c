@@ -32,6 +32,7 @@ struct checker {
 };
 
 #define TENANTS_MAX 1000000u
+#define NOT_A_FILE  ERR_STATE
 #define NEAR_NAMES  1000u /* so many labels are compared with a name that is none */
 
 struct labels {
@@ -75,12 +76,15 @@ must_exist(struct checker *c, const struct conf_section *at, const char *row, co
 static int
 read_whole(struct arena *a, const char *path, struct str *ret)
 {
-    CLEANUP(fd_close) int fd = open(path, O_RDONLY | O_CLOEXEC);
+    /* Without waiting for the writer of a FIFO. */
+    CLEANUP(fd_close) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     struct stat st;
     if (fd < 0 || fstat(fd, &st))
         return -errno;
-    if (!S_ISREG(st.st_mode))
+    if (S_ISDIR(st.st_mode))
         return -EISDIR;
+    if (!S_ISREG(st.st_mode))
+        return NOT_A_FILE;
     if (st.st_size > 16 << 20)
         return ERR_LIMIT;
     char *p = arena_alloc(a, (size_t)st.st_size + 1);
@@ -132,7 +136,7 @@ load(struct checker *c, const struct conf_section *at, const char *row, struct s
     int rc = full.p ? read_whole(&c->files->arena, full.p, &text) : ERR_NOMEM;
     if (rc) {
         conf_fail_row(c->errs, at, row, "`%s`: cannot read %.*s: %s", row, STR_ARG(full),
-                      err_text(rc));
+                      rc == NOT_A_FILE ? "it is not a regular file" : err_text(rc));
         return STR_NONE;
     }
     if (c->files->n == ARRAY_LEN(c->files->items) || full.n >= CHECK_PATH_MAX) {
@@ -151,10 +155,15 @@ static void
 must_read(struct checker *c, const struct conf_section *at, const char *row, struct str path)
 {
     char name[4096];
-    if (!path.n || !str_copy(path, name, sizeof name) || !access(name, R_OK))
+    struct stat st;
+    if (!path.n || !str_copy(path, name, sizeof name))
+        return;
+    bool there = !access(name, R_OK) && !stat(name, &st);
+    if (there && S_ISREG(st.st_mode))
         return;
     conf_fail_row(c->errs, at, row, "domain \"%.*s\": cannot read the %s %s: %s",
-                  STR_ARG(at->label), row, name, err_text(-errno));
+                  STR_ARG(at->label), row, name,
+                  there ? "it is not a regular file" : err_text(-errno));
 }
 
 static void

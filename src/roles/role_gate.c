@@ -255,17 +255,37 @@ gate_role_stop(struct role *r)
     gate_stop(g->gate, smtp->shutdown_grace, on_stopped, r);
 }
 
+struct trace { /* one who watches, until he goes */
+    struct gate *gate;
+    struct ctl_call *call;
+};
+
 static void
 trace_line(void *ctx, struct str line)
 {
-    ctl_call_line(ctx, line);
+    ctl_call_line(((struct trace *)ctx)->call, line);
 }
 
 static void
 trace_gone(void *ctx)
 {
-    struct gate_role *g = ((struct role *)ctx)->self;
-    gate_trace(g->gate, NULL, NULL, NULL);
+    struct trace *t = ctx;
+    gate_trace_end(t->gate, t);
+    free(t);
+}
+
+static void
+trace_begin(struct gate_role *g, struct ctl_call *call, const struct prefix *from)
+{
+    struct trace *t = malloc(sizeof *t);
+    ENSURE(t);
+    *t = (struct trace){g->gate, call};
+    if (gate_trace(g->gate, from, trace_line, t)) {
+        free(t);
+        ctl_call_end(call, 1, "8 of `gapura trace` run already: end one of them first");
+        return;
+    }
+    ctl_call_on_gone(call, trace_gone, t);
 }
 
 /* {"ip":"192.0.2.0/24"}: false without it; a bad one matches nobody. */
@@ -295,8 +315,7 @@ gate_role_verb(struct role *r, struct ctl_call *call, struct str verb, struct st
         return;
     }
     bool some = trace_from(args, &from);
-    ctl_call_on_gone(call, trace_gone, r);
-    gate_trace(g->gate, some ? &from : NULL, trace_line, call);
+    trace_begin(g, call, some ? &from : NULL);
 }
 
 const struct role_ops role_gate_ops = {

@@ -81,7 +81,7 @@ sources_free(struct sources *s)
 static int
 read_file(const struct sources *s, const char *path, struct buf *ret, struct why *why)
 {
-    CLEANUP(fd_close) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+    CLEANUP(fd_close) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     struct str given =
         fd < 0 && s->links.file ? s->links.file(s->links.file_ctx, str_c(path)) : STR_NONE;
     struct stat st;

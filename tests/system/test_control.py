@@ -458,6 +458,35 @@ def test_trace_is_a_line_for_a_line(gapura, net):
         tracer.wait(10)
 
 
+def test_two_may_trace(gapura, net):
+    """Each sees what it asked for, and the end of one leaves the other alone."""
+    g = gapura(guard(net))
+    seen = {}
+    tracers = {n: subprocess.Popen([PROGRAM, "trace", "--ip", net.ip(n), "--run-dir", g.dir / "run"],
+                                   stdout=subprocess.PIPE) for n in (50, 51)}
+    try:
+        for tracer in tracers.values():
+            os.set_blocking(tracer.stdout.fileno(), False)
+
+        def shown(*numbers):
+            for n in tracers:
+                with g.smtp(source=net.ip(n)) as c:
+                    c.cmd(f"NOOP from-{n}")
+            for n in numbers:
+                seen[n] = seen.get(n, "") + (tracers[n].stdout.read() or b"").decode()
+            return all(f"from-{n}" in seen[n] for n in numbers)
+        until(lambda: shown(50, 51), what="a line for each of both")
+        assert "from-51" not in seen[50] and "from-50" not in seen[51], seen
+        tracers[51].send_signal(signal.SIGINT)
+        tracers[51].wait(10)
+        seen.clear()
+        until(lambda: shown(50), what="lines for the one that is left")
+    finally:
+        for tracer in tracers.values():
+            tracer.kill()
+            tracer.wait(10)
+
+
 def test_metrics_page(gapura, net, sink):
     inside = sink(2)
     g = gapura(guard(net), metrics=True)

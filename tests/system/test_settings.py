@@ -1,5 +1,6 @@
 """Settings with mistakes: each is told with its line, what would be right, and the nearest known name."""
 import json
+import os
 import re
 import subprocess
 
@@ -166,6 +167,30 @@ def test_what_only_the_start_would_find_is_found_by_check(place):
         (place / "one.conf").write_text(extra + "hostname = mx.example.com\n")
         done = run("check", "-c", place / "one.conf")
         assert done.returncode == 1 and said in done.stderr, done.stderr
+
+
+def test_a_fifo_is_no_file(place):
+    """Nothing waits for its writer: neither `check` nor the loader, nor the keeper that reads tables."""
+    os.mkfifo(place / "fifo")
+    (place / "one.conf").write_text(f"""hostname = mx.example.com
+domain inside.test {{
+    inside = smtp://127.0.0.1:2600
+    recipients = table
+    recipient_table = {place}/fifo
+}}
+listen sub {{
+    kind = submission
+    certificate = {place}/fifo
+}}
+srs {{
+    secret = {place}/fifo
+}}
+""")
+    done = run("check", "-c", place / "one.conf")
+    assert done.returncode == 1, done
+    for row, line in (("recipient_table", 5), ("certificate", 9), ("secret", 12)):
+        said = [x for x in done.stderr.splitlines() if f":{line}:" in x]
+        assert any(row in x and "not a regular file" in x for x in said), (row, done.stderr)
 
 
 def test_check_tells_programs_too(place):

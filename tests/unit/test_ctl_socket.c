@@ -4,6 +4,8 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -232,6 +234,31 @@ test_trace(void)
     close(from[0]);
 }
 
+/* As many as the server takes, of whom nobody asks anything. */
+static void
+test_idle_ones_give_way(void)
+{
+    struct sockaddr_un un = {.sun_family = AF_UNIX};
+    int idle[64];
+    char text[300] = "";
+
+    str_fmt(un.sun_path, sizeof(un.sun_path), "%s/courier.ctl", dir);
+    for (size_t i = 0; i < ARRAY_LEN(idle); i++) {
+        idle[i] = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        OK(!connect(idle[i], (struct sockaddr *)&un, sizeof(un)), "client %zu", i);
+        loop_once(loop, false);
+    }
+    IS(RUN("", "queue", "list", "--run-dir", dir), 0, "one more is served: %s", out);
+    OK(strstr(out, "longer-id"), "%s", out);
+    OK(recv(idle[0], text, sizeof(text) - 1, 0) > 0 && strstr(text, "idle the longest"),
+       "the first of them gave way, and was told: %s", text);
+    IS(recv(idle[0], text, sizeof(text), 0), 0, "and closed");
+    IS(recv(idle[1], text, sizeof(text), 0), -1, "the next has its place");
+    for (size_t i = 0; i < ARRAY_LEN(idle); i++)
+        close(idle[i]);
+    loop_once(loop, false);
+}
+
 int
 main(void)
 {
@@ -251,6 +278,7 @@ main(void)
     test_usage();
     test_password();
     test_trace();
+    test_idle_ones_give_way();
     for (size_t i = 0; i < ARRAY_LEN(sockets); i++) {
         ctl_server_free(servers[i]);
         str_fmt(path, sizeof(path), "%s/%s.ctl", dir, sockets[i]);
