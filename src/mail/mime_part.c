@@ -324,9 +324,15 @@ mime_part_end(struct mime *m, struct mime_part *p, uint64_t end_at)
 static struct mime *
 inner_of(struct mime *m)
 {
+    struct mime_limits limits = m->limits;
+
     if (m->inner || m->leaf->kind != MIME_MESSAGE)
         return m->inner;
-    if (mime_create(&m->inner, &m->limits, m->sink, m->ctx) < 0) {
+    /* However deep they stand in each other, all together have the memory of one. */
+    limits.memory = (uint32_t)(m->arena.max - m->arena.used);
+    buf_clear(&m->header);
+    buf_shrink(&m->header, 0);
+    if (mime_create(&m->inner, &limits, m->sink, m->ctx) < 0) {
         m->incomplete = true;
         return NULL;
     }

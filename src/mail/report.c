@@ -107,6 +107,12 @@ report_close(struct report_reader *r)
     free(r);
 }
 
+uint64_t
+report_spent(const struct report_reader *r)
+{
+    return report_unpack_spent(r->unpack);
+}
+
 int
 report_feed(struct report_reader *r, const char *p, size_t n)
 {

@@ -13,7 +13,12 @@ int report_unpack_open(struct report_unpack **ret, const struct report_limits *,
                        int (*out)(void *ctx, const char *p, size_t n, struct why *why), void *ctx);
 int report_unpack_feed(struct report_unpack *, const char *p, size_t n, struct why *why);
 int report_unpack_end(struct report_unpack *, struct why *why);
+/* Bytes that came out of all layers so far: what the unpacking has cost. */
+uint64_t report_unpack_spent(const struct report_unpack *);
 void report_unpack_close(struct report_unpack *);
+
+/* The same of a file that is read. */
+uint64_t report_spent(const struct report_reader *);
 
 /* XML, pushed. `done`: the report's last element has come, what follows does not count. */
 struct report_xml;

@@ -19,7 +19,8 @@ static const struct mime_limits mime_limits = {
 enum use { USE_NONE, USE_BLOCK, USE_TEXT, USE_ORIGINAL, USE_FILE };
 
 struct report_mail {
-    struct report_limits limits;
+    struct report_limits limits; /* `bytes` for all files of the mail together */
+    bool spent;                  /* they are more */
     struct arena *arena;
     struct mime *mime;
     bool foreign[PARTS_MAX]; /* in a mail within the mail */
@@ -104,6 +105,12 @@ file_begin(struct report_mail *m, const struct mime_part *p)
     if (m->found.kind != REPORT_OTHER || m->reader)
         return; /* one report a mail */
     want(m, p);
+    if (m->spent) { /* a mail of a few KB holds a thousand bombs */
+        if (m->wants && !m->failed)
+            m->failed = why_set(&m->why, ERR_LIMIT,
+                                "its files together unpack to more than is read of one mail");
+        return;
+    }
     if (report_open(&m->reader, &m->limits, m->arena) < 0) {
         m->failed = why_set(&m->why, ERR_NOMEM, "no memory to read it");
         return;
@@ -176,6 +183,9 @@ on_end(void *ctx, const struct mime_part *p)
         return;
     m->use = USE_NONE;
     int did = report_end(m->reader, &got, &why);
+    uint64_t spent = report_spent(m->reader);
+    m->spent = spent >= m->limits.bytes;
+    m->limits.bytes -= MIN(spent, m->limits.bytes);
     report_close(m->reader);
     m->reader = NULL;
     if (did == 0) {

@@ -64,6 +64,16 @@ report_unpack_close(struct report_unpack *u)
     free(u);
 }
 
+uint64_t
+report_unpack_spent(const struct report_unpack *u)
+{
+    uint64_t n = 0;
+
+    for (unsigned i = 0; i < ARRAY_LEN(u->layers); i++)
+        n += u->layers[i].out;
+    return n;
+}
+
 static enum form
 form_of(const char *head, unsigned n)
 {

@@ -335,6 +335,30 @@ test_attack_line_of_fifty_megabytes(void)
     }
 }
 
+/* Each has a parser of its own, and all of them the memory of one. */
+static void
+test_attack_encoded_messages(void)
+{
+    static const char end[] = "Content-Type: message/rfc822\r\n"
+                              "Content-Transfer-Encoding: quoted-printable\r\n\r\n";
+    struct mallinfo2 was, is;
+    size_t most = 0;
+
+    open_as(0);
+    was = mallinfo2();
+    for (unsigned i = 0; i < 40; i++) {
+        for (unsigned k = 0; k < 3900; k++)
+            feed("X: a line of a header that is long enough to count for something\r\n", 66);
+        feed(end, sizeof(end) - 1);
+        is = mallinfo2();
+        most = MAX(most, is.uordblks + is.hblkhd - was.uordblks - was.hblkhd);
+    }
+    done();
+    OK(most <= mime_limits_default.memory + (2u << 20), "40 encoded messages in each other: %zu",
+       most);
+    OK(seen.odd & ODD(DEPTH) || seen.parts < 40, "%u parts", seen.parts);
+}
+
 static int
 count(void *ctx, struct str mailbox)
 {
@@ -412,6 +436,7 @@ main(void)
     test_attack_hundred_thousand_parts();
     test_attack_nesting_of_thousand();
     test_attack_million_header_lines();
+    test_attack_encoded_messages();
     test_attack_line_of_fifty_megabytes();
     test_attack_deep_comments();
     test_attack_charsets();
