@@ -16,7 +16,8 @@
 
 static const char replacement[] = "\xef\xbf\xbd";
 
-/* What mail calls them, where iconv knows another name. */
+/* What mail, Windows and its code pages (those of TNEF) call them, where iconv knows another name,
+ * or where a process that can open no more files knows one alone. */
 static const struct {
     const char *name, *iconv;
 } aliases[] = {
@@ -24,46 +25,101 @@ static const struct {
     {"shift_jis", "CP932"},
     {"shift-jis", "CP932"},
     {"sjis", "CP932"},
+    {"windows-31j", "CP932"},
+    {"ms_kanji", "CP932"},
+    {"cp943", "CP932"},
     {"ks_c_5601-1987", "CP949"},
+    {"ks_c_5601-1989", "CP949"},
     {"ks_c_5601", "CP949"},
+    {"ksc5601", "CP949"},
+    {"ksc_5601", "CP949"},
     {"euc-kr", "CP949"},
+    {"euckr", "CP949"},
+    {"cp51949", "CP949"},
+    {"x-windows-949", "CP949"},
     {"gb2312", "GBK"},
     {"gb_2312-80", "GBK"},
     {"x-gbk", "GBK"},
+    {"cp936", "GBK"},
+    {"ms936", "GBK"},
+    {"euc-cn", "GBK"},
+    {"cp51936", "GBK"},
+    {"cp54936", "GB18030"},
     {"big5", "BIG5-HKSCS"},
+    {"big-5", "BIG5-HKSCS"},
+    {"cn-big5", "BIG5-HKSCS"},
+    {"x-x-big5", "BIG5-HKSCS"},
+    {"cp950", "BIG5-HKSCS"},
     {"x-euc-jp", "EUC-JP"},
+    {"eucjp", "EUC-JP"},
+    {"cp20932", "EUC-JP"},
+    {"cp51932", "EUC-JP"},
+    {"iso-2022-jp", "ISO-2022-JP-3"},
+    {"iso-2022-jp-1", "ISO-2022-JP-3"},
+    {"cp50220", "ISO-2022-JP-3"},
+    {"cp50221", "ISO-2022-JP-3"},
+    {"cp50222", "ISO-2022-JP-3"},
+    {"cp50225", "ISO-2022-KR"},
     {"iso-8859-8-i", "ISO-8859-8"},
     {"iso-8859-8-e", "ISO-8859-8"},
     {"iso-8859-6-i", "ISO-8859-6"},
+    {"latin2", "ISO-8859-2"},
+    {"l2", "ISO-8859-2"},
+    {"latin3", "ISO-8859-3"},
+    {"latin4", "ISO-8859-4"},
+    {"latin5", "ISO-8859-9"},
+    {"l5", "ISO-8859-9"},
+    {"latin6", "ISO-8859-10"},
+    {"latin9", "ISO-8859-15"},
+    {"latin-9", "ISO-8859-15"},
+    {"l9", "ISO-8859-15"},
+    {"cp28603", "ISO-8859-13"},
+    {"cp28605", "ISO-8859-15"},
+    {"koi8r", "KOI8-R"},
+    {"koi", "KOI8-R"},
+    {"cp20866", "KOI8-R"},
+    {"koi8-ru", "KOI8-U"},
+    {"cp21866", "KOI8-U"},
     {"x-mac-roman", "MACINTOSH"},
     {"macroman", "MACINTOSH"},
+    {"mac", "MACINTOSH"},
+    {"cp10000", "MACINTOSH"},
+    {"x-mac-cyrillic", "MAC-CYRILLIC"},
+    {"cp10007", "MAC-CYRILLIC"},
     {"unicode-1-1-utf-7", "UTF-7"},
     {"utf-7", "UTF-7"},
+    {"cp65000", "UTF-7"},
+    {"cp1200", "UTF-16LE"}, /* Windows writes no other order */
+    {"unicode", "UTF-16LE"},
+    {"ucs-2", "UTF-16LE"},
+    {"iso-10646-ucs-2", "UTF-16LE"},
+    {"cp1201", "UTF-16BE"},
+    {"unicodefffe", "UTF-16BE"},
+    {"utf16", "UTF-16"},
     {"tis-620", "CP874"},
     {"windows-874", "CP874"},
-    {"x-windows-949", "CP949"},
-    {"iso-2022-jp", "ISO-2022-JP-3"},
-    {"x-cp1252", "CP1252"},
 };
 /* What a process may use that can open no more files: libc would look for the others, and end it.
  */
 static const char *const preloaded[] = {
-    "CP932",         "CP949",       "GBK",         "GB18030",     "BIG5-HKSCS",  "EUC-JP",
-    "ISO-2022-JP-3", "ISO-2022-KR", "UTF-7",       "UTF-16",      "UTF-32",      "KOI8-R",
-    "KOI8-U",        "CP874",       "CP1250",      "CP1251",      "CP1252",      "CP1253",
-    "CP1254",        "CP1255",      "CP1256",      "CP1257",      "CP1258",      "ISO-8859-2",
-    "ISO-8859-3",    "ISO-8859-4",  "ISO-8859-5",  "ISO-8859-6",  "ISO-8859-7",  "ISO-8859-8",
-    "ISO-8859-9",    "ISO-8859-10", "ISO-8859-11", "ISO-8859-13", "ISO-8859-14", "ISO-8859-15",
-    "ISO-8859-16",   "MACINTOSH",   "CP437",       "CP850",       "CP852",       "CP866",
+    "CP932",         "CP949",       "GBK",         "GB18030",     "BIG5-HKSCS",   "EUC-JP",
+    "ISO-2022-JP-3", "ISO-2022-KR", "UTF-7",       "UTF-16",      "UTF-16LE",     "UTF-16BE",
+    "UTF-32",        "UTF-32LE",    "UTF-32BE",    "KOI8-R",      "MAC-CYRILLIC", "KOI8-U",
+    "CP874",         "CP1250",      "CP1251",      "CP1252",      "CP1253",       "CP1254",
+    "CP1255",        "CP1256",      "CP1257",      "CP1258",      "ISO-8859-2",   "ISO-8859-3",
+    "ISO-8859-4",    "ISO-8859-5",  "ISO-8859-6",  "ISO-8859-7",  "ISO-8859-8",   "ISO-8859-9",
+    "ISO-8859-10",   "ISO-8859-11", "ISO-8859-13", "ISO-8859-14", "ISO-8859-15",  "ISO-8859-16",
+    "MACINTOSH",     "CP437",       "CP850",       "CP852",       "CP866",
 };
 /* As libc's own state: the process's. Left open for good: closing would unload the module. */
 static iconv_t loaded[ARRAY_LEN(preloaded)];
 static bool only_loaded;
 
 static const char *const utf8_names[] = {
-    "utf-8",          "utf8",      "us-ascii",  "ascii",        "unicode-1-1-utf-8",
-    "ansi_x3.4-1968", "iso646-us", "x-unknown", "unknown-8bit", "default"};
-static const char *const latin1_names[] = {"iso-8859-1", "latin1", "iso8859-1", "iso_8859-1", "l1"};
+    "utf-8",     "utf8",      "us-ascii",     "ascii",   "unicode-1-1-utf-8", "ansi_x3.4-1968",
+    "iso646-us", "x-unknown", "unknown-8bit", "default", "cp20127",           "cp65001"};
+static const char *const latin1_names[] = {"iso-8859-1", "latin1", "latin-1", "iso8859-1",
+                                           "iso_8859-1", "l1",     "cp819",   "cp28591"};
 
 static bool
 named(struct str name, const char *const *names, size_t n)
@@ -90,7 +146,12 @@ plain_name(struct str name, char room[NAME_MAX_ + 16])
 {
     static const struct {
         const char *is, *becomes;
-    } heads[] = {{"windows-", "CP"}, {"iso8859-", "ISO-8859-"}, {"iso_8859-", "ISO-8859-"}};
+    } heads[] = {{"windows-", "CP"},
+                 {"x-cp", "CP"},
+                 {"ibm", "CP"},
+                 {"iso8859-", "ISO-8859-"},
+                 {"iso_8859-", "ISO-8859-"},
+                 {"cp2859", "ISO-8859-"}};
 
     for (size_t i = 0; i < ARRAY_LEN(heads); i++)
         if (str_istarts(name, str_c(heads[i].is)))

@@ -80,12 +80,67 @@ test_preloaded(void)
     buf_done(&out);
 }
 
+/* Names that Windows, Outlook's TNEF (code pages) and old clients have for what is loaded. */
+static void
+test_names(void)
+{
+    static const struct {
+        const char *name, *bytes;
+        size_t n;
+        const char *text;
+    } rows[] = {
+        {"utf-16le", "i\0n\0", 4, "in"},
+        {"UTF-16BE", "\0i\0n", 4, "in"},
+        {"cp1200", "i\0", 2, "i"},
+        {"ucs-2", "i\0", 2, "i"},
+        {"unicode", "i\0", 2, "i"},
+        {"utf-32le", "i\0\0\0", 4, "i"},
+        {"UTF-32BE", "\0\0\0i", 4, "i"},
+        {"cp936", "\xc4\xe3", 2, "\xe4\xbd\xa0"},
+        {"EUC-CN", "\xc4\xe3", 2, "\xe4\xbd\xa0"},
+        {"cp54936", "\xc4\xe3", 2, "\xe4\xbd\xa0"},
+        {"cp950", "\xa7\x41", 2, "\xe4\xbd\xa0"},
+        {"cn-big5", "\xa7\x41", 2, "\xe4\xbd\xa0"},
+        {"windows-31j", "\x82\xa0", 2, "\xe3\x81\x82"},
+        {"cp51932", "\xa4\xa2", 2, "\xe3\x81\x82"},
+        {"cp50220", "\x1b$B$\"\x1b(B", 8, "\xe3\x81\x82"},
+        {"ksc5601", "\xb0\xa1", 2, "\xea\xb0\x80"},
+        {"cp51949", "\xb0\xa1", 2, "\xea\xb0\x80"},
+        {"cp20866", "\xc1", 1, "\xd0\xb0"},
+        {"koi8r", "\xc1", 1, "\xd0\xb0"},
+        {"cp21866", "\xa4", 1, "\xd1\x94"},
+        {"ibm866", "\xa0", 1, "\xd0\xb0"},
+        {"cp28591", "\xe9", 1, "\xc3\xa9"},
+        {"cp28592", "\xe8", 1, "\xc4\x8d"},
+        {"cp28605", "\xa4", 1, "\xe2\x82\xac"},
+        {"latin2", "\xe8", 1, "\xc4\x8d"},
+        {"l9", "\xa4", 1, "\xe2\x82\xac"},
+        {"cp20127", "a", 1, "a"},
+        {"cp10000", "\x8e", 1, "\xc3\xa9"},
+        {"x-mac-cyrillic", "\xe0", 1, "\xd0\xb0"},
+        {"x-cp1250", "\xe8", 1, "\xc4\x8d"},
+        {"cp65000", "+AOk-", 5, "\xc3\xa9"},
+    };
+    CLEANUP(buf_done) struct buf out;
+
+    buf_init(&out, 1000);
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        buf_clear(&out);
+        IS(charset_decode(str_c(rows[i].name), str_of(rows[i].bytes, rows[i].n), &out), 0, "%s",
+           rows[i].name);
+        OK(str_eq(buf_view(&out), str_c(rows[i].text)), "%s is read: %.*s", rows[i].name,
+           STR_ARG(buf_view(&out)));
+    }
+}
+
 int
 main(void)
 {
     test_cases();
+    test_names();
     test_preloaded();
     test_cases();
     test_unknown();
+    test_names();
     return tap_done();
 }
