@@ -26,10 +26,29 @@ is_space(char c)
     return c == ' ' || c == '\t' || c == '\r' || c == '\n';
 }
 
-/* =?charset[*language]?B|Q?text?= at the beginning of s. */
-static bool
-word_parse(struct str s, struct word *ret)
+/* A value that is read for words from its beginning to its end. */
+struct words {
+    struct str value;
+    size_t end; /* the first "?=" at or behind the last place that was asked for */
+};
+
+/* Where the word whose text begins at `from` ends. Places come in rising order, so that all of a
+ * value's are found in one pass over it, however many beginnings it has. */
+static size_t
+word_end(struct words *all, size_t from)
 {
+    if (all->end < from) {
+        ssize_t at = str_find(str_from(all->value, from), STR("?="));
+        all->end = at < 0 ? SIZE_MAX : from + (size_t)at;
+    }
+    return all->end;
+}
+
+/* =?charset[*language]?B|Q?text?= at that place. */
+static bool
+word_parse(struct words *all, size_t place, struct word *ret)
+{
+    struct str s = str_from(all->value, place);
     size_t at = 2, from;
 
     if (s.n < 8 || s.p[0] != '=' || s.p[1] != '?')
@@ -44,20 +63,20 @@ word_parse(struct str s, struct word *ret)
             ret->charset.n = i;
     }
     char encoding = s.p[at + 1];
-    if (!ret->charset.n || !strchr("BbQq", encoding))
+    if (!ret->charset.n || !encoding || !strchr("BbQq", encoding))
         return false;
     ret->base64 = encoding == 'B' || encoding == 'b';
     from = at + 3;
-    for (at = from; at + 1 < s.n && at < from + WORD_MOST; at++) {
-        if (s.p[at] == '\n' && !is_space(s.p[at + 1]))
+    size_t end = word_end(all, place + from);
+    if (end == SIZE_MAX || end - place - from >= WORD_MOST)
+        return false;
+    ret->text = str_sub(s, from, end - place - from);
+    ret->length = end - place + 2;
+    for (size_t i = 0; i < ret->text.n; i++) {
+        if (ret->text.p[i] == '\n' && !is_space(s.p[from + i + 1]))
             return false;
-        if (s.p[at] == '?' && s.p[at + 1] == '=') {
-            ret->text = str_sub(s, from, at - from);
-            ret->length = at + 2;
-            return true;
-        }
     }
-    return false;
+    return true;
 }
 
 /* Q is quoted-printable with _ for a space (RFC 2047 4.2). */
@@ -100,7 +119,7 @@ word_bytes(const struct word *w, struct buf *out, unsigned *odd)
     }
     transfer_init(&t, TRANSFER_BASE64);
     buf_used(out, transfer_feed(&t, w->text.p, w->text.n, dst));
-    *odd |= t.odd ? WORD_ODD_CONTENT : 0;
+    *odd |= t.odd || t.nbits ? WORD_ODD_CONTENT : 0; /* also an end within a group of four */
 }
 
 /* Text between words, unfolded: a line end and the white space around it are one space. */
@@ -125,12 +144,13 @@ put_raw(struct str s, struct buf *out, unsigned *odd)
     *odd |= charset_put_utf8(out, buf_view(&plain)) ? WORD_ODD_RAW : 0;
 }
 
-/* A run of words of one charset, at s; bytes of it. */
+/* A run of words of one charset, the first of them at that place; where it ends. */
 static size_t
-put_words(struct str s, const struct word *first, struct buf *out, unsigned *odd)
+put_words(struct words *all, size_t place, const struct word *first, struct buf *out, unsigned *odd)
 {
     CLEANUP(buf_done) struct buf bytes;
-    size_t used = first->length, before = out->n;
+    size_t used = place + first->length, before = out->n;
+    struct str s = all->value;
     struct word next;
 
     buf_init(&bytes, JOINED_MOST);
@@ -139,7 +159,7 @@ put_words(struct str s, const struct word *first, struct buf *out, unsigned *odd
         size_t at = used;
         while (at < s.n && is_space(s.p[at]))
             at++;
-        if (!word_parse(str_sub(s, at, s.n - at), &next) || !str_ieq(next.charset, first->charset))
+        if (!word_parse(all, at, &next) || !str_ieq(next.charset, first->charset))
             break;
         word_bytes(&next, &bytes, odd);
         used = at + next.length;
@@ -162,10 +182,11 @@ put_words(struct str s, const struct word *first, struct buf *out, unsigned *odd
 bool
 word_present(struct str value)
 {
+    struct words all = {value, 0};
     struct word w;
 
     for (size_t at = 0; at < value.n; at++) {
-        if (value.p[at] == '=' && word_parse(str_sub(value, at, value.n - at), &w))
+        if (value.p[at] == '=' && word_parse(&all, at, &w))
             return true;
     }
     return false;
@@ -200,10 +221,10 @@ decode(struct str value, bool spaced, struct buf *out)
         value = str_sub(value, 1, value.n - 1);
     while (value.n && is_space(value.p[value.n - 1]))
         value.n--;
+    struct words all = {value, 0};
     for (raw = 0; at < value.n;) {
         struct word w;
-        if (value.p[at] != '=' || runs == RUNS_MOST ||
-            !word_parse(str_sub(value, at, value.n - at), &w)) {
+        if (value.p[at] != '=' || runs == RUNS_MOST || !word_parse(&all, at, &w)) {
             at++;
             continue;
         }
@@ -213,7 +234,7 @@ decode(struct str value, bool spaced, struct buf *out)
             blank &= is_space(between.p[i]);
         if (!blank) /* white space between two words is not text (RFC 2047 6.2) */
             put_between(between, behind_word, true, spaced, out, &odd);
-        at += put_words(str_sub(value, at, value.n - at), &w, out, &odd);
+        at = put_words(&all, at, &w, out, &odd);
         raw = at;
         runs++;
         behind_word = true;

@@ -4,6 +4,7 @@
  */
 #include <malloc.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "mail/address.h"
 #include "mail/charset.h"
@@ -426,6 +427,23 @@ test_attack_charsets(void)
     }
 }
 
+/* Beginnings of encoded words that never end: each is looked at once. */
+static void
+test_attack_open_words(void)
+{
+    CLEANUP(buf_done) struct buf value, out;
+    clock_t was = clock();
+
+    buf_init(&value, 16u << 20);
+    buf_init(&out, 32u << 20);
+    for (unsigned i = 0; i < many(1200000); i++)
+        buf_c(&value, "=?a?Q? ");
+    word_decode(buf_view(&value), &out);
+    OK(!word_present(buf_view(&value)) && out.n == value.n - 1, "%zu bytes of them", value.n);
+    OK((double)(clock() - was) / CLOCKS_PER_SEC < 1.5, "in %.2f s",
+       (double)(clock() - was) / CLOCKS_PER_SEC);
+}
+
 int
 main(void)
 {
@@ -440,5 +458,6 @@ main(void)
     test_attack_line_of_fifty_megabytes();
     test_attack_deep_comments();
     test_attack_charsets();
+    test_attack_open_words();
     return tap_done();
 }
