@@ -24,6 +24,8 @@ mime_odd_told(struct mime *m, const struct mime_part *part, enum mime_odd odd, s
 
     if (odd == MIME_ODD_UNCLOSED && !nested)
         others &= ~(uint32_t)MIME_READ_INNERMOST;
+    if (odd == MIME_ODD_ENCODING && !other.n)
+        others = 0; /* it resembles nothing */
     m->plausible |= others;
     if (m->sink->odd)
         m->sink->odd(m->ctx, part, odd, taken, other);
@@ -77,7 +79,8 @@ leaf_end(struct mime *m, uint64_t end_at)
         return;
     mime_content_end(m);
     m->leaf = NULL;
-    mime_part_end(m, leaf, end_at);
+    if (leaf->kind != MIME_MULTIPART) /* whose parts follow */
+        mime_part_end(m, leaf, end_at);
 }
 
 static void
@@ -90,6 +93,18 @@ push(struct mime *m, struct mime_part *part)
         l->digest = str_eq(part->subtype, STR("digest"));
         m->nboundaries++;
     }
+}
+
+/* What comes is content of that part. */
+static void
+content_begin(struct mime *m, struct mime_part *part)
+{
+    m->leaf = part;
+    transfer_init(&m->transfer, part->encoding);
+    m->undecided = (m->readings & MIME_READ_UNDECODED) && part->encoding == TRANSFER_BASE64;
+    m->transfer.stop = m->readings & MIME_READ_STOP_AT_PAD;
+    m->uu = (struct mime_uu){.line_start = true};
+    mime_tnef_begin(m);
 }
 
 /* The header's end: content, parts or a message follow, from offset `at` on. */
@@ -107,16 +122,13 @@ header_end(struct mime *m, uint64_t at)
     part->body_at = at;
     if (part->kind == MIME_MULTIPART) {
         push(m, part);
+        if (m->readings & MIME_READ_PREAMBLE)
+            content_begin(m, part);
     } else if (part->kind == MIME_MESSAGE && part->encoding == TRANSFER_IDENTITY) {
         push(m, part);
         header_begin(m, part->number);
     } else {
-        m->leaf = part;
-        transfer_init(&m->transfer, part->encoding);
-        m->undecided = (m->readings & MIME_READ_UNDECODED) && part->encoding == TRANSFER_BASE64;
-        m->transfer.stop = m->readings & MIME_READ_STOP_AT_PAD;
-        m->uu = (struct mime_uu){.line_start = true};
-        mime_tnef_begin(m);
+        content_begin(m, part);
     }
 }
 

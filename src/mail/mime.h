@@ -35,8 +35,9 @@ enum mime_odd {
     MIME_ODD_BOUNDARY_TAIL,     /* text behind a boundary on its line: taken as a boundary */
     MIME_ODD_UNCLOSED,          /* no closing boundary */
     MIME_ODD_AFTER_CLOSE,       /* a boundary line behind the closing one: taken as content */
-    MIME_ODD_NO_PARTS,          /* multipart whose boundary never came */
-    MIME_ODD_ENCODING,          /* an unknown Content-Transfer-Encoding: taken as it stands */
+    MIME_ODD_NO_PARTS,          /* multipart whose boundary never came: its text is nobody's */
+    MIME_ODD_ENCODING,          /* an unknown Content-Transfer-Encoding: taken as it stands; other:
+                                   the known one that it resembles, or empty */
     MIME_ODD_ENCODED_MULTIPART, /* multipart with an encoding (RFC 2045 6.4): taken undecoded */
     MIME_ODD_ENCODED_DATA,      /* bytes that do not belong to the encoding */
     MIME_ODD_BASE64_AFTER_PAD,  /* groups behind =: readers stop or go on; taken: go on */
@@ -69,8 +70,10 @@ enum mime_reading {
     MIME_READ_EARLY_BODY = 256,    /* a line that is no field ends the header */
     MIME_READ_LONG_HEADER = 512,   /* a boundary in a header is none: the header goes on */
     MIME_READ_MIDLINE = 1024,      /* a boundary counts in the middle of a line too */
+    MIME_READ_LIKE_ENCODING = 2048, /* an unknown encoding is the known one that it resembles */
+    MIME_READ_PREAMBLE = 4096, /* text in front of the first boundary is a multipart's content */
 };
-#define MIME_READINGS 11u
+#define MIME_READINGS 13u
 const char *mime_reading_name(uint32_t reading); /* "last_field" */
 /* The other ways to read a message of which that was told; 0: none. */
 uint32_t mime_odd_readings(enum mime_odd);

@@ -160,6 +160,23 @@ is_message(const struct mime_part *p)
 }
 
 static void
+encoding_read(struct mime *m, struct mime_part *p, struct str value)
+{
+    p->encoding = value.n ? transfer_kind_of(value) : TRANSFER_IDENTITY;
+    if (p->encoding == TRANSFER_UNKNOWN) {
+        enum transfer_kind like = transfer_kind_like(value);
+        mime_odd_told(m, p, MIME_ODD_ENCODING, value, str_c(transfer_kind_name(like)));
+        if (m->readings & MIME_READ_LIKE_ENCODING)
+            p->encoding = like;
+    }
+    if (p->encoding == TRANSFER_UUENCODE) {
+        mime_odd_told(m, p, MIME_ODD_UUENCODE, value, STR_NONE);
+        if (m->readings & MIME_READ_UNDECODED)
+            p->encoding = TRANSFER_UNKNOWN;
+    }
+}
+
+static void
 boundary_look(struct mime *m, struct mime_part *p)
 {
     struct str b = p->boundary;
@@ -265,14 +282,7 @@ mime_part_make(struct mime *m, bool digest)
     p->content_id = f.id.p ? f.id : STR("");
     type_read(m, p, type, digest);
     p->charset = param_value(m, type, STR("charset"));
-    p->encoding = f.encoding.n ? transfer_kind_of(f.encoding) : TRANSFER_IDENTITY;
-    if (p->encoding == TRANSFER_UNKNOWN)
-        mime_odd_told(m, p, MIME_ODD_ENCODING, f.encoding, STR_NONE);
-    if (p->encoding == TRANSFER_UUENCODE) {
-        mime_odd_told(m, p, MIME_ODD_UUENCODE, f.encoding, STR_NONE);
-        if (m->readings & MIME_READ_UNDECODED)
-            p->encoding = TRANSFER_UNKNOWN;
-    }
+    encoding_read(m, p, f.encoding);
     if (m->header_cut)
         mime_odd_told(m, p, MIME_ODD_HEADER_CUT, STR_NONE, STR_NONE);
     params_odd(m, p, type);

@@ -4,6 +4,7 @@
  * Called by mail/mime_part.c with the decoded content of text parts. Only lines that begin with
  * "begin " or "=ybegin " are looked at; the text itself is handed on unchanged by the caller.
  */
+#include "mail/charset.h"
 #include "mail/mime_inner.h"
 
 static bool
@@ -20,7 +21,7 @@ is_begin(struct str line, struct str *ret_name)
     if (mode < 3 || mode > 4 || at >= line.n || line.p[at] != ' ')
         return false;
     *ret_name = str_trim(str_sub(line, at + 1, line.n));
-    while (ret_name->n && strchr("\r\n", ret_name->p[ret_name->n - 1]))
+    while (ret_name->n && strchr(" \t\r\n", ret_name->p[ret_name->n - 1]))
         ret_name->n--;
     return ret_name->n > 0;
 }
@@ -36,10 +37,15 @@ uu_begin(struct mime *m, struct str name)
                                    .content_id = STR(""),
                                    .encoding = TRANSFER_UUENCODE};
     struct mime_part *p = mime_part_inside(m, m->leaf->number, &like);
+    struct buf text;
 
     if (!p)
         return;
-    p->filename = arena_str(&m->arena, name);
+    buf_init(&text, 4 * sizeof(m->uu.line));
+    (void)charset_put_utf8(&text, name);
+    p->filename = arena_str(&m->arena, buf_view(&text));
+    m->incomplete |= !p->filename.p; /* no memory for what it is called */
+    buf_done(&text);
     m->uu.part = p;
     if (m->sink->begin)
         m->sink->begin(m->ctx, p);

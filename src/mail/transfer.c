@@ -62,6 +62,44 @@ transfer_kind_of(struct str value)
     return TRANSFER_UNKNOWN;
 }
 
+enum transfer_kind
+transfer_kind_like(struct str value)
+{
+    static const struct {
+        const char *word;
+        enum transfer_kind kind;
+    } rows[] = {
+        {"base64", TRANSFER_BASE64},
+        {"quotedprintable", TRANSFER_QP},
+        {"uuencode", TRANSFER_UUENCODE},
+    };
+    char plain[64];
+    size_t n = 0;
+
+    for (size_t i = 0; i < value.n && n < sizeof(plain); i++) {
+        char c = (char)(value.p[i] >= 'A' && value.p[i] <= 'Z' ? value.p[i] | 32 : value.p[i]);
+        if ((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9'))
+            plain[n++] = c;
+    }
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        if (str_find(str_of(plain, n), str_c(rows[i].word)) >= 0)
+            return rows[i].kind;
+    }
+    return TRANSFER_UNKNOWN;
+}
+
+const char *
+transfer_kind_name(enum transfer_kind kind)
+{
+    static const char *const names[] = {[TRANSFER_IDENTITY] = "8bit",
+                                        [TRANSFER_BASE64] = "base64",
+                                        [TRANSFER_QP] = "quoted-printable",
+                                        [TRANSFER_UUENCODE] = "x-uuencode",
+                                        [TRANSFER_UNKNOWN] = ""};
+
+    return names[kind];
+}
+
 void
 transfer_init(struct transfer *t, enum transfer_kind kind)
 {

@@ -18,6 +18,10 @@ enum transfer_kind {
     TRANSFER_UNKNOWN, /* another word: RFC 2045 6.4 wants it treated as application/octet-stream */
 };
 enum transfer_kind transfer_kind_of(struct str value); /* of the header field, comments ignored */
+/* What a value that is none of them resembles, whatever signs stand in and around it ("base64",
+ * with its quotes; x-base-64); TRANSFER_UNKNOWN: nothing. */
+enum transfer_kind transfer_kind_like(struct str value);
+const char *transfer_kind_name(enum transfer_kind); /* "base64"; of TRANSFER_UNKNOWN "" */
 
 #define TRANSFER_WHITE_MAX 100u /* at the end of a line; more is content */
 

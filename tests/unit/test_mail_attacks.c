@@ -191,11 +191,33 @@ test_attack_boundary_forms(void)
         "<multipart/mixed><text/evil>2</></>", "a header that does not end");
 }
 
+/* Some show a multipart whose boundary never comes as a text. */
+static void
+test_attack_no_parts(void)
+{
+    two(MIXED "evil\r\n--c\r\n\r\nx\r\n", "<multipart/mixed></>", MIME_READ_PREAMBLE,
+        "<multipart/mixed>evil\r\n--c\r\n\r\nx\r\n</>", "a multipart without parts");
+    OK(seen.odd & ODD(NO_PARTS), "is told");
+    two(MIXED "--b\r\nContent-Type: multipart/mixed; boundary=c\r\n\r\nevil\r\n--b\r\n\r\ny\r\n"
+              "--b--\r\n",
+        "<multipart/mixed><multipart/mixed></><text/plain>y</></>", MIME_READ_PREAMBLE,
+        "<multipart/mixed><multipart/mixed>evil</><text/plain>y</></>", "one within");
+    open_as(MIME_READ_PREAMBLE);
+    feed(MIXED "pre\r\n--b\r\n\r\nx\r\n--b--\r\n", strlen(MIXED) + 22);
+    done();
+    TEXT(str_c(seen.text), "<multipart/mixed>pre<text/plain>x</></>", "one part, and its preamble");
+}
+
 static void
 test_attack_encodings(void)
 {
-    read_as(0, "Content-Transfer-Encoding: base-64\r\n\r\naGk=");
-    OK(seen.odd & ODD(ENCODING), "an encoding that nobody knows is told");
+    read_as(0, "Content-Transfer-Encoding: rot13\r\n\r\nuv");
+    OK((seen.odd & ODD(ENCODING)) && !seen.others, "an encoding that nobody knows is told");
+    two("Content-Transfer-Encoding: base-64\r\n\r\naGk=", "<text/plain>aGk=</>",
+        MIME_READ_LIKE_ENCODING, "<text/plain>hi</>", "one that looks like another one");
+    TEXT(str_c(seen.other), "base64", "which is named");
+    two("Content-Transfer-Encoding: \"Quoted Printable\"\r\n\r\n=41", "<text/plain>=41</>",
+        MIME_READ_LIKE_ENCODING, "<text/plain>A</>", "one in quotes");
     two("Content-Transfer-Encoding: base64\r\n\r\n?QUJD", "<text/plain>ABC</>", MIME_READ_UNDECODED,
         "<text/plain>?QUJD</>", "base64 that is none");
     two("Content-Transfer-Encoding: base64\r\n\r\naGk=aGk=", "<text/plain>hihi</>",
@@ -215,6 +237,8 @@ test_attack_encodings(void)
         0, "Content-Type: message/external-body; access-type=URL\r\n\r\nContent-Type: a/b\r\n\r\n");
     OK(!strncmp(seen.text, "<message/external-body>", 23) && seen.parts == 1,
        "so does a body that is elsewhere");
+    read_as(0, "X: y\r\n\r\nbegin 644 caf\xe9.exe\r\n#0V%T\r\n`\r\nend\r\n");
+    OK(strstr(seen.text, "caf\xef\xbf\xbd.exe>Cat"), "a name of a uuencoded file is UTF-8");
 }
 
 /* What a name shows to people is for the checks of attachments: here it must come whole. */
@@ -449,6 +473,7 @@ main(void)
 {
     test_attack_two_boundaries();
     test_attack_boundary_forms();
+    test_attack_no_parts();
     test_attack_encodings();
     test_attack_filenames();
     test_attack_hundred_thousand_parts();
