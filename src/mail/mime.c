@@ -150,6 +150,12 @@ is_blank(const char *p, size_t n)
     return true;
 }
 
+static bool
+is_shut(const struct mime *m, unsigned level)
+{
+    return m->stack[level].closed && !(m->readings & MIME_READ_REOPEN);
+}
+
 /* What stands behind the boundary on its line is ignored (RFC 2046 5.1.1, note to implementors). If
  * several fit, the longest is meant: one may begin as another. */
 static bool
@@ -164,7 +170,10 @@ boundary_match(const struct mime *m, struct str line, struct boundary *ret)
         struct str b = m->stack[i].boundary;
         bool last = (m->readings & MIME_READ_INNERMOST) && b.n && !m->stack[i].closed;
         floor = last ? i : floor;
-        if (b.n <= best || line.n < 2 + b.n || memcmp(line.p + 2, b.p, b.n) != 0)
+        /* Of two multiparts with one boundary, behind the inner one's end the outer one is meant.
+         */
+        bool again = best && b.n == best && is_shut(m, ret->level);
+        if ((b.n <= best && !again) || line.n < 2 + b.n || memcmp(line.p + 2, b.p, b.n) != 0)
             continue;
         const char *rest = line.p + 2 + b.n;
         size_t left = line.n - 2 - b.n;
@@ -176,12 +185,6 @@ boundary_match(const struct mime *m, struct str line, struct boundary *ret)
         best = b.n;
     }
     return best > 0;
-}
-
-static bool
-is_shut(const struct mime *m, unsigned level)
-{
-    return m->stack[level].closed && !(m->readings & MIME_READ_REOPEN);
 }
 
 /* A line that is a boundary, or the beginning of a very long one; false: it is content after all.

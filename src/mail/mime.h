@@ -46,7 +46,7 @@ enum mime_odd {
     MIME_ODD_NUL,         /* a zero byte in a header */
     MIME_ODD_BARE_CR,     /* CR without LF in a header: a line end to some readers */
     MIME_ODD_FILENAMES,   /* name and filename differ */
-    MIME_ODD_TYPE,        /* no type and subtype: taken as text/plain */
+    MIME_ODD_TYPE,        /* no type and subtype: taken as text/plain; or more than these two */
     MIME_ODD_TNEF,        /* a winmail.dat that is damaged: not all of it may be seen */
     MIME_ODD_UUENCODE,    /* an encoding that no standard knows: taken off, as most readers do */
     MIME_ODD_YENC,        /* a file in a text by yEnc, which is not taken off */

@@ -118,8 +118,8 @@ params_odd(struct mime *m, const struct mime_part *p, const struct params *param
         if (params->items[i].other.p)
             mime_odd_told(m, p, MIME_ODD_PARAM, params->items[i].value, params->items[i].other);
     }
-    if (params->odd &
-        ~(unsigned)(PARAM_ODD_REPEATED | PARAM_ODD_BOTH | PARAM_ODD_WORDS | PARAM_ODD_BARE))
+    if (params->odd & ~(unsigned)(PARAM_ODD_REPEATED | PARAM_ODD_BOTH | PARAM_ODD_WORDS |
+                                  PARAM_ODD_BARE | PARAM_ODD_GAP))
         mime_odd_told(m, p, MIME_ODD_PARAM, params->value, STR_NONE);
 }
 
@@ -149,6 +149,8 @@ type_read(struct mime *m, struct mime_part *p, const struct params *params, bool
     }
     p->type = str_of(v.p, (size_t)(slash - v.p));
     p->subtype = str_sub(v, p->type.n + 1, v.n);
+    if (str_chr(p->subtype, '/') >= 0) /* text/plain to those who count the words */
+        mime_odd_told(m, p, MIME_ODD_TYPE, v, STR("text/plain"));
 }
 
 static bool

@@ -260,22 +260,39 @@ to_utf8(struct reader *r, struct str charset, bool coded, struct str bytes, stru
     }
 }
 
-/* The value in that form: one piece, or the numbered ones from 0 on. */
+/* The lowest number from that one on that a piece of the name has; NO_NUMBER: none. */
+static uint32_t
+number_from(const struct reader *r, struct str name, uint32_t from)
+{
+    uint32_t lowest = NO_NUMBER;
+
+    for (unsigned i = 0; i < r->n; i++) {
+        uint32_t number = r->pieces[i].number;
+        if (number >= from && number < lowest && str_eq(r->pieces[i].name, name))
+            lowest = number;
+    }
+    return lowest;
+}
+
+/* The value in that form: one piece, or the numbered ones from 0 on; `over_gaps`: all of these,
+ * which is what readers see that do not mind a missing one. */
 static struct str
-join(struct reader *r, struct str name, enum form form, enum which which)
+join(struct reader *r, struct str name, enum form form, enum which which, bool over_gaps)
 {
     CLEANUP(buf_done) struct buf bytes, text;
     struct str charset = STR_NONE;
     const struct piece *p;
-    bool coded = false;
+    uint32_t number = over_gaps ? number_from(r, name, 0) : 0;
+    bool coded = false, first = true;
 
     buf_init(&bytes, PARAM_TEXT_MAX);
     buf_init(&text, 4 * PARAM_TEXT_MAX);
-    for (uint32_t number = 0; (p = piece_find(r, name, form, number, which)); number++) {
+    while ((p = piece_find(r, name, form, number, which))) {
         struct str part = p->text;
-        if (p->coded && number == 0)
+        if (p->coded && first)
             charset = take_charset(&part);
         coded |= p->coded;
+        first = false;
         if (part.n > PARAM_TEXT_MAX - bytes.n) {
             part.n = PARAM_TEXT_MAX - bytes.n;
             r->out->odd |= PARAM_ODD_LONG;
@@ -286,30 +303,34 @@ join(struct reader *r, struct str name, enum form form, enum which which)
             buf_str(&bytes, part);
         if (form != FORM_NUMBERED)
             break;
+        number = over_gaps ? number_from(r, name, number + 1) : number + 1;
     }
     to_utf8(r, charset, coded, buf_view(&bytes), &text);
     return arena_str(r->arena, text.n ? buf_view(&text) : STR(""));
 }
 
-/* Forms that the name comes in, as bits; a numbered one with a gap is told. */
+/* Forms that the name comes in, as bits. */
 static unsigned
-forms_of(struct reader *r, struct str name)
+forms_of(const struct reader *r, struct str name)
 {
     unsigned forms = 0;
-    uint32_t highest = 0, have = 0;
 
     for (unsigned i = 0; i < r->n; i++) {
-        if (!str_eq(r->pieces[i].name, name))
-            continue;
-        forms |= 1u << form_of(&r->pieces[i]);
-        if (r->pieces[i].number != NO_NUMBER)
-            highest = MAX(highest, r->pieces[i].number + 1);
+        if (str_eq(r->pieces[i].name, name))
+            forms |= 1u << form_of(&r->pieces[i]);
     }
-    while (have < highest && piece_find(r, name, FORM_NUMBERED, have, WHICH_FIRST))
-        have++;
-    if (have < highest)
-        r->out->odd |= PARAM_ODD_GAP;
     return forms;
+}
+
+/* Is a number missing, below the highest that there is? */
+static bool
+has_gap(const struct reader *r, struct str name)
+{
+    uint32_t want = 0, is;
+
+    while ((is = number_from(r, name, want)) == want)
+        want++;
+    return is != NO_NUMBER;
 }
 
 /* Does a piece of that name and form come twice with different texts? */
@@ -329,13 +350,13 @@ is_repeated(const struct reader *r, struct str name, enum form form)
 static struct str
 other_value(struct reader *r, struct str name, enum form form, struct str taken)
 {
-    struct str value = join(r, name, form, WHICH_FIRST);
+    struct str value = join(r, name, form, WHICH_FIRST, false);
 
     if (!str_eq(value, taken))
         return value;
     if (!is_repeated(r, name, form))
         return STR_NONE;
-    value = join(r, name, form, WHICH_LAST);
+    value = join(r, name, form, WHICH_LAST, false);
     return str_eq(value, taken) ? STR_NONE : value;
 }
 
@@ -348,6 +369,23 @@ strict_text(const struct reader *r, struct str name)
             return r->pieces[i].alt;
     }
     return STR_NONE;
+}
+
+/* Without its first piece a value is what all of them are: else an attachment had no name. */
+static void
+take_over_gaps(struct reader *r, struct param *q)
+{
+    struct str all = join(r, q->name, FORM_NUMBERED, WHICH_FIRST, true);
+
+    r->out->odd |= PARAM_ODD_GAP;
+    if (str_eq(all, q->value))
+        return;
+    if (q->value.n) {
+        q->other = all;
+    } else {
+        q->other = q->value;
+        q->value = all;
+    }
 }
 
 /* RFC 2231 readers take the coded or numbered form; old ones know the plain one alone. */
@@ -367,12 +405,14 @@ gather_one(struct reader *r, struct param *q)
         if (taken)
             r->out->odd |= PARAM_ODD_BOTH;
         else
-            q->value = join(r, q->name, order[i], WHICH_FIRST);
+            q->value = join(r, q->name, order[i], WHICH_FIRST, false);
         taken = true;
         struct str other = other_value(r, q->name, order[i], q->value);
         if (other.p)
             q->other = other;
     }
+    if (has_gap(r, q->name))
+        take_over_gaps(r, q);
 }
 
 static void

@@ -157,6 +157,17 @@ test_attack_two_boundaries(void)
         "two dispositions");
 }
 
+/* One boundary for two multiparts: behind the inner one's end it is the outer one's. */
+static void
+test_attack_one_boundary_twice(void)
+{
+    two(MIXED "--b\r\n" MIXED "--b\r\n\r\n1\r\n--b--\r\n--b\r\n\r\n2\r\n--b--\r\n--b--\r\n",
+        "<multipart/mixed><multipart/mixed><text/plain>1</></><text/plain>2</></>",
+        MIME_READ_REOPEN,
+        "<multipart/mixed><multipart/mixed><text/plain>1</><text/plain>2</></></>",
+        "the same boundary in both");
+}
+
 static void
 test_attack_boundary_forms(void)
 {
@@ -472,6 +483,7 @@ int
 main(void)
 {
     test_attack_two_boundaries();
+    test_attack_one_boundary_twice();
     test_attack_boundary_forms();
     test_attack_no_parts();
     test_attack_encodings();

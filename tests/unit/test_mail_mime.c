@@ -188,6 +188,15 @@ test_names(void)
     t = parse(NAMED("filename=a.txt; filename=b.exe; filename*=utf-8''a.txt"));
     OK(t.odd == ODD(PARAM) && !strcmp(t.taken, "a.txt") && !strcmp(t.other, "b.exe"),
        "an old name twice behind the new one");
+    t = parse(NAMED("filename*0=run; filename*2=.exe"));
+    OK(t.odd == ODD(PARAM) && !strcmp(t.taken, "run") && !strcmp(t.other, "run.exe"),
+       "a piece is missing: those who do not mind see all of the others");
+    t = parse(NAMED("filename*1=run; filename*2=.exe"));
+    OK(t.odd == ODD(PARAM) && strstr(t.text, "run.exe") && !strcmp(t.taken, "run.exe"),
+       "the first is missing: so do we, for else it has no name");
+    t = parse(NAMED("filename*7=e; filename*3*=utf-8''run; filename*5=.ex"));
+    OK(t.odd == ODD(PARAM) && strstr(t.text, "run.exe"), "in the order of their numbers: %s",
+       t.text);
     t = parse("Content-Type: text/plain; name=a.exe\r\n" NAMED("filename=a.txt"));
     OK(t.odd == ODD(FILENAMES) && !strcmp(t.taken, "a.txt") && !strcmp(t.other, "a.exe"),
        "name and filename");
@@ -196,6 +205,8 @@ test_names(void)
 static void
 test_odd(void)
 {
+    is("Content-Type: text/html/x\r\n\r\nx", "<text/html/x>x</>", ODD(TYPE),
+       "a type of three words: text/plain to some");
     is("Content-Type: multipart/mixed\r\n\r\nx", "<multipart/mixed>x</>", ODD(NO_BOUNDARY),
        "no boundary");
     is(MIXED "x", "<multipart/mixed></>", ODD(NO_PARTS), "a boundary that never comes");
