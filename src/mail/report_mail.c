@@ -63,22 +63,10 @@ name_is_told(struct str name)
 static bool
 is_candidate(const struct mime_part *p)
 {
-    static const char *const types[] = {"application/octet-stream",
-                                        "application/gzip",
-                                        "application/x-gzip",
-                                        "application/zip",
-                                        "application/x-zip-compressed",
-                                        "text/xml",
-                                        "application/xml",
-                                        "application/json",
-                                        "application/tlsrpt+json",
-                                        "application/tlsrpt+gzip"};
     static const char *const endings[] = {".xml", ".gz", ".gzip", ".zip", ".json"};
 
-    for (size_t i = 0; i < ARRAY_LEN(types); i++) {
-        if (type_is(p, types[i]))
-            return true;
-    }
+    if (str_eq(p->type, STR("application")) || type_is(p, "text/xml"))
+        return true;
     for (size_t i = 0; i < ARRAY_LEN(endings); i++) {
         if (str_iends(p->filename, str_c(endings[i])))
             return true;

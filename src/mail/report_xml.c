@@ -323,6 +323,27 @@ report_xml_close(struct report_xml *x)
     free(x);
 }
 
+/* What the first bytes are counts more than what the declaration says of them: some write UTF-8 and
+ * say UTF-16, or the other way round; "utf8" is no name that Expat knows. */
+static void
+choose_encoding(struct report_xml *x)
+{
+    struct str head = str_of(x->gathered, x->ngathered);
+    ssize_t end = str_find(head, STR("?>"));
+
+    if (head.n >= 2 && (!memcmp(head.p, "\xff\xfe", 2) || !memcmp(head.p, "\xfe\xff", 2))) {
+        XML_SetEncoding(x->parser, "UTF-16");
+        return;
+    }
+    if (!str_starts(head, STR("<?xml")) || end < 0)
+        return;
+    for (size_t i = 0; i < (size_t)end; i++) {
+        struct str word = str_from(head, i);
+        if (str_istarts(word, STR("utf8")) || str_istarts(word, STR("utf-16")))
+            XML_SetEncoding(x->parser, "UTF-8");
+    }
+}
+
 /* Expat looks at a tag or a comment that is not whole from its beginning each time that more comes:
  * so it gets pieces of some size, and no endless token. */
 static void
@@ -330,6 +351,8 @@ parse(struct report_xml *x, bool last)
 {
     size_t n = x->ngathered;
 
+    if (!x->fed)
+        choose_encoding(x);
     x->fed += n;
     x->ngathered = 0;
     if (XML_Parse(x->parser, x->gathered, (int)n, last) != XML_STATUS_ERROR) {

@@ -243,7 +243,7 @@ take_word(struct report_xml *x, uint8_t *to, struct str s)
     }
     if (how == H_OVERRIDE)
         *to = REPORT_OVERRIDE_OTHER; /* senders invent reasons; the comment says more */
-    else
+    else if (how != H_YES && how != H_DISCOVERY && how != H_SCOPE) /* on these nothing stands */
         fail_leaf(x, ERR_SYNTAX, "has a value that neither RFC 9990 nor RFC 7489 knows", s);
 }
 
