@@ -180,8 +180,7 @@ class_by_words(const struct evidence *e, uint8_t class)
             continue;
         if (r->class == REPLY_CLASS_SENDER && !recipient)
             is = REPLY_CLASS_SENDER;
-        if (r->class == REPLY_CLASS_TEMPORARY && r->tier >= REPLY_TIER_TEXT && is == class &&
-            e->severity == 5)
+        if (r->class == REPLY_CLASS_TEMPORARY && r->tier >= REPLY_TIER_TEXT && is == class)
             is = REPLY_CLASS_TEMPORARY;
     }
     return is;
