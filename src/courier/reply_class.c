@@ -161,6 +161,47 @@ class_by_code(const struct evidence *e, uint8_t class)
     return class;
 }
 
+/* What a server says of us, of our mail or of our volume, whatever else it says. */
+static bool
+is_said_of_us(const struct reply_rule *r)
+{
+    switch (r->class) {
+    case REPLY_CLASS_SPAM:
+    case REPLY_CLASS_VIRUS:
+    case REPLY_CLASS_CONTENT:
+    case REPLY_CLASS_AUTH:
+    case REPLY_CLASS_BLOCK:
+    case REPLY_CLASS_REPUTATION:
+    case REPLY_CLASS_PTR:
+    case REPLY_CLASS_RATE:
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* A refusal of us beside evidence of absence: plain words of it outweigh even a provider's own ("no
+ * such user" is how some answer those they block), weak ones a code that no words of absence stand
+ * by ("550 5.1.1 spam"). REPLY_CLASS_COUNT: none. */
+static uint8_t
+refusal_beside(const struct evidence *e)
+{
+    uint8_t from = e->best->bare ? REPLY_TIER_TEXT_WEAK : REPLY_TIER_TEXT;
+    uint8_t is = REPLY_CLASS_COUNT;
+
+    for (uint32_t i = 0; i < e->nfound; i++) {
+        const struct reply_rule *r = found_rule(e, i);
+        if (r->class == REPLY_CLASS_COUNT || !rule_fits(e, r))
+            continue;
+        if (e->best->bare && reply_class_is_hard(r->class))
+            return REPLY_CLASS_COUNT;
+        if (r->tier >= from && is_said_of_us(r) &&
+            (is == REPLY_CLASS_COUNT || reply_laws[r->class].rank > reply_laws[is].rank))
+            is = r->class;
+    }
+    return is;
+}
+
 /* Plain words of absence beside words of the sender, or of a trouble that passes, are not clear
  * enough: "sender: user unknown", "unable to verify the recipient, try again later". */
 static uint8_t
@@ -168,11 +209,15 @@ class_by_words(const struct evidence *e, uint8_t class)
 {
     bool recipient = e->enhanced[0] && e->enhanced[1] == 1 && e->enhanced[2] != 0 &&
                      (e->enhanced[2] < 7 || e->enhanced[2] == 10);
-    uint8_t is = class;
+    uint8_t is = class, refusal;
     bool strong = e->best->tier == REPLY_TIER_TEXT_STRONG && class != REPLY_CLASS_DOMAIN;
 
-    if (!reply_class_is_hard(class) || e->best->tier < REPLY_TIER_TEXT || strong ||
-        e->best->tier == REPLY_TIER_PROVIDER)
+    if (!reply_class_is_hard(class))
+        return class;
+    refusal = e->best->tier == REPLY_TIER_TEXT_STRONG ? REPLY_CLASS_COUNT : refusal_beside(e);
+    if (refusal != REPLY_CLASS_COUNT)
+        return refusal;
+    if (e->best->tier < REPLY_TIER_TEXT || strong || e->best->tier == REPLY_TIER_PROVIDER)
         return class;
     for (uint32_t i = 0; i < e->nfound; i++) {
         const struct reply_rule *r = found_rule(e, i);
@@ -180,8 +225,11 @@ class_by_words(const struct evidence *e, uint8_t class)
             continue;
         if (r->class == REPLY_CLASS_SENDER && !recipient)
             is = REPLY_CLASS_SENDER;
-        if (r->class == REPLY_CLASS_TEMPORARY && r->tier >= REPLY_TIER_TEXT && is == class)
-            is = REPLY_CLASS_TEMPORARY;
+        if (r->tier < REPLY_TIER_TEXT || is != class)
+            continue;
+        if (r->class == REPLY_CLASS_TEMPORARY ||
+            (r->class == REPLY_CLASS_SYSTEM && class == REPLY_CLASS_MAILBOX))
+            is = r->class;
     }
     return is;
 }
