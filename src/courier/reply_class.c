@@ -225,11 +225,8 @@ class_by_words(const struct evidence *e, uint8_t class)
             continue;
         if (r->class == REPLY_CLASS_SENDER && !recipient)
             is = REPLY_CLASS_SENDER;
-        if (r->tier < REPLY_TIER_TEXT || is != class)
-            continue;
-        if (r->class == REPLY_CLASS_TEMPORARY ||
-            (r->class == REPLY_CLASS_SYSTEM && class == REPLY_CLASS_MAILBOX))
-            is = r->class;
+        if (r->class == REPLY_CLASS_TEMPORARY && r->tier >= REPLY_TIER_TEXT && is == class)
+            is = REPLY_CLASS_TEMPORARY;
     }
     return is;
 }
