@@ -127,9 +127,34 @@ classify_failure(const struct reply_classes *classes, const struct dsn_outcome *
     }
 }
 
+/* Does the report speak of the recipient that it is proven for? Forwarders tell whom they sent to
+ * beside whom they gave it to; a text for people, and complaints, may name nobody. */
+static bool
+is_about(const struct dsn_report *report, const struct dsn_outcome *o, struct str sent_to)
+{
+    if (sent_to.n == 0)
+        return false;
+    if (report->nrcpt == 1 &&
+        (report->kind == DSN_KIND_FEEDBACK || (o->final.n == 0 && o->original.n == 0)))
+        return true;
+    return str_ieq(o->final, sent_to) || str_ieq(o->original, sent_to);
+}
+
+static void
+steer_nobody(struct reply_class_result *ret)
+{
+    struct reply_advice *a = &ret->advice;
+
+    a->slow = a->hold = REPLY_SCOPE_NONE;
+    a->slow_percent = 100;
+    a->slow_s = a->hold_s = 0;
+    if (a->suppress == REPLY_SCOPE_DOMAIN)
+        a->suppress = REPLY_SCOPE_RECIPIENT;
+}
+
 void
 bounce_classify(const struct reply_classes *classes, const struct dsn_report *report,
-                const struct dsn_outcome *o, bool proven, struct reply_class_result *ret)
+                const struct dsn_outcome *o, struct str sent_to, struct reply_class_result *ret)
 {
     size_t kind = 0;
 
@@ -142,7 +167,8 @@ bounce_classify(const struct reply_classes *classes, const struct dsn_report *re
         ret->class = kinds[kind].class;
         reply_law_advise(ret, NULL, REPLY_TIER_PROVIDER, 2);
     }
+    steer_nobody(ret);
     /* A complaint is a feedback report; what only reads like one is anybody's letter. */
-    if (!proven || (report->kind == DSN_KIND_FEEDBACK && !report->machine))
+    if (!is_about(report, o, sent_to) || (report->kind == DSN_KIND_FEEDBACK && !report->machine))
         suppress_nobody(ret);
 }

@@ -13,9 +13,14 @@
 
 /* The class of one of the report's recipients. Hard, and suppression for good, need a failure: a
  * report of a delay gives no address up. What failed elsewhere is over: retry is NO, and no other
- * source of ours can help. proven: its sender is known to have had mail of ours (a signed return
- * address, a signature); anybody can write the rest, and it suppresses nobody. */
+ * source of ours can help.
+ *
+ * sent_to: whom the mail was sent to whose signed return address the report came to; empty: nothing
+ * proves it. Who had one mail of ours can write any report, so all that it can do is about sent_to:
+ * it suppresses nobody where it speaks of others alone, never a domain, and slows and holds nothing
+ * (a server that refuses us says so to us). */
 void bounce_classify(const struct reply_classes *, const struct dsn_report *,
-                     const struct dsn_outcome *, bool proven, struct reply_class_result *ret);
+                     const struct dsn_outcome *, struct str sent_to,
+                     struct reply_class_result *ret);
 
 #endif

@@ -428,7 +428,9 @@ read_fields(struct dsn_reader *r, const struct dsn_parts *parts)
 {
     if (parts->status.n)
         dsn_status_read(&r->list, parts->status, false, &r->report);
-    if (!r->list.n && dsn_ifind(parts->text, 0, STR("final-recipient:")) >= 0)
+    /* In text they may be a person's, or of the mail that an automatic answer quotes. */
+    if (!r->list.n && dsn_ifind(parts->text, 0, STR("final-recipient:")) >= 0 &&
+        dsn_kind_weight(parts) >= DSN_WEIGHT_MAYBE)
         dsn_status_read(&r->list, parts->text, true, &r->report);
     if (!r->list.n)
         return false;

@@ -282,7 +282,15 @@ outcome_to_read(const struct dsn_outcome *o)
     other.reply = buf_view(&reply);
     other.remote_mta = buf_view(&mta);
     other.final = STR_NONE;
+    other.original = STR("somebody@example");
     return other;
+}
+
+/* The recipient that the report is taken to be proven for: whom it names. */
+static struct str
+sent_to(const struct dsn_outcome *o)
+{
+    return o->original.n ? o->original : o->final.n ? o->final : STR("somebody@example");
 }
 
 /* One recipient: learns, compares, counts. What nobody disputes goes to `why`; a dispute's reason
@@ -299,7 +307,8 @@ one_rcpt(const char *name, const struct dsn_report *r, const struct dsn_outcome 
     bool second;
 
     /* a collection proves of no complaint who sent it */
-    bounce_classify(classes, r, &read, r->kind != DSN_KIND_FEEDBACK, &l.class);
+    bounce_classify(classes, r, &read, r->kind == DSN_KIND_FEEDBACK ? STR_NONE : sent_to(&read),
+                    &l.class);
     digest = digest_of(&l, label);
     second = suite_half(digest, run.seed);
     if (run.held_out && !run.second)

@@ -12,9 +12,10 @@ static struct reply_class_result
 class_of(enum dsn_kind kind, const struct dsn_outcome *o, bool proven)
 {
     struct dsn_report report = {.kind = kind, .machine = machine, .rcpts = o, .nrcpt = 1};
+    struct str sent_to = !proven ? STR_NONE : o->final.n ? o->final : STR("a@b.example");
     struct reply_class_result r;
 
-    bounce_classify(classes, &report, o, proven, &r);
+    bounce_classify(classes, &report, o, sent_to, &r);
     return r;
 }
 
@@ -152,6 +153,58 @@ test_proof(void)
        "what failed elsewhere is over");
 }
 
+/* Who had one mail of ours writes a report that says more than he knows. */
+static void
+test_lies(void)
+{
+    struct dsn_outcome o[2] = {{.action = DSN_FAILED,
+                                .final = STR("victim@c.example"),
+                                .code = 550,
+                                .status = "5.1.1",
+                                .phase = DSN_PHASE_RCPT,
+                                .reply = STR("550 5.1.1 User unknown")}};
+    struct dsn_report report = {.kind = DSN_KIND_FAILURE, .machine = true, .rcpts = o, .nrcpt = 1};
+    struct reply_class_result r;
+
+    bounce_classify(classes, &report, &o[0], STR("me@b.example"), &r);
+    OK(r.hard && !r.advice.suppress, "of another address alone: nobody is given up");
+    o[0].original = STR("ME@b.example");
+    bounce_classify(classes, &report, &o[0], STR("me@b.example"), &r);
+    IS(r.advice.suppress, REPLY_SCOPE_RECIPIENT, "a forwarder tells whom we sent to");
+    o[1] = o[0];
+    o[1].original = STR_NONE;
+    o[1].final = STR("me@b.example");
+    o[0].original = STR_NONE;
+    report.nrcpt = 2;
+    bounce_classify(classes, &report, &o[0], STR("me@b.example"), &r);
+    OK(!r.advice.suppress, "of two the other one stays");
+    bounce_classify(classes, &report, &o[1], STR("me@b.example"), &r);
+    IS(r.advice.suppress, REPLY_SCOPE_RECIPIENT, "and the one that is proven goes");
+    o[0].final = o[1].final = STR_NONE;
+    bounce_classify(classes, &report, &o[0], STR("me@b.example"), &r);
+    OK(!r.advice.suppress, "two without a name are nobody");
+    report.nrcpt = 1;
+    report.kind = DSN_KIND_FEEDBACK;
+    o[0].final = STR("redacted@c.example");
+    bounce_classify(classes, &report, &o[0], STR("me@b.example"), &r);
+    IS(r.advice.suppress, REPLY_SCOPE_RECIPIENT, "a complaint may hide who complains");
+
+    report.kind = DSN_KIND_FAILURE;
+    o[0] =
+        (struct dsn_outcome){.action = DSN_FAILED,
+                             .final = STR("me@big.example"),
+                             .reply = STR("all relevant MX records point to non-existent hosts")};
+    bounce_classify(classes, &report, &o[0], STR("me@big.example"), &r);
+    IS(r.class, REPLY_CLASS_DOMAIN, "a domain that is said to be gone");
+    OK(r.advice.suppress != REPLY_SCOPE_DOMAIN, "is not given up for what one recipient writes");
+    o[0].reply = STR("554 5.7.1 your IP is blocked using zen.spamhaus.org");
+    o[0].code = 554;
+    bounce_classify(classes, &report, &o[0], STR("me@big.example"), &r);
+    IS(r.class, REPLY_CLASS_BLOCK, "a block");
+    OK(r.advice.hold == REPLY_SCOPE_NONE && r.advice.slow == REPLY_SCOPE_NONE && !r.advice.hold_s,
+       "that one recipient writes of holds no source");
+}
+
 int
 main(void)
 {
@@ -163,6 +216,7 @@ main(void)
     test_carriers();
     test_kinds();
     test_proof();
+    test_lies();
     reply_classes_free(classes);
     return tap_done();
 }
