@@ -239,7 +239,10 @@ RUNNERS = (
 OWN = (("dmarc_suite", "tests/auth/dmarc.yml"), ("reply_suite", "tests/data/replies-field.tsv"),
        ("reply_suite", "--shuffle-hosts 7 tests/data/replies-field.tsv"),
        ("reply_suite", "tests/data/replies-variants.tsv"),
-       ("reply_suite", "tests/data/reports-variants.tsv"))
+       ("reply_suite", "tests/data/reports-variants.tsv"),
+       ("reply_suite", "tests/data/replies-words.tsv"),
+       ("reply_suite", "--shuffle-hosts 7 tests/data/replies-words.tsv"),
+       ("bounce_suite", "tests/data/bounces"))
 
 
 def suite_calls(build, name, patterns, env):

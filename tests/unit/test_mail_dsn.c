@@ -419,6 +419,15 @@ test_kinds(void)
         {"a vacation",
          "From: p@a.test\nSubject: Re: x\nAuto-Submitted: auto-replied\n\nI am away.\n",
          DSN_KIND_AUTO_REPLY},
+        {"one that quotes a letter about a report",
+         "From: p@a.test\nSubject: Re: x\nAuto-Submitted: auto-replied\n\nI am away. You wrote:\n\n"
+         "Final-Recipient: rfc822; p@a.test\nAction: failed\nStatus: 5.1.1\n",
+         DSN_KIND_AUTO_REPLY},
+        {"a letter with the fields of a report",
+         "From: p@a.test\nSubject: What is this\n\nFinal-Recipient: rfc822; q@a.test\nAction: "
+         "failed\n"
+         "Status: 5.1.1\n",
+         0},
         {"an Exchange one", "From: p@a.test\nSubject: Automatic reply: x\n\nOut.\n",
          DSN_KIND_AUTO_REPLY},
         {"a German one",
