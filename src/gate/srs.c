@@ -212,8 +212,8 @@ srs_reverse_first(const struct srs *s, struct str rest, uint64_t now_s, char *ds
 
     parts[0] = str_cut(rest, '=', &rest);
     parts[1] = str_cut(rest, '=', &rest);
-    parts[2] = rest;
-    if (!hash.n || !parts[1].n || !parts[2].n)
+    parts[2] = rest; /* none: of the sender ""@domain */
+    if (!hash.n || !parts[1].n)
         return ERR_SYNTAX;
     age = time_age(parts[0], now_s);
     if (age < 0)

@@ -38,6 +38,8 @@ test_srs_round(void)
         "SRS1=a=b=c@example.com",
         "SRS1=a=#e==b@example.com",
         "\"SRS0=a b\"@example.com",
+        "\"\"@example.com",
+        "\"@b\"@example.com",
     };
     char fwd[SRS_MAX + 1], back[SRS_MAX + 1];
     struct address a;
