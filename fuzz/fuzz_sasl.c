@@ -52,7 +52,7 @@ server(struct str mech, struct str lines, bool bound)
 static void
 client(struct str offered, struct str lines)
 {
-    struct sasl_client *c = sasl_client_create(offered, STR("user"), STR("pencil"));
+    struct sasl_client *c = sasl_client_create(offered, STR("user"), STR("pencil"), true);
     enum sasl_result result = SASL_CHALLENGE;
     struct str line = STR_NONE;
     struct buf out;

@@ -116,6 +116,7 @@ dest_site_set(struct courier *c, struct site *s, const struct settings_route *r)
         return true;
     s->tls = r->tls;
     s->tls_wrapped = r->tls_wrapped;
+    s->auth_unverified = r->auth_unverified;
     s->allow_private = r->allow_private;
     s->expire = r->expire;
     if (r->max_sessions)

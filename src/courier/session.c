@@ -402,6 +402,7 @@ client_start(struct session *s)
         .auth_user = str_c(site->user),
         .auth_password = str_c(site->password),
         .auth_clear = s->peer.port && addr_is_loopback(&s->peer.addr),
+        .auth_show = site->tls == ROUTE_TLS_VERIFY || site->auth_unverified,
     };
 
     if (site->tls == ROUTE_TLS_NEVER || h->no_tls_until > clock_mono() ||

@@ -72,6 +72,24 @@ const struct conf_block courier_pool_block = {
     .check = check_pool,
 };
 
+bool
+settings_route_is_here(const struct settings_route *r)
+{
+    const struct str *via = r->via.items;
+    struct inside_host h;
+    struct addr a;
+
+    for (size_t i = 0; i < r->via.n; i++) {
+        if (inside_parse(via[i], &h) < 0)
+            return false;
+        if (h.kind == INSIDE_LMTP_UNIX || h.kind == INSIDE_MAILDIR)
+            continue;
+        if (addr_parse(h.host, &a) < 0 || !addr_is_loopback(&a))
+            return false;
+    }
+    return true;
+}
+
 static void
 check_route(const struct conf_section *s, struct conf_errors *errs)
 {
@@ -96,6 +114,11 @@ check_route(const struct conf_section *s, struct conf_errors *errs)
     if (r->user.n && !r->password_file.n)
         conf_fail_row(errs, s, "password_file",
                       "block `route %.*s`: `user` needs `password_file` beside it",
+                      STR_ARG(s->label));
+    if (r->user.n && r->tls == ROUTE_TLS_NEVER && !r->tls_wrapped && !settings_route_is_here(r))
+        conf_fail_row(errs, s, "tls",
+                      "block `route %.*s`: without TLS there is no login, so that all its mail "
+                      "would wait; write `tls = verify`",
                       STR_ARG(s->label));
 }
 
@@ -125,6 +148,15 @@ static const struct conf_row route_rows[] = {
     {.name = "password_file",
      CONF_ROW(PATH, struct settings_route, password_file,
               .doc = "File whose first line is the password of `user`.")},
+    {.name = "auth_unverified",
+     CONF_ROW(BOOL, struct settings_route, auth_unverified, .def = "no",
+              .doc = "Log in by PLAIN or LOGIN, which show the password to the server, even if its "
+                     "certificate was not verified: whoever can take its place on the network "
+                     "learns the password. Without it these two need `tls = verify` (or a host on "
+                     "this machine). SCRAM-SHA-256 is used over any TLS: it never shows the "
+                     "password and the server must prove that it knows it, though a false one can "
+                     "take away what it needs to try passwords at leisure, so that a weak one is "
+                     "found. Without TLS nobody logs in.")},
     {.name = "pool",
      CONF_ROW(NAME, struct settings_route, pool,
               .doc = "Pool of sources for this route instead of the tenant's. Exclusive sources "

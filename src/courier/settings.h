@@ -20,7 +20,7 @@ struct settings_route {       /* block "route NAME": where mail of some domains 
     struct conf_list domains; /* texts: example.org, .example.org, * */
     struct conf_list via;     /* texts as settings_domain.inside, plus "mx", "hold", "discard" */
     int tls;                  /* enum route_tls */
-    bool tls_wrapped;
+    bool tls_wrapped, auth_unverified;
     struct str user, password_file;
     struct str pool;       /* instead of the tenant's */
     uint64_t max_sessions; /* at this destination; 0: delivery.max_sessions_per_site */
@@ -29,6 +29,8 @@ struct settings_route {       /* block "route NAME": where mail of some domains 
     uint64_t expire;    /* ns; 0: delivery.expire */
     bool allow_private; /* MX hosts with private or loopback addresses are fine */
 };
+/* Are all its hosts on this machine? */
+bool settings_route_is_here(const struct settings_route *);
 enum delivery_ipv6 { IPV6_NEVER, IPV6_REVERSE, IPV6_ALWAYS };
 struct settings_delivery { /* block "delivery" */
     bool hold;             /* everything waits (maintenance; also for benchmarks) */

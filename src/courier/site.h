@@ -67,7 +67,7 @@ struct site {
     struct site_host *hosts;
     unsigned nhosts;
     int tls; /* enum route_tls */
-    bool tls_wrapped, allow_private;
+    bool tls_wrapped, auth_unverified, allow_private;
     char *user, *password, *pool;
     uint64_t max_sessions, messages_per_session, expire;
     struct rate rate;

@@ -30,6 +30,29 @@ put_tls(struct import *im)
     }
 }
 
+/* Postfix shows the password to unverified hosts where noplaintext is not among its options; it is
+ * by default. */
+static void
+put_login_trust(struct import *im)
+{
+    struct str level = maincf_get(&im->cf, "smtp_tls_security_level");
+    struct str name = STR("smtp_sasl_tls_security_options");
+    struct str said = maincf_get(&im->cf, name.p);
+
+    if (!said.n) {
+        name = STR("smtp_sasl_security_options");
+        said = maincf_get(&im->cf, name.p);
+    }
+    if (str_eq(level, STR("verify")) || str_eq(level, STR("secure")))
+        return;
+    if (said.n && str_find(said, STR("noplaintext")) < 0) {
+        put(im, "    auth_unverified = yes");
+        note(im, name.p,
+             "the password is shown to a host whose certificate is not verified, as Postfix did "
+             "(auth_unverified = yes): write tls = verify instead where the certificate is right");
+    }
+}
+
 /* The password never enters the settings: it goes to a file that only its owner reads. */
 static void
 put_login(struct import *im, struct str relayhost)
@@ -57,6 +80,7 @@ put_login(struct import *im, struct str relayhost)
     }
     put(im, "    user = \"%.*s\"", STR_ARG(user));
     put(im, "    password_file = %.*s", STR_ARG(file));
+    put_login_trust(im);
 }
 
 static void

@@ -60,8 +60,10 @@ bool sasl_server_credentials(const struct sasl_server *, struct str *ret_user,
 struct str sasl_server_refusal(const struct sasl_server *);
 
 struct sasl_client;
-/* Picks the best of the server's list (SCRAM-SHA-256, PLAIN, LOGIN); NULL if none fits. */
-struct sasl_client *sasl_client_create(struct str offered, struct str user, struct str password);
+/* Picks the best of the server's list (SCRAM-SHA-256, PLAIN, LOGIN); NULL if none fits. `show`: the
+ * password itself may be shown to the server, as PLAIN and LOGIN do. */
+struct sasl_client *sasl_client_create(struct str offered, struct str user, struct str password,
+                                       bool show);
 void sasl_client_free(struct sasl_client *);
 const char *sasl_client_mech(const struct sasl_client *);
 /* `out` goes to the server unless SASL_FAIL; the first call, with challenge.p == NULL, gives the

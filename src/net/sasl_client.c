@@ -13,6 +13,7 @@ struct sasl_client;
 struct sasl_client_row {
     const char *mech;
     enum sasl_result (*step)(struct sasl_client *c, struct str challenge, struct buf *out);
+    bool shows; /* the password itself goes to the server */
 };
 
 struct sasl_client {
@@ -185,9 +186,9 @@ client_scram(struct sasl_client *c, struct str challenge, struct buf *out)
 
 static const struct sasl_client_row client_rows[] = {
     /* best first */
-    {"SCRAM-SHA-256", client_scram},
-    {"PLAIN", client_plain},
-    {"LOGIN", client_login},
+    {"SCRAM-SHA-256", client_scram, false},
+    {"PLAIN", client_plain, true},
+    {"LOGIN", client_login, true},
 };
 
 static bool
@@ -202,7 +203,7 @@ client_offered(struct str offered, const char *mech)
 }
 
 struct sasl_client *
-sasl_client_create(struct str offered, struct str user, struct str password)
+sasl_client_create(struct str offered, struct str user, struct str password, bool show)
 {
     struct sasl_client *c;
 
@@ -210,7 +211,7 @@ sasl_client_create(struct str offered, struct str user, struct str password)
         (password.n && memchr(password.p, 0, password.n)))
         return NULL;
     for (size_t i = 0; i < ARRAY_LEN(client_rows); i++) {
-        if (!client_offered(offered, client_rows[i].mech))
+        if (!client_offered(offered, client_rows[i].mech) || (client_rows[i].shows && !show))
             continue;
         c = calloc(1, sizeof(*c));
         if (!c)

@@ -1,12 +1,13 @@
 /*
  * roles/notes.c - listeners that nobody can log in at, certificates that are over, networks that
- * are the whole world.
+ * are the whole world, routes that log in where nobody proves who he is.
  *
  * Called by roles/loader.c, with settings that stood the check. Refuses nothing.
  */
 #include "roles/notes.h"
 
 #include "core/clock.h"
+#include "courier/settings.h"
 #include "gate/settings.h"
 #include "net/tls.h"
 #include "store/settings.h"
@@ -64,6 +65,21 @@ note_listen(const struct conf_section *s, const struct check_files *files, uint6
     }
 }
 
+/* What most smart hosts ask for would not be said to them. */
+static void
+note_route(const struct conf_section *s, struct conf_errors *ret)
+{
+    const struct settings_route *r = s->data;
+
+    if (r->user.n && r->tls != ROUTE_TLS_VERIFY && !r->auth_unverified &&
+        !settings_route_is_here(r))
+        conf_fail_row(ret, s, "tls",
+                      "route \"%.*s\": the certificate of the host is not verified, so `user` logs "
+                      "in by SCRAM-SHA-256 alone; a host that wants the password itself gets none "
+                      "and mail waits: write `tls = verify`",
+                      STR_ARG(s->label));
+}
+
 void
 notes_conf(const struct conf *conf, const struct check_files *files, uint64_t now_s,
            struct conf_errors *ret)
@@ -80,4 +96,6 @@ notes_conf(const struct conf *conf, const struct check_files *files, uint64_t no
                       "anywhere, an open relay; name your own networks");
     for (const struct conf_section *s = conf_first(conf, "listen"); s; s = conf_next(s))
         note_listen(s, files, now_s, ret);
+    for (const struct conf_section *s = conf_first(conf, "route"); s; s = conf_next(s))
+        note_route(s, ret);
 }

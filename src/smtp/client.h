@@ -22,8 +22,9 @@ struct smtp_client_conf {
     enum { SMTP_TLS_NEVER, SMTP_TLS_MAY, SMTP_TLS_MUST } tls;
     bool tls_wrapped;                    /* the stream is TLS from the first byte */
     struct str auth_user, auth_password; /* empty: none. Mechs: SCRAM-SHA-256, PLAIN, LOGIN */
-    bool auth_clear;                     /* AUTH also without TLS (loopback smart hosts in tests) */
-    unsigned max_reply;                  /* bytes of one reply; default 8192 */
+    bool auth_clear;    /* AUTH also without TLS, and the password shown (loopback, Unix sockets) */
+    bool auth_show;     /* the password may be shown to who is at the other end of TLS */
+    unsigned max_reply; /* bytes of one reply; default 8192 */
 };
 
 struct smtp_client_rcpt {

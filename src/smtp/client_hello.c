@@ -63,6 +63,18 @@ auth_send(struct smtp_client *c, const char *prefix, const struct buf *message)
     client_line_queued(c, at, 1, true);
 }
 
+static bool
+offers_plain(const struct smtp_client *c)
+{
+    struct str word, rest = str_c(c->caps.mechs);
+
+    while ((word = str_word(&rest)).n) {
+        if (str_ieq(word, STR("PLAIN")) || str_ieq(word, STR("LOGIN")))
+            return true;
+    }
+    return false;
+}
+
 static void
 auth_start(struct smtp_client *c)
 {
@@ -76,7 +88,16 @@ auth_start(struct smtp_client *c)
         return;
     }
     sasl_client_free(c->sasl);
-    c->sasl = sasl_client_create(str_c(c->caps.mechs), c->conf.auth_user, c->conf.auth_password);
+    c->sasl = sasl_client_create(str_c(c->caps.mechs), c->conf.auth_user, c->conf.auth_password,
+                                 c->conf.auth_show || c->conf.auth_clear);
+    if (!c->sasl && !c->conf.auth_show && offers_plain(c)) {
+        client_fail_text(c, SMTP_AT_AUTH,
+                         "server wants the password itself (%s) and its certificate was not "
+                         "verified: the password was not sent; write tls = verify in the route, or "
+                         "auth_unverified = yes",
+                         c->caps.mechs);
+        return;
+    }
     if (!c->sasl) {
         client_fail_text(c, SMTP_AT_AUTH, "server offers no login method that we know (%s)",
                          c->caps.mechs[0] ? c->caps.mechs : "no AUTH at all");

@@ -19,14 +19,15 @@ class Authority:
         self.count = 0
 
     def issue(self, *names, into=None):
-        """(certificate file, key file) for DNS names; into: file stem, else a new one."""
+        """(certificate file, key file) for DNS names or addresses; into: file stem, else a new one."""
         self.count += 1
         stem = Path(into) if into else self.dir / f"cert-{self.count}"
         cert, key, request = stem.with_suffix(".pem"), stem.with_suffix(".key"), stem.with_suffix(".csr")
         openssl("req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
                 "-subj", f"/CN={names[0]}", "-keyout", key, "-out", request)
         extensions = stem.with_suffix(".ext")
-        extensions.write_text("subjectAltName=" + ",".join(f"DNS:{n}" for n in names) + "\n")
+        extensions.write_text("subjectAltName=" + ",".join(
+            ("IP:" if n.replace(".", "").isdigit() or ":" in n else "DNS:") + n for n in names) + "\n")
         openssl("x509", "-req", "-in", request, "-CA", self.ca, "-CAkey", self.key, "-CAcreateserial",
                 "-days", "20", "-extfile", extensions, "-out", cert)
         for path in (cert, key):

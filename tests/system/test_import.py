@@ -68,6 +68,7 @@ mynetworks = 127.0.0.0/8 [::1]/128
 relayhost = [smart.example.net]:587
 smtp_sasl_auth_enable = yes
 smtp_sasl_password_maps = hash:@sasl
+smtp_sasl_security_options = noanonymous
 smtp_tls_security_level = encrypt
 message_size_limit = 20480000
 recipient_delimiter = +
@@ -89,7 +90,9 @@ smtp_helo_name = out.example.com
     assert one.block("route transport1") == ["domains = far.example", "via = smtp://far.example.net:26"]
     assert one.block("route transport2") == ["domains = .deep.example", "via = mx"]
     assert one.block("route rest") == ["domains = *", "via = smtp://smart.example.net:587", "tls = require",
-                                       'user = "us"', "password_file = password-relayhost"]
+                                       'user = "us"', "password_file = password-relayhost",
+                                       "auth_unverified = yes"]
+    assert "as Postfix did" in one.notes("smtp_sasl_security_options")[0]
     password = place / "password-relayhost"
     assert password.read_text() == "secr:et" and password.stat().st_mode & 0o777 == 0o600
     assert "secr:et" not in one.text + one.summary

@@ -314,14 +314,18 @@ def test_required_tls(gapura, sink, net, authority, case):
     assert not out.messages and g.queue()
 
 
-def test_smart_host_with_auth_and_wrapped_tls(gapura, sink, net, authority, place):
-    cert = authority.issue("smart.test")
+@pytest.mark.parametrize("case", ["verified", "allowed"])
+def test_smart_host_with_auth_and_wrapped_tls(gapura, sink, net, authority, place, case):
+    """The password is shown to who proved to be the host, or to anybody if the settings say so."""
+    cert = authority.issue(net.ip(3) if case == "verified" else "smart.test")
     out = sink(3, wrapped=authority.server(cert), users={"us": "pass"})
     (place / "password").write_text("pass\n")
     text = guard(net).replace(f"via = smtp://{net.ip(3)}:2600",
-                              f"via = smtp://{net.ip(3)}:2600\n    tls_wrapped = yes\n    tls = require\n"
+                              f"via = smtp://{net.ip(3)}:2600\n    tls_wrapped = yes\n"
+                              f"    tls = {'verify' if case == 'verified' else 'require'}\n"
+                              f"    auth_unverified = {'yes' if case == 'allowed' else 'no'}\n"
                               f"    user = us\n    password_file = {place}/password")
-    g = gapura(text)
+    g = gapura(text, delivery=f"tls_ca = {authority.ca}\n")
     with trusted(g) as c:
         assert c.mail("alice@example.com", "a@outside.test", message()).code == 250
     one = out.wait(1)[0]

@@ -203,6 +203,25 @@ def test_check_tells_programs_too(place):
     assert done.returncode == 1 and "-c FILE names another file" in done.stderr, done
 
 
+def test_who_may_see_the_password_of_a_route(place):
+    """A login without TLS cannot be; one at a host that nobody verified is said, with its line."""
+    (place / "password").write_text("secret\n")
+    head = "hostname = mx.example.com\nroute smart {\n    domains = *\n    user = us\n" \
+        f"    password_file = {place}/password\n"
+
+    def check(rest):
+        (place / "one.conf").write_text(head + rest + "}\n")
+        return run("check", "-c", place / "one.conf")
+    done = check("    via = smtp://smart.example.net:587\n    tls = never\n")
+    assert done.returncode == 1 and "one.conf:7:" in done.stderr and "write `tls = verify`" in done.stderr, done.stderr
+    done = check("    via = smtp://smart.example.net:587\n    tls = require\n")
+    assert done.returncode == 0 and "one.conf:7: note:" in done.stderr and "SCRAM-SHA-256 alone" in done.stderr, done.stderr
+    for rest in ("smart.example.net:587\n    tls = verify\n", "smart.example.net:587\n    auth_unverified = yes\n",
+                 "127.0.0.1:587\n    tls = never\n"):
+        done = check("    via = smtp://" + rest)
+        assert done.returncode == 0 and "note" not in done.stderr, done.stderr
+
+
 def test_what_is_surely_not_meant(place, gapura, net):
     """No errors, but said by `check`, at the start and by a reload: nobody can log in, a certificate's end, a world that is trusted."""
     for name, days in (("over", "0"), ("soon", "3"), ("good", "90")):

@@ -14,24 +14,25 @@
 #include "core/buf.h"
 #include "tap.h"
 
-#define ALLOW_LATER   1u
-#define LMTP          2u
-#define NO_PIPELINING 4u
-#define NO_CHUNKING   8u
-#define TLS_MAY       16u
-#define TLS_MUST      32u
-#define LOGIN         64u
-#define LOGIN_CLEAR   128u
-#define EIGHT_BIT     256u
-#define UTF8          512u
-#define DSN_WANTED    1024u
-#define PULL_FAILS    2048u
-#define TLS_LATER     4096u
-#define TLS_WRAPPED   8192u
-#define WRONG_SIZE    16384u
-#define FREE_IN_DONE  32768u
-#define REQUIRETLS    131072u
-#define ONE_WRITE     65536u /* not cut: the dialogue is about bytes that come together */
+#define ALLOW_LATER      1u
+#define LMTP             2u
+#define NO_PIPELINING    4u
+#define NO_CHUNKING      8u
+#define TLS_MAY          16u
+#define TLS_MUST         32u
+#define LOGIN            64u
+#define LOGIN_CLEAR      128u
+#define EIGHT_BIT        256u
+#define UTF8             512u
+#define DSN_WANTED       1024u
+#define PULL_FAILS       2048u
+#define TLS_LATER        4096u
+#define TLS_WRAPPED      8192u
+#define LOGIN_UNVERIFIED 16384u
+#define WRONG_SIZE       16384u
+#define FREE_IN_DONE     32768u
+#define REQUIRETLS       131072u
+#define ONE_WRITE        65536u /* not cut: the dialogue is about bytes that come together */
 
 struct dialogue {
     const char *name;
@@ -183,6 +184,7 @@ peer_init(struct peer *p, const struct dialogue *d)
         .no_chunking = d->flags & NO_CHUNKING,
         .tls_wrapped = d->flags & TLS_WRAPPED,
         .auth_clear = d->flags & LOGIN_CLEAR,
+        .auth_show = !(d->flags & LOGIN_UNVERIFIED),
     };
 
     memset(p, 0, sizeof(*p));

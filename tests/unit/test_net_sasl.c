@@ -51,7 +51,7 @@ static void
 test_rfc7677(void)
 {
     struct sasl_client *c =
-        sasl_client_create(STR("LOGIN plain scram-sha-256"), STR("user"), STR("pencil"));
+        sasl_client_create(STR("LOGIN plain scram-sha-256"), STR("user"), STR("pencil"), true);
     struct sasl_server *s = sasl_server_create(STR("scram-sha-256"), lookup, NULL, secret);
     struct buf out;
 
@@ -151,7 +151,7 @@ test_scram_wrong_server(void)
     buf_init(&out, 4096);
     for (size_t i = 0; i < ARRAY_LEN(challenges); i++) {
         struct sasl_client *c =
-            sasl_client_create(STR("SCRAM-SHA-256"), STR("user"), STR("pencil"));
+            sasl_client_create(STR("SCRAM-SHA-256"), STR("user"), STR("pencil"), true);
 
         buf_clear(&out);
         sasl_client_set_nonce(c, RFC_CLIENT_NONCE);
@@ -165,7 +165,8 @@ test_scram_wrong_server(void)
 static void
 test_scram_server_proof(void)
 {
-    struct sasl_client *c = sasl_client_create(STR("SCRAM-SHA-256"), STR("user"), STR("pencil"));
+    struct sasl_client *c =
+        sasl_client_create(STR("SCRAM-SHA-256"), STR("user"), STR("pencil"), true);
     struct buf out;
 
     buf_init(&out, 4096);
@@ -182,7 +183,8 @@ test_scram_server_proof(void)
 static enum sasl_result
 login(const char *user, const char *password, char *ret_salt)
 {
-    struct sasl_client *c = sasl_client_create(STR("SCRAM-SHA-256"), str_c(user), str_c(password));
+    struct sasl_client *c =
+        sasl_client_create(STR("SCRAM-SHA-256"), str_c(user), str_c(password), true);
     struct sasl_server *s = sasl_server_create(STR("SCRAM-SHA-256"), lookup, NULL, secret);
     struct buf a, b;
     enum sasl_result result;
@@ -292,7 +294,7 @@ test_plain(void)
            i);
         sasl_server_free(s);
     }
-    c = sasl_client_create(STR("PLAIN"), STR("user"), STR("pencil"));
+    c = sasl_client_create(STR("PLAIN"), STR("user"), STR("pencil"), true);
     s = sasl_server_create(STR("PLAIN"), NULL, NULL, secret);
     IS(sasl_server_step(s, STR_NONE, &out), SASL_CHALLENGE, "asked for");
     buf_clear(&out);
@@ -301,7 +303,7 @@ test_plain(void)
     buf_clear(&out);
     sasl_server_free(s);
     sasl_client_free(c);
-    c = sasl_client_create(STR("PLAIN"), STR("user"), STR("pencil"));
+    c = sasl_client_create(STR("PLAIN"), STR("user"), STR("pencil"), true);
     s = sasl_server_create(STR("PLAIN"), NULL, NULL, secret);
     sasl_client_step(c, STR_NONE, &out);
     IS(sasl_server_step(s, buf_view(&out), &out), SASL_FAIL, "no lookup");
@@ -319,7 +321,7 @@ static void
 test_login(void)
 {
     struct sasl_server *s = sasl_server_create(STR("LOGIN"), lookup, NULL, secret);
-    struct sasl_client *c = sasl_client_create(STR("LOGIN"), STR("user"), STR("pencil"));
+    struct sasl_client *c = sasl_client_create(STR("LOGIN"), STR("user"), STR("pencil"), true);
     struct buf out, in;
 
     buf_init(&out, 4096);
@@ -344,8 +346,14 @@ test_login(void)
     IS(sasl_server_step(s, STR(""), &in), SASL_FAIL, "no name");
     sasl_server_free(s);
     sasl_client_free(c);
-    OK(!sasl_client_create(STR("GSSAPI"), STR("u"), STR("p")), "nothing fits");
-    OK(!sasl_client_create(STR("PLAIN"), str_of("u\0x", 3), STR("p")), "NUL in a name");
+    OK(!sasl_client_create(STR("PLAIN LOGIN"), STR("u"), STR("p"), false),
+       "nothing fits that does not show the password");
+    OK((c = sasl_client_create(STR("PLAIN SCRAM-SHA-256"), STR("u"), STR("p"), false)) != NULL &&
+           strcmp(sasl_client_mech(c), "SCRAM-SHA-256") == 0,
+       "SCRAM never shows it");
+    sasl_client_free(c);
+    OK(!sasl_client_create(STR("GSSAPI"), STR("u"), STR("p"), true), "nothing fits");
+    OK(!sasl_client_create(STR("PLAIN"), str_of("u\0x", 3), STR("p"), true), "NUL in a name");
     OK(!sasl_server_create(STR("NTLM"), lookup, NULL, secret), "unknown method");
     buf_done(&out);
     buf_done(&in);

@@ -253,6 +253,11 @@ static const struct dialogue dialogues[] = {
      HELLO "S: 250-x\nS: 250 AUTH GSSAPI\n", "failed auth 0"},
     {"no password in clear", LOGIN, 0, 1, BODY, HELLO "S: 250-x\nS: 250 AUTH PLAIN\n",
      "failed auth 0"},
+    {"the password for who proved to be the host", LOGIN | TLS_MUST | TLS_WRAPPED, 0, 1, BODY,
+     HELLO "S: 250-x\nS: 250 AUTH PLAIN\nC: AUTH PLAIN AHVzZXIAc2VjcmV0\nS: 235 2.7.0 ok\n",
+     "ready"},
+    {"no password for anybody else", LOGIN | TLS_MUST | TLS_WRAPPED | LOGIN_UNVERIFIED, 0, 1, BODY,
+     HELLO "S: 250-x\nS: 250 AUTH PLAIN LOGIN\n", "failed auth 0"},
     {"AUTH wanted, not offered", LOGIN_CLEAR, 0, 1, BODY, PLAIN_EHLO, "failed auth 0"},
     /* bodies */
     {"dots are doubled", 0, 1, 1, ".\r\n..\r\nx.\r\n.y\r\n",

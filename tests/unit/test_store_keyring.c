@@ -138,7 +138,7 @@ send_step(uint64_t session, struct str response)
 static void
 login(uint64_t session, const char *mech, const char *user, const char *password)
 {
-    struct sasl_client *c = sasl_client_create(str_c(mech), str_c(user), str_c(password));
+    struct sasl_client *c = sasl_client_create(str_c(mech), str_c(user), str_c(password), true);
     struct buf out;
     enum sasl_result r;
 
