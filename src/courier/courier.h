@@ -31,6 +31,9 @@ struct courier_links {
     struct chan *gate;    /* TELL_INSIDE, TELL_LOAD, ASK_CALLOUT; may be NULL, may change */
     struct str (*file)(void *ctx, struct str path); /* files named in settings, read at start */
     void *file_ctx;
+    /* Does this program listen there? What DNS sends to it would come back. NULL: nowhere */
+    bool (*listens)(void *ctx, const struct endpoint *);
+    void *listens_ctx;
     void (*restart)(void *ctx); /* there is something that only a start reads; may be NULL */
     void *restart_ctx;
     uint32_t node;

@@ -21,6 +21,8 @@
 #define NAME_SPARE    24u  /* for what stands behind the hosts */
 #define SUM_BYTES     6u   /* of a set, in its name */
 #define DNS_NAME_LONG 253u /* no name is longer */
+#define OWN_ADDRS     64u
+#define OWN_LOOKS     256u /* addresses of an answer's hosts that are asked after */
 #define SITES_ALIKE   64u  /* sets of hosts with one name */
 #define ASKING_MAX    256u /* destinations whose questions are open at a time, 6 KB each */
 
@@ -316,6 +318,44 @@ own_names(const struct courier *c, struct str *names)
     return n;
 }
 
+static void
+own_look(const struct courier *c, const struct addr *a, struct addr *own, size_t *n)
+{
+    const struct endpoint e = {.addr = *a, .port = (uint16_t)c->delivery->mx_port};
+
+    for (size_t i = 0; i < *n; i++) {
+        if (addr_eq(&own[i], a))
+            return;
+    }
+    if (*n < OWN_ADDRS && c->links.listens(c->links.listens_ctx, &e))
+        own[(*n)++] = *a;
+}
+
+/* Those of the addresses known so far at which we would meet ourselves, under whatever name. */
+static size_t
+own_addrs(const struct mx_asking *q, struct addr *own)
+{
+    const struct courier *c = q->c;
+    unsigned looks = 0;
+    struct addr a;
+    size_t n = 0;
+
+    if (!c->links.listens)
+        return 0;
+    if (mx_literal_addr(q->domain, &a) == 0)
+        own_look(c, &a, own, &n);
+    for (size_t i = 0; i < q->nanswers; i++) {
+        const struct dns_answer *from = q->answers[i];
+        for (size_t k = 0; k < from->n && looks < OWN_LOOKS; k++) {
+            if (from->records[k].type != DNS_A && from->records[k].type != DNS_AAAA)
+                continue;
+            own_look(c, &from->records[k].addr, own, &n);
+            looks++;
+        }
+    }
+    return n;
+}
+
 /* A private copy: the client's cache may turn over before the law runs again. */
 static const struct dns_answer *
 answer_copy(struct arena *a, const struct dns_answer *from)
@@ -385,12 +425,15 @@ mx_step(void *ctx)
     uint32_t dest = q->dest;
     struct index_dest *d = index_dest(&c->index, dest);
     struct str names[OWN_NAMES];
+    struct addr addrs[OWN_ADDRS];
     struct mx_result *v = malloc(sizeof *v);
     int asked;
     struct mx_input in = {
         .domain = q->domain,
         .own_names = names,
         .nown_names = own_names(c, names),
+        .own_addrs = addrs,
+        .nown_addrs = own_addrs(q, addrs),
         .allow_private = route && route->allow_private,
         .v4 = true,
         .v6 = c->delivery->ipv6 != IPV6_NEVER,

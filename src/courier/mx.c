@@ -465,18 +465,24 @@ mx_no_host(struct mx_run *r)
 
 /* --- the law --- */
 
+int
+mx_literal_addr(struct str domain, struct addr *ret)
+{
+    if (!str_starts(domain, STR("[")) || !str_ends(domain, STR("]")))
+        return ERR_SYNTAX;
+    domain = str_sub(domain, 1, domain.n - 2);
+    if (str_istarts(domain, STR("IPv6:")))
+        domain = str_from(domain, 5);
+    return addr_parse(domain, ret) < 0 ? ERR_SYNTAX : 0;
+}
+
 static void
 mx_literal(struct mx_run *r)
 {
-    struct str text = r->in->domain;
     struct mx_result *out = r->out;
     struct addr a;
 
-    if (str_ends(text, STR("]")))
-        text = str_sub(text, 1, text.n - 2);
-    if (str_istarts(text, STR("IPv6:")))
-        text = str_from(text, 5);
-    if (addr_parse(text, &a) < 0) {
+    if (mx_literal_addr(r->in->domain, &a) < 0) {
         mx_fail(r, MX_FAIL_NODOMAIN, "%.*s is no address literal", STR_ARG(r->in->domain));
     } else if (mx_is_own_addr(r->in, &a)) {
         r->n = 0;

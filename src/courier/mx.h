@@ -73,6 +73,8 @@ struct mx_result {
     char findings[MX_FINDINGS_MAX][160]; /* oddities that did not stop it */
     unsigned nfindings;
 };
+/* The address of a domain that is a literal; ERR_SYNTAX: it is none. */
+int mx_literal_addr(struct str domain, struct addr *ret);
 void mx_run(const struct mx_input *in, struct mx_result *ret);
 
 #endif

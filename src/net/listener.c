@@ -152,6 +152,19 @@ listener_bind(const struct endpoint *e, int backlog)
     return listener_bind_to(fd, &a, n, backlog);
 }
 
+bool
+net_addr_is_here(const struct addr *addr)
+{
+    const struct endpoint e = {.addr = *addr};
+    union sock_addr a;
+    socklen_t n = sock_addr_of(&e, &a);
+    int fd = sock_open(a.sa.sa_family, SOCK_DGRAM);
+    bool here = fd >= 0 && bind(fd, &a.sa, n) == 0;
+
+    fd_close(&fd);
+    return here;
+}
+
 int
 listener_bind_unix(const char *path, unsigned mode)
 {

@@ -82,5 +82,7 @@ void listener_free(struct listener *); /* closes fd */
 /* Binds and listens: TCP (SO_REUSEADDR, backlog) or a Unix path (mode given). fd or -errno. */
 int listener_bind(const struct endpoint *, int backlog);
 int listener_bind_unix(const char *path, unsigned mode);
+/* Is it an address of this machine? By asking the kernel for a socket there. */
+bool net_addr_is_here(const struct addr *);
 
 #endif

@@ -9,6 +9,8 @@
 #include "core/event.h"
 #include "courier/courier.h"
 #include "courier/settings.h"
+#include "gate/settings.h"
+#include "net/stream.h"
 #include "roles/role.h"
 #include "roles/sandbox.h"
 #include "roles/settings.h"
@@ -160,6 +162,29 @@ courier_role_outgrown(struct role *r)
     return more;
 }
 
+/* Behind a NAT the world has another address for us: then our names tell. */
+static bool
+listens_at(void *ctx, const struct endpoint *e)
+{
+    const struct role *r = ctx;
+    static const struct addr any;
+
+    for (const struct conf_section *s = conf_first(r->conf, "listen"); s; s = conf_next(s)) {
+        const struct settings_listen *l = s->data;
+        const struct endpoint *at = l->address.items;
+        for (size_t i = 0; i < l->address.n; i++) {
+            bool all = addr_is_v4(&at[i].addr)
+                           ? at[i].addr.b[12] == 0 && addr_is_v4(&e->addr)
+                           : addr_eq(&at[i].addr, &any) && !addr_is_v4(&e->addr);
+            if (at[i].port != e->port)
+                continue;
+            if (addr_eq(&at[i].addr, &e->addr) || (all && net_addr_is_here(&e->addr)))
+                return true;
+        }
+    }
+    return false;
+}
+
 /* What waits in the log for a start. */
 static void
 on_restart(void *ctx)
@@ -185,6 +210,8 @@ courier_opened(struct role *r)
         .gate = role_has(r, ROLE_GATE) ? role_chan(r, ROLE_GATE) : NULL,
         .file = role_file,
         .file_ctx = r,
+        .listens = listens_at,
+        .listens_ctx = r,
         .restart = on_restart,
         .restart_ctx = r,
         .node = c->link.node,

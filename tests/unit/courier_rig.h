@@ -88,7 +88,7 @@ struct rig {
     bool attach_first;      /* the gate is followed before the start has read anything */
     /* events */
     unsigned deliveries, transients, bounces, expirations, asides, holds, removed, alarms;
-    char last_event[8192];
+    char last_event[8192], first_bounce[2048];
     char freq[64];
 };
 
@@ -430,6 +430,9 @@ rig_event(void *ctx, struct str line)
     r->deliveries += event_is(line, "Delivery");
     r->transients += event_is(line, "TransientFailure");
     r->bounces += event_is(line, "Bounce");
+    if (!r->first_bounce[0] && event_is(line, "Bounce"))
+        str_copy(str_sub(line, 0, sizeof r->first_bounce - 1), r->first_bounce,
+                 sizeof r->first_bounce);
     r->expirations += event_is(line, "Expiration");
     r->asides += event_is(line, "SetAside");
     r->holds += event_is(line, "Hold");

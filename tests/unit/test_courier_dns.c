@@ -59,6 +59,40 @@ test_bad_minute(void)
     clock_release();
 }
 
+/* Ourselves under another name: it would come back, and come back. */
+static bool
+listens_at(void *ctx, const struct endpoint *e)
+{
+    struct addr a;
+
+    (void)ctx;
+    addr_parse(STR("127.0.0.1"), &a);
+    return e->port == rig.port && addr_eq(&e->addr, &a);
+}
+
+static void
+test_own_address(void)
+{
+    rig_init(&rig, BY_MX "}\n");
+    dns_start(100, moody);
+    mood = DNS_OK;
+    rig.courier->links.listens = listens_at;
+    rig_post(&rig, "a@test.example", "b@far.example", NULL, BODY);
+    RIG_FOR(&rig, rig.bounces >= 1);
+    OK(strstr(rig.first_bounce, "\"5.4.6\""), "a loop: %s", rig.first_bounce);
+    IS(rig.connections, 0, "nobody connects to himself");
+    rig.first_bounce[0] = '\0';
+    rig_post(&rig, "a@test.example", "b@[127.0.0.1]", NULL, BODY);
+    RIG_FOR(&rig, strstr(rig.first_bounce, "[127.0.0.1]") != NULL);
+    OK(strstr(rig.seen, "far.example") == NULL, "nothing is sent");
+    host_is = "127.0.0.2";
+    rig_post(&rig, "a@test.example", "b@other.example", NULL, BODY);
+    RIG_FOR(&rig, rig.transients == 1); /* another address of the same port is somebody else */
+    host_is = "127.0.0.1";
+    dns_end();
+    rig_done(&rig);
+}
+
 /* The settings' shorter time is for what never had an answer. */
 static void
 test_never_an_answer(void)
@@ -212,9 +246,10 @@ int
 main(int argc, char **argv)
 {
     static const struct rig_test tests[] = {
-        {"minute", test_bad_minute},          {"never", test_never_an_answer},
-        {"many", test_many_domains},          {"room", test_no_room_is_no_answer},
-        {"moved", test_moved_with_a_backlog}, {"old", test_old_answer_holds},
+        {"own", test_own_address},           {"minute", test_bad_minute},
+        {"never", test_never_an_answer},     {"many", test_many_domains},
+        {"room", test_no_room_is_no_answer}, {"moved", test_moved_with_a_backlog},
+        {"old", test_old_answer_holds},
     };
 
     return rig_main(argc, argv, tests, ARRAY_LEN(tests));
