@@ -125,6 +125,12 @@ override_word(uint8_t type)
     return type < ARRAY_LEN(words) ? words[type] : "other";
 }
 
+static bool
+row_passes(uint8_t dkim, uint8_t spf)
+{
+    return dkim == REPORT_RESULT_PASS || spf == REPORT_RESULT_PASS;
+}
+
 static struct str
 passed_domain(const struct report_auth *a)
 {
@@ -164,6 +170,12 @@ static void
 dmarc_put(struct buf *out, const struct report_dmarc *d)
 {
     CLEANUP(buf_done) struct buf words, errors;
+    uint64_t messages = 0, passed = 0;
+
+    for (const struct report_row *r = d->rows; r; r = r->next) { /* sums of what goes out */
+        messages += count_of(r->count);
+        passed += row_passes(r->dkim, r->spf) ? count_of(r->count) : 0;
+    }
 
     buf_init(&words, REPORT_TEXT_MAX);
     buf_init(&errors, REPORT_LIST_MAX);
@@ -180,9 +192,9 @@ dmarc_put(struct buf *out, const struct report_dmarc *d)
     list(out, &errors);
     put_u64(out, d->begin);
     put_u64(out, d->end);
-    put_u64(out, d->messages);
-    put_u64(out, d->passed);
-    put_u64(out, d->messages - MIN(d->passed, d->messages));
+    put_u64(out, messages);
+    put_u64(out, passed);
+    put_u64(out, messages - passed);
     put_u32(out, d->nrows);
     put_u32(out, d->nrows);
     for (const struct report_row *r = d->rows; r; r = r->next)
@@ -220,6 +232,7 @@ tls_put(struct buf *out, const struct report_tls *t)
 {
     static const char *const types[] = {"no-policy-found", "sts", "tlsa"};
     uint32_t rows = t->npolicies;
+    uint64_t good = 0, failed = 0;
 
     name(out, t->org);
     name(out, t->id);
@@ -229,12 +242,15 @@ tls_put(struct buf *out, const struct report_tls *t)
     name(out, STR_NONE);
     put_u64(out, t->begin);
     put_u64(out, t->end);
-    put_u64(out, t->good + t->failed < t->good ? UINT64_MAX : t->good + t->failed);
-    put_u64(out, t->good);
-    put_u64(out, t->failed);
-    put_u32(out, t->npolicies);
-    for (const struct report_tls_policy *p = t->policies; p; p = p->next)
+    for (const struct report_tls_policy *p = t->policies; p; p = p->next) {
         rows += p->nfailures;
+        good += count_of(p->good);
+        failed += count_of(p->failed);
+    }
+    put_u64(out, good + failed);
+    put_u64(out, good);
+    put_u64(out, failed);
+    put_u32(out, t->npolicies);
     put_u32(out, rows);
     for (const struct report_tls_policy *p = t->policies; p; p = p->next) {
         name(out, str_c(p->type < ARRAY_LEN(types) ? types[p->type] : "?"));
@@ -268,26 +284,34 @@ report_wire_put(struct buf *out, const struct report_facts *f, const struct repo
 
 /* --- reading --- */
 
+/* UTF-8 without the control characters that report_wire_text() takes out, but for `marks`. */
 static struct str
-text_get(struct wire *w, size_t max)
+text_get(struct wire *w, size_t max, const char *marks)
 {
     struct str s = wire_str(w);
 
     if (s.n > max || !str_is_utf8(s))
         w->failed = true;
+    for (size_t i = 0; i < s.n && !w->failed; i++) {
+        unsigned char c = (unsigned char)s.p[i];
+        bool c1 =
+            c == 0xc2 && (unsigned char)s.p[i + 1] < 0xa0; /* well-formed: one more is there */
+
+        w->failed = c1 || c == 127 || (c < 32 && (!c || !strchr(marks, (char)c)));
+    }
     return w->failed ? STR_NONE : s;
 }
 
 static struct str
 name_get(struct wire *w)
 {
-    return text_get(w, REPORT_TEXT_MAX);
+    return text_get(w, REPORT_TEXT_MAX, "");
 }
 
 static struct str
 list_get(struct wire *w)
 {
-    return text_get(w, REPORT_LIST_MAX);
+    return text_get(w, REPORT_LIST_MAX, "\t\n");
 }
 
 static uint64_t
@@ -367,6 +391,24 @@ report_wire_record(struct wire *w, struct report_record *ret)
     ret->bounce = name_get(w);
     ret->details = list_get(w);
     return w->failed ? ERR_CORRUPT : 0;
+}
+
+void
+report_wire_sum(struct report_sums *sums, const struct report_record *r,
+                const struct report_policy_row *p)
+{
+    if (r)
+        *(row_passes(r->dkim, r->spf) ? &sums->good : &sums->bad) += r->count;
+    if (p) {
+        sums->good += p->good;
+        sums->bad += p->failed;
+    }
+}
+
+bool
+report_wire_sums_are(const struct report_sums *sums, const struct report_head *h)
+{
+    return h->good == sums->good && h->bad == sums->bad && h->messages == h->good + h->bad;
 }
 
 int

@@ -3,7 +3,7 @@
  *
  * The scan reads the mail and writes this; the keeper reads it as it reads all that a role with
  * strangers' bytes sends: bounded, and to the last byte or not at all. Texts are UTF-8 without
- * control characters when report_wire_put() made them.
+ * control characters, and numbers of the head are sums of what follows, or it is of nobody's form.
  *
  *     report_wire_open(&w, bytes, &head); then head.records times report_wire_record() (DMARC), or
  *     report_wire_policy() and report_wire_failure() (TLS); report_wire_whole(&w).
@@ -69,6 +69,15 @@ int report_wire_open(struct wire *, struct str bytes, struct report_head *ret);
 int report_wire_record(struct wire *, struct report_record *ret);
 int report_wire_policy(struct wire *, struct report_policy_row *ret);
 int report_wire_failure(struct wire *, struct report_failure_row *ret);
+
+/* The numbers of the head are the sums of what follows: added up by a reader that goes through all
+ * of it, a record or a policy (the other is NULL) at a time. */
+struct report_sums {
+    uint64_t good, bad;
+};
+void report_wire_sum(struct report_sums *, const struct report_record *,
+                     const struct report_policy_row *);
+bool report_wire_sums_are(const struct report_sums *, const struct report_head *);
 
 /* Text as it may stand in the store: cut at max, at a whole character. */
 void report_wire_text(struct buf *out, struct str text, size_t max);

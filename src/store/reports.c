@@ -74,22 +74,25 @@ is_whole(struct wire w, const struct report_head *h)
     struct report_policy_row policy;
     struct report_failure_row failure;
     struct report_record record;
+    struct report_sums sums = {0};
     uint64_t rows = h->records;
 
     for (uint32_t i = 0; i < h->records; i++) {
         if (h->kind == REPORT_KIND_DMARC) {
             if (report_wire_record(&w, &record) < 0)
                 return false;
+            report_wire_sum(&sums, &record, NULL);
             continue;
         }
         if (report_wire_policy(&w, &policy) < 0)
             return false;
+        report_wire_sum(&sums, NULL, &policy);
         rows += policy.failures;
         for (uint32_t k = 0; k < policy.failures; k++)
             if (report_wire_failure(&w, &failure) < 0)
                 return false;
     }
-    return wire_end(&w) && rows == h->rows;
+    return wire_end(&w) && rows == h->rows && report_wire_sums_are(&sums, h);
 }
 
 struct known { /* the same report, from before */

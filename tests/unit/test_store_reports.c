@@ -177,6 +177,48 @@ expire(struct store *s, const struct reports_law *law)
 }
 
 static void
+replaced(struct buf *b, struct str was, struct str is)
+{
+    ssize_t at = str_find(buf_view(b), was);
+
+    ENSURE(at >= 0 && was.n == is.n);
+    memcpy(b->p + at, is.p, is.n);
+}
+
+/* What the scan role says, in other hands: nothing of it is kept. */
+static void
+test_forged(struct store *s)
+{
+    static const struct {
+        struct str was, is;
+        const char *what;
+    } rows[] = {
+        {STR("\3\0\0\0\0\0\0\0\3\0"), STR("\4\0\0\0\0\0\0\0\3\0"),
+         "a sum that is not its records'"},
+        {STR("\3\0\0\0\0\0\0\0\3\0\0\0\0\0\0\0\0\0"), STR("\3\0\0\0\0\0\0\0\2\0\0\0\0\0\0\0\1\0"),
+         "what passed, told otherwise"},
+        {STR("o.test"), STR("o\x1b[2Jt"), "what a terminal obeys"},
+        {STR("o.test"), STR("o\ntest"), "a line of its own"},
+        {STR("o.test"), STR("o\xc2\x9b[JJ"), "what a terminal obeys in another form"},
+        {.what = NULL},
+    };
+    CLEANUP(buf_done) struct buf b;
+    struct reports_kept kept;
+    struct why why = {{0}};
+
+    buf_init(&b, 1u << 20);
+    for (size_t i = 0; rows[i].what; i++) {
+        dmarc_bytes(&b, "h1", "", "m1", 100, 1);
+        replaced(&b, rows[i].was, rows[i].is);
+        IS(reports_keep(s, buf_view(&b), &kept, &why), ERR_SYNTAX, "%s", rows[i].what);
+    }
+    tls_bytes(&b, "h2");
+    replaced(&b, STR("\7\0\0\0\0\0\0\0\5\0"), STR("\1\0\0\0\0\0\0\0\5\0"));
+    IS(reports_keep(s, buf_view(&b), &kept, &why), ERR_SYNTAX, "sessions that have no sum");
+    IS(count(s, "SELECT count(*) FROM reports WHERE id LIKE 'h%'"), 0, "nothing is kept");
+}
+
+static void
 test_keep(struct store *s)
 {
     CLEANUP(buf_done) struct buf b;
@@ -474,6 +516,7 @@ main(void)
     test_lines();
     IS(store_open(&s, path, &why), 0, "a store: %s", why.text);
     if (s) {
+        test_forged(s);
         test_keep(s);
         test_hostile(s);
         test_expire(s);
