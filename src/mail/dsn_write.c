@@ -40,11 +40,12 @@ dsn_address(struct buf *out, const char *name, struct str address, bool utf8)
     for (size_t at = 0; at < address.n;) {
         size_t len = str_utf8_len(str_from(address, at));
         const unsigned char *p = (const unsigned char *)address.p + at;
-        uint32_t point = len > 1 ? p[0] & (0x7fu >> len) : 0xfffd;
+        uint32_t point = len > 1 ? p[0] & (0x7fu >> len) : len == 1 ? p[0] : 0xfffd;
+        bool plain = len == 1 && !strchr("+=\\ ", (char)p[0]); /* QCHAR */
 
         for (size_t i = 1; i < len; i++)
             point = point << 6 | (p[i] & 0x3f);
-        if (len == 1)
+        if (plain)
             lines_clean(out, str_of(p, 1), false);
         else
             buf_fmt(out, "\\x{%X}", point);

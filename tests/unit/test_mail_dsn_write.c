@@ -278,6 +278,12 @@ test_utf8(void)
     FIELD(p.report, "Final-Recipient", "utf-8; j\\x{F6}rg@b\\x{FC}cher.example");
     FIELD(p.report, "Diagnostic-Code", "smtp; 550 kein Empf?nger");
     OK(str_is_ascii(p.report) && str_is_ascii(p.text), "nothing but ASCII but what is returned");
+    r.address = STR("j\xc3\xb6rg+a=b\\c@x.example");
+    buf_clear(&out);
+    dsn_write(&out, &d);
+    p = take_apart(buf_view(&out));
+    until(&p.report, STR("\r\n\r\n"));
+    FIELD(p.report, "Final-Recipient", "utf-8; j\\x{F6}rg\\x{2B}a\\x{3D}b\\x{5C}c@x.example");
     OK(field(p.head, "Content-Transfer-Encoding", &value), "which makes the message 8-bit");
     buf_done(&out);
 }
