@@ -57,9 +57,9 @@ event_drop(int err)
 {
     uint64_t none = 0;
 
+    atomic_fetch_add(&dropped, 1); /* first: who sees the time finds the line counted */
     if (atomic_compare_exchange_strong(&lost_since, &none, clock_wall()))
         atomic_store(&lost_by, err);
-    atomic_fetch_add(&dropped, 1);
     metric_add(METRIC_EVENTS_DROPPED, 1);
 }
 

@@ -38,6 +38,14 @@ finish(struct reload *r, bool ok, struct str text)
         begin(r);
 }
 
+/* It begins with what is in force where it cannot be told. */
+static void
+tell_in_force(struct reload *r, struct child *ch)
+{
+    if (children_tell_settings(ch, *r->plan))
+        children_kill(ch);
+}
+
 /* Nothing of `next` stays. Roles that took it, or that will when they come to it, are given the
  * former settings once more. */
 static void
@@ -48,7 +56,7 @@ refuse(struct reload *r, const char *text)
         struct child *ch = &r->children->of[i];
         bool told = ch->generation == r->next->generation || r->awaited & (1u << i);
         if (ch->chan && told)
-            children_tell_settings(ch, *r->plan);
+            tell_in_force(r, ch);
     }
     r->awaited = 0;
     listeners_abandon(r->listeners, &r->bound);
@@ -73,7 +81,7 @@ commit(struct reload *r)
     for (unsigned i = 0; i < ROLE_MAX_; i++) {
         struct child *ch = &r->children->of[i];
         if (ch->chan && ch->generation != (*r->plan)->generation)
-            children_tell_settings(ch, *r->plan);
+            tell_in_force(r, ch);
     }
     listeners_commit(r->listeners, &r->bound, r->added, r->gone, r->ctx);
     if (r->has_sink) {

@@ -17,7 +17,7 @@ domain example.com {{
 }}
 """
 UNIT = (ROOT / "share/system/gapura.service").read_text()
-ROLES = 7
+ROLES = 8
 
 
 @pytest.fixture
