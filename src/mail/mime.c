@@ -26,6 +26,8 @@ mime_odd_told(struct mime *m, const struct mime_part *part, enum mime_odd odd, s
         others &= ~(uint32_t)MIME_READ_INNERMOST;
     if (odd == MIME_ODD_ENCODING && !other.n)
         others = 0; /* it resembles nothing */
+    if (odd == MIME_ODD_ENCODED_MULTIPART && part->encoding == TRANSFER_UNKNOWN)
+        others = 0;
     m->plausible |= others;
     if (m->sink->odd)
         m->sink->odd(m->ctx, part, odd, taken, other);
@@ -67,7 +69,8 @@ pop(struct mime *m, uint64_t end_at)
         m->nboundaries--;
     }
     m->nlevels--;
-    mime_part_end(m, l->part, end_at);
+    if (!l->borrowed)
+        mime_part_end(m, l->part, end_at);
 }
 
 static void
@@ -79,8 +82,8 @@ leaf_end(struct mime *m, uint64_t end_at)
         return;
     mime_content_end(m);
     m->leaf = NULL;
-    if (leaf->kind != MIME_MULTIPART) /* whose parts follow */
-        mime_part_end(m, leaf, end_at);
+    if (leaf->kind != MIME_MULTIPART || leaf->encoding != TRANSFER_IDENTITY)
+        mime_part_end(m, leaf, end_at); /* of others parts follow */
 }
 
 static void
@@ -93,6 +96,15 @@ push(struct mime *m, struct mime_part *part)
         l->digest = str_eq(part->subtype, STR("digest"));
         m->nboundaries++;
     }
+}
+
+void
+mime_enter(struct mime *m, struct mime_part *multipart)
+{
+    m->in_header = false;
+    m->line_start = true;
+    push(m, multipart);
+    top(m)->borrowed = true;
 }
 
 /* What comes is content of that part. */
@@ -120,7 +132,7 @@ header_end(struct mime *m, uint64_t at)
     if (!part)
         return; /* what comes is nobody's content */
     part->body_at = at;
-    if (part->kind == MIME_MULTIPART) {
+    if (part->kind == MIME_MULTIPART && part->encoding == TRANSFER_IDENTITY) {
         push(m, part);
         if (m->readings & MIME_READ_PREAMBLE)
             content_begin(m, part);

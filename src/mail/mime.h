@@ -72,8 +72,10 @@ enum mime_reading {
     MIME_READ_MIDLINE = 1024,      /* a boundary counts in the middle of a line too */
     MIME_READ_LIKE_ENCODING = 2048, /* an unknown encoding is the known one that it resembles */
     MIME_READ_PREAMBLE = 4096, /* text in front of the first boundary is a multipart's content */
+    MIME_READ_DECODED_MULTIPART = 8192, /* the encoding of a multipart is taken off */
+    MIME_READ_BARE_CR = 16384,          /* a CR alone ends a line of a header */
 };
-#define MIME_READINGS 13u
+#define MIME_READINGS 15u
 const char *mime_reading_name(uint32_t reading); /* "last_field" */
 /* The other ways to read a message of which that was told; 0: none. */
 uint32_t mime_odd_readings(enum mime_odd);

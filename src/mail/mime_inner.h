@@ -17,6 +17,7 @@ struct mime_level { /* a multipart or an embedded message around what comes */
     struct str boundary; /* empty: a message, or the outermost */
     bool digest;         /* parts are messages by default (RFC 2046 5.1.5) */
     bool seen, closed;
+    bool borrowed; /* of the parser around: it ends there */
 };
 struct mime_uu {            /* uuencoded files in text */
     struct mime_part *part; /* NULL: none is open */
@@ -67,6 +68,8 @@ struct mime {
 
 void mime_odd_told(struct mime *, const struct mime_part *, enum mime_odd, struct str taken,
                    struct str other);
+/* A parser for what is decoded of that multipart: behind its header. */
+void mime_enter(struct mime *, struct mime_part *multipart);
 /* The header is complete: makes the part, tells its begin. NULL: no memory, or too many. */
 struct mime_part *mime_part_make(struct mime *, bool digest);
 /* A part without a header, found inside the leaf (uuencoded, TNEF): as `like`, with its place.

@@ -46,16 +46,28 @@ name_is(struct str name, const char *want)
     return str_ieq(name, str_c(want));
 }
 
-/* One field from the block, at *at; lines end with LF or CRLF here. */
+/* Where the line at `from` ends: with LF or CRLF, or if so read with a CR alone. */
+static size_t
+line_end(struct str block, size_t from, bool bare_cr)
+{
+    const char *lf = bare_cr ? NULL : memchr(block.p + from, '\n', block.n - from);
+    size_t end = lf ? (size_t)(lf - block.p) + 1 : block.n;
+
+    for (size_t i = from; bare_cr && i + 1 < end; i++)
+        if (block.p[i] == '\n' || (block.p[i] == '\r' && block.p[i + 1] != '\n'))
+            return i + 1;
+    return end;
+}
+
+/* One field from the block, at *at. */
 static bool
-next_field(struct str block, size_t *at, struct str *ret_name, struct str *ret_value)
+next_field(struct str block, size_t *at, bool bare_cr, struct str *ret_name, struct str *ret_value)
 {
     while (*at < block.n) {
         size_t from = *at, end = from;
         const char *colon;
         do {
-            const char *lf = memchr(block.p + end, '\n', block.n - end);
-            end = lf ? (size_t)(lf - block.p) + 1 : block.n;
+            end = line_end(block, end, bare_cr);
         } while (end < block.n && (block.p[end] == ' ' || block.p[end] == '\t'));
         *at = end;
         colon = memchr(block.p + from, ':', end - from);
@@ -75,7 +87,7 @@ fields_find(struct mime *m, struct str block, struct fields *ret)
     size_t at = 0;
 
     *ret = (struct fields){.type = STR_NONE};
-    while (next_field(block, &at, &name, &value)) {
+    while (next_field(block, &at, m->readings & MIME_READ_BARE_CR, &name, &value)) {
         if (name.n < 10 || (name.p[0] | 32) != 'c')
             continue;
         if (name_is(name, "Content-Type"))
@@ -213,7 +225,8 @@ kind_choose(struct mime *m, struct mime_part *p)
             boundary_look(m, p);
             if (p->encoding != TRANSFER_IDENTITY) {
                 mime_odd_told(m, p, MIME_ODD_ENCODED_MULTIPART, STR_NONE, STR_NONE);
-                p->encoding = TRANSFER_IDENTITY;
+                if (!(m->readings & MIME_READ_DECODED_MULTIPART) || p->encoding == TRANSFER_UNKNOWN)
+                    p->encoding = TRANSFER_IDENTITY;
             }
         }
     } else if (is_message(p)) {
@@ -332,13 +345,15 @@ mime_part_end(struct mime *m, struct mime_part *p, uint64_t end_at)
 /* ---- content -----------------------------------------------------------------------------------
  */
 
-/* A message with an encoding: its decoded bytes have a structure of their own. */
+/* A message with an encoding, or a multipart that is read so: its decoded bytes have a structure of
+ * their own. */
 static struct mime *
 inner_of(struct mime *m)
 {
     struct mime_limits limits = m->limits;
+    bool multipart = m->leaf->kind == MIME_MULTIPART && m->leaf->encoding != TRANSFER_IDENTITY;
 
-    if (m->inner || m->leaf->kind != MIME_MESSAGE)
+    if (m->inner || (m->leaf->kind != MIME_MESSAGE && !multipart))
         return m->inner;
     /* However deep they stand in each other, all together have the memory of one. */
     limits.memory = (uint32_t)(m->arena.max - m->arena.used);
@@ -350,8 +365,10 @@ inner_of(struct mime *m)
     }
     m->inner->outer = m;
     m->inner->readings = m->readings;
-    m->inner->base_depth = m->leaf->depth + 1;
+    m->inner->base_depth = m->leaf->depth + !multipart; /* its level counts as one */
     m->inner->base_parent = m->leaf->number;
+    if (multipart)
+        mime_enter(m->inner, m->leaf);
     return m->inner;
 }
 
@@ -363,8 +380,10 @@ hand_on(struct mime *m, const char *p, size_t n)
     if (!n)
         return;
     leaf->size += n;
-    if (leaf->kind == MIME_MESSAGE && inner_of(m))
+    if (leaf->kind != MIME_LEAF && inner_of(m))
         mime_feed(m->inner, p, n);
+    if (leaf->kind == MIME_MULTIPART && leaf->encoding != TRANSFER_IDENTITY)
+        return; /* its parts have it */
     if (m->sink->data)
         m->sink->data(m->ctx, leaf, p, n);
     if (leaf->kind == MIME_LEAF && str_eq(leaf->type, STR("text")))

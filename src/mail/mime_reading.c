@@ -41,9 +41,10 @@ mime_odd_name(enum mime_odd odd)
 }
 
 static const char *const reading_names[MIME_READINGS] = {
-    "last_field",  "innermost",      "undecoded", "strict",     "other_param",
-    "stop_at_pad", "exact_boundary", "reopen",    "early_body", "long_header",
-    "midline",     "like_encoding",  "preamble",
+    "last_field",  "innermost",         "undecoded",      "strict",
+    "other_param", "stop_at_pad",       "exact_boundary", "reopen",
+    "early_body",  "long_header",       "midline",        "like_encoding",
+    "preamble",    "decoded_multipart", "bare_cr",
 };
 
 const char *
@@ -67,6 +68,8 @@ static const uint16_t readings[MIME_ODD_MAX_] = {
     [MIME_ODD_AFTER_CLOSE] = MIME_READ_REOPEN,
     [MIME_ODD_NO_PARTS] = MIME_READ_PREAMBLE,
     [MIME_ODD_ENCODING] = MIME_READ_LIKE_ENCODING,
+    [MIME_ODD_ENCODED_MULTIPART] = MIME_READ_DECODED_MULTIPART,
+    [MIME_ODD_BARE_CR] = MIME_READ_BARE_CR,
     [MIME_ODD_ENCODED_DATA] = MIME_READ_UNDECODED,
     [MIME_ODD_BASE64_AFTER_PAD] = MIME_READ_STOP_AT_PAD,
     [MIME_ODD_UUENCODE] = MIME_READ_UNDECODED,

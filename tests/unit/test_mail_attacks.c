@@ -202,6 +202,41 @@ test_attack_boundary_forms(void)
         "<multipart/mixed><text/evil>2</></>", "a header that does not end");
 }
 
+/* No reader should take an encoding off a multipart; some do. */
+static void
+test_attack_encoded_multipart(void)
+{
+    /* --b, a part "hi", --b-- */
+    two("Content-Type: multipart/mixed; boundary=b\r\nContent-Transfer-Encoding: base64\r\n\r\n"
+        "LS1iDQoNCmhpDQotLWItLQ0K\r\n",
+        "<multipart/mixed></>", MIME_READ_DECODED_MULTIPART,
+        "<multipart/mixed><text/plain>hi</></>", "a multipart in base64");
+    two(MIXED
+        "--b\r\nContent-Type: multipart/mixed; boundary=c\r\nContent-Transfer-Encoding: "
+        "quoted-printable\r\n\r\n=2D-c\r\nContent-Type: text/evil\r\n\r\nx\r\n--c--\r\n--b\r\n\r\n"
+        "y\r\n--b--\r\n",
+        "<multipart/mixed><multipart/mixed></><text/plain>y</></>", MIME_READ_DECODED_MULTIPART,
+        "<multipart/mixed><multipart/mixed><text/evil>x</></><text/plain>y</></>", "one within");
+    read_as(0,
+            "Content-Type: multipart/mixed; boundary=b\r\nContent-Transfer-Encoding: x\r\n\r\n--b"
+            "\r\n\r\nhi\r\n--b--\r\n");
+    OK(!(seen.others & MIME_READ_DECODED_MULTIPART) && strstr(seen.text, "hi"),
+       "an encoding that nobody knows takes nothing off");
+    read_as(MIME_READ_DECODED_MULTIPART,
+            "Content-Type: multipart/mixed; boundary=b\r\nContent-Transfer-Encoding: base64");
+    TEXT(str_c(seen.text), "<multipart/mixed></>", "one without a body");
+}
+
+/* A CR alone ends a line to some, so that what stands behind it is a field. */
+static void
+test_attack_bare_cr(void)
+{
+    two("X: y\rContent-Type: text/evil\r\n\r\nx", "<text/plain>x</>", MIME_READ_BARE_CR,
+        "<text/evil>x</>", "a field behind a CR");
+    two("X: y\r Content-Type: text/evil\r\n\r\nx", "<text/plain>x</>", MIME_READ_BARE_CR,
+        "<text/plain>x</>", "which continues it");
+}
+
 /* Some show a multipart whose boundary never comes as a text. */
 static void
 test_attack_no_parts(void)
@@ -485,6 +520,8 @@ main(void)
     test_attack_two_boundaries();
     test_attack_one_boundary_twice();
     test_attack_boundary_forms();
+    test_attack_encoded_multipart();
+    test_attack_bare_cr();
     test_attack_no_parts();
     test_attack_encodings();
     test_attack_filenames();
