@@ -32,7 +32,9 @@ static const struct conf_row reports_rows[] = {
     {.name = "max_unpacked",
      CONF_ROW(SIZE, struct settings_reports, max_unpacked, .def = "64 MB", .min = 64u << 10,
               .max = 1u << 30,
-              .doc = "Largest report after unpacking; more is taken for a bomb and not read.")},
+              .doc =
+                  "Most bytes that all files of a mail together may unpack to; more is taken for a "
+                  "bomb and not read.")},
     {.name = "max_records",
      CONF_ROW(U64, struct settings_reports, max_records, .def = "50000", .min = 100, .max = 1000000,
               .doc = "Most records of one report; one with more is not read.")},
