@@ -136,36 +136,31 @@ user_show(unsigned uid, char dst[96])
     return dst;
 }
 
-/* A role that could not work there would be started for ever. `cure`: the words of chown(1). The
- * story is longer than a `why` holds: paths of ours may have 500 characters. */
+/* A role that could not work there would be started for ever. `cure`: the words of chown(1). */
 static int
 check_rights(const struct children *c, enum role_id id, const char *path, int rights,
-             const char *cure, struct why *why)
+             const char *cure, struct buf *story)
 {
     int rc = try_rights(c, id, path, rights);
-    const char *verb = rights & W_OK ? "write" : "read";
     char owner[96], user[96];
     struct stat st;
 
     if (!rc)
         return 0;
-    user_show(c->uids[id], user);
-    if (stat(path, &st))
-        return why_set(why, -errno, "cannot look at %s: %s", path, err_text(-errno));
-    fprintf(stderr, "gapura: %s (%s) cannot %s in the directory %s: %s. ", role_table[id].name,
-            user, verb, path, err_text(rc));
-    if (st.st_uid == c->uids[id])
-        fprintf(stderr,
+    buf_fmt(story, "%s (%s) cannot %s in the directory %s: %s. ", role_table[id].name,
+            user_show(c->uids[id], user), rights & W_OK ? "write" : "read", path, err_text(rc));
+    if (stat(path, &st) || st.st_uid == c->uids[id])
+        buf_fmt(story,
                 "It is its own: a directory above keeps it out (`namei -l %s` shows which), or it "
-                "is mounted so\n",
+                "is mounted so",
                 path);
     else
-        fprintf(stderr,
+        buf_fmt(story,
                 "It belongs to %s, mode %04o, and is not Gapura's, so it was left as it is. Name a "
                 "directory for Gapura alone: it is made and given to its user. If this one is: "
-                "chown %s\n",
+                "chown %s",
                 user_show(st.st_uid, owner), (unsigned)st.st_mode & 07777, cure);
-    return why_set(why, rc, "%s cannot work; nothing was started", role_table[id].name);
+    return rc;
 }
 
 static bool
@@ -209,25 +204,37 @@ dirs_make_events(const struct plan *p, const struct children *c, struct why *why
     return make_dir(dir, 0750, c, 0, c->admin_gid, why);
 }
 
-int
-dirs_make(const struct plan *p, const struct children *c, struct why *why)
+static int
+make_roles_dirs(const struct plan *p, const struct children *c, const char *store, struct why *why)
 {
-    unsigned spooler = c->uids[ROLE_SPOOLER], keeper = c->uids[ROLE_KEEPER];
-    char dir[512], spool_cure[700], store_cure[1200];
-    bool store = dir_of(p->store, dir, sizeof dir);
-    int rc = make_dir(p->spool_dir, 0750, c, spooler, c->gid, why);
-    if (!rc && store)
-        rc = make_dir(dir, 0750, c, keeper, c->gid, why);
-    str_fmt(spool_cure, sizeof spool_cure, "-R %u:%u %s", spooler, c->gid, p->spool_dir);
-    if (store) /* not all of it: the master key stays root's */
-        str_fmt(store_cure, sizeof store_cure, "%u:%u %s %s*", keeper, c->gid, dir, p->store);
-    /* After both: one of them may be in the other. */
+    int rc = make_dir(p->spool_dir, 0750, c, c->uids[ROLE_SPOOLER], c->gid, why);
+
+    if (!rc && store[0])
+        rc = make_dir(store, 0750, c, c->uids[ROLE_KEEPER], c->gid, why);
+    return rc;
+}
+
+int
+dirs_make(const struct plan *p, const struct children *c, struct buf *story)
+{
+    char dir[512] = "", spool_cure[700], store_cure[1200];
+    struct why why = {{0}};
+
+    (void)dir_of(p->store, dir, sizeof dir);
+    int rc = make_roles_dirs(p, c, dir, &why);
+    buf_c(story, why.text);
+    str_fmt(spool_cure, sizeof spool_cure, "-R %u:%u %s", c->uids[ROLE_SPOOLER], c->gid,
+            p->spool_dir);
+    /* Not all of it: the master key stays root's. */
+    str_fmt(store_cure, sizeof store_cure, "%u:%u %s %s*", c->uids[ROLE_KEEPER], c->gid, dir,
+            p->store);
+    /* After both were made: one of them may be in the other. */
     if (!rc)
-        rc = check_rights(c, ROLE_SPOOLER, p->spool_dir, R_OK | W_OK | X_OK, spool_cure, why);
+        rc = check_rights(c, ROLE_SPOOLER, p->spool_dir, R_OK | W_OK | X_OK, spool_cure, story);
     if (!rc)
-        rc = check_rights(c, ROLE_COURIER, p->spool_dir, R_OK | X_OK, spool_cure, why);
-    if (!rc && store)
-        rc = check_rights(c, ROLE_KEEPER, dir, R_OK | W_OK | X_OK, store_cure, why);
+        rc = check_rights(c, ROLE_COURIER, p->spool_dir, R_OK | X_OK, spool_cure, story);
+    if (!rc && dir[0])
+        rc = check_rights(c, ROLE_KEEPER, dir, R_OK | W_OK | X_OK, store_cure, story);
     return rc;
 }
 

@@ -11,7 +11,8 @@
 int dirs_lock(const struct plan *, const struct children *, int *ret_lock, struct why *);
 /* Directory of the event file; of the spool and the store, each its role's own. */
 int dirs_make_events(const struct plan *, const struct children *, struct why *);
-int dirs_make(const struct plan *, const struct children *, struct why *);
+/* What is wrong is longer than a `why` holds: paths may have 500 characters. */
+int dirs_make(const struct plan *, const struct children *, struct buf *story);
 /* The file of the master key, read-only; made with a fresh key where there is none. */
 int dirs_master(const struct plan *, int *ret_fd, struct why *);
 /* Binds a socket for each role that answers verbs. */

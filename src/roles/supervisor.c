@@ -19,6 +19,7 @@
 #include "roles/children.h"
 #include "roles/dirs.h"
 #include "roles/listeners.h"
+#include "roles/places.h"
 #include "roles/reload.h"
 #include "roles/sandbox.h"
 #include "roles/sink.h"
@@ -362,8 +363,14 @@ on_tested(void *ctx, int rc, struct plan *plan, const char *errors)
 {
     struct supervisor *s = ctx;
     struct why why = {{0}};
+    CLEANUP(buf_done) struct buf story;
+    buf_init(&story, PLACES_STORY);
     if (!rc && (rc = try_binding(s, plan, &why)) != 0)
         errors = why.text;
+    if (!rc && (rc = places_try(plan, s->plan, &s->children, &story)) != 0) {
+        buf_char(&story, 0);
+        errors = story.p;
+    }
     plan_free(plan);
     s->testing = false;
     if (s->children.stopping)
@@ -422,17 +429,23 @@ bind_all(struct supervisor *s, struct why *why)
     return rc;
 }
 
-/* A log daemon that is away keeps nobody from mail: sink_look() asks for it again. */
 static int
-open_sink(struct supervisor *s, struct why *why)
+take_places(struct supervisor *s, struct why *why)
 {
-    int rc = sink_open(&s->sink, s->plan, s->children.admin_gid, why);
-    if (!rc || s->sink.kind != EVENT_SINK_DATAGRAM)
-        return rc;
-    s->sink.fd = -1;
-    fprintf(stderr, "gapura: %s; mail goes on, and it is tried again every %u s\n", why->text,
-            (unsigned)(SINK_LOOK / NS_PER_S));
-    return 0;
+    struct places places;
+    CLEANUP(buf_done) struct buf story;
+    buf_init(&story, PLACES_STORY);
+    int rc = places_open(&places, s->plan, &s->children, &story);
+    s->sink = places.sink;
+    s->master = places.master;
+    if (story.n)
+        fprintf(stderr, "gapura: %.*s\n", STR_ARG(buf_view(&story)));
+    if (!rc && s->sink.kind == EVENT_SINK_DATAGRAM && s->sink.fd < 0)
+        fprintf(stderr,
+                "gapura: events: the log daemon is not there; mail goes on, and it is tried again "
+                "every %u s\n",
+                (unsigned)(SINK_LOOK / NS_PER_S));
+    return rc ? why_set(why, rc, "nothing was started") : 0;
 }
 
 /* What is taken from nobody comes first: a second start by mistake must not harm the first. */
@@ -468,13 +481,7 @@ prepare(struct supervisor *s, struct why *why)
     if (!rc)
         rc = bind_all(s, why);
     if (!rc)
-        rc = dirs_make_events(s->plan, c, why);
-    if (!rc)
-        rc = open_sink(s, why);
-    if (!rc)
-        rc = dirs_make(s->plan, c, why);
-    if (!rc && s->plan->wings != WINGS_INBOUND) /* nothing is signed, and there is no keyring */
-        rc = dirs_master(s->plan, &s->master, why);
+        rc = take_places(s, why);
     if (!rc)
         rc = dirs_make_control(s->plan, c, why);
     return rc;

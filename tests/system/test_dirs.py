@@ -1,5 +1,6 @@
 """Directories of the spool and the store: made, taken over, or left alone with a word why."""
 import os
+import signal
 import stat
 import subprocess
 
@@ -76,6 +77,23 @@ def test_a_way_that_is_closed_is_told(gapura, net, place):
     assert "It is its own" in said and f"namei -l {shelf}/spool" in said, said
     g.process.wait(10)
     g.process = None
+
+
+def test_a_restart_that_the_directory_would_end_is_not_done(gapura, net, place):
+    shelf = shelf_of(place, 0o755, "dpkg")
+    before = look(shelf)
+    g = gapura(guard(net))
+    pids, good = g.pids(), g.conf.read_text()
+    g.conf.write_text(good.replace(f"{place}/store/store.db", f"{shelf}/x.db"))
+    g.signal(signal.SIGUSR2)
+    alarm = g.wait_event("Alarm", role="supervisor")["text"]
+    assert "the restart is not done" in alarm and f"the directory {shelf}: " in alarm and "chown" in alarm, alarm
+    os.mkfifo(place / "fifo")
+    g.conf.write_text(good.replace(f"{place}/log/events.jsonl", f"{place}/fifo"))
+    g.signal(signal.SIGUSR2)
+    alarm = g.wait_event("Alarm", role="supervisor", count=2)["text"]
+    assert "the restart is not done" in alarm and "a FIFO that nobody reads" in alarm, alarm
+    assert g.pids() == pids and look(shelf) == before and os.listdir(shelf) == ["dpkg"]
 
 
 def test_without_root_nothing_is_given_away(net, place):
