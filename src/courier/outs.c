@@ -22,7 +22,7 @@ struct outs {
     struct out *held, **held_tail;
     bool holding;
     size_t nstuck;
-    bool told;
+    bool told, full, probing;
 };
 
 struct outs *
@@ -289,6 +289,7 @@ out_done(struct spool_out *so, int status)
         out_give(o);
         return;
     }
+    o->c->outs->full = status < 0 && status != ERR_TOOBIG;
     if (status == ERR_TOOBIG) {
         if (o->can_wait)
             tell_too_big(o);
@@ -340,6 +341,7 @@ out_add(struct out *o)
 
     if (err == 0)
         return 0;
+    q->full = q->full || err != ERR_TOOBIG;
     if (err == ERR_TOOBIG && o->can_wait)
         tell_too_big(o);
     if (!o->can_wait || err == ERR_TOOBIG)
@@ -378,11 +380,43 @@ outs_release(struct courier *c, struct out *report)
     }
 }
 
+static void
+probe_durable(struct out *o, int status)
+{
+    (void)status; /* out_done() saw it */
+    o->c->outs->probing = false;
+    out_give(o);
+}
+
+/* Readers pass over it. */
+static void
+probe_add(struct courier *c)
+{
+    struct outs *q = c->outs;
+    struct out *o = out_take(c, SPOOL_RESERVED_8);
+
+    if (!o)
+        return;
+    o->can_wait = false;
+    o->durable = probe_durable;
+    q->probing = out_try(o) == 0;
+    if (!q->probing)
+        out_give(o);
+}
+
+bool
+outs_full(const struct courier *c)
+{
+    return c->outs->full;
+}
+
 void
 outs_again(struct courier *c)
 {
     struct outs *q = c->outs;
 
+    if (q->full && !q->stuck && !q->probing)
+        probe_add(c);
     while (q->stuck) {
         struct out *o = q->stuck, *next = o->next;
         int err = out_try(o);

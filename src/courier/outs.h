@@ -64,6 +64,9 @@ void outs_hold(struct courier *);
 void outs_open_first(struct courier *); /* out_add() goes before what is held, until outs_hold() */
 void outs_release(struct courier *, struct out *report); /* NULL: none was written */
 void outs_again(struct courier *);                       /* adds what waits */
+/* The log took no record of ours a moment ago: nothing new is begun that would need one. Over when
+ * one is durable again: of those that wait, or a probe that outs_again() writes each second. */
+bool outs_full(const struct courier *);
 void outs_orphan(struct courier *); /* the courier goes, records may still be under way */
 size_t outs_waiting(const struct courier *);
 size_t outs_open(const struct courier *); /* taken and not given back */

@@ -10,6 +10,7 @@
 
 #include "core/event.h"
 #include "courier/fit.h"
+#include "courier/outs.h"
 #include "courier/retry.h"
 #include "courier/scope.h"
 #include "courier/session_sign.h"
@@ -201,6 +202,10 @@ job_take(struct session *s)
     uint32_t max = (uint32_t)c->delivery->rcpts_per_message;
     int err;
 
+    if (outs_full(c)) {
+        site_queue(s->site); /* it waits there, with its reason */
+        return false;
+    }
     if (told)
         max = MIN(max, told);
     if (!job_room(s, max))

@@ -8,6 +8,7 @@
 #include "courier/session_plan.h"
 
 #include "core/event.h"
+#include "courier/outs.h"
 #include "courier/retry.h"
 #include "courier/session.h"
 #include "courier/site_way.h"
@@ -591,6 +592,13 @@ plan_site(struct site *s)
     if (s->retired || s->c->stopping || s->c->delivery->hold || s->kind == SITE_HOLD ||
         !site_has_work(s))
         return;
+    if (outs_full(s->c)) {
+        str_fmt(s->why, sizeof s->why,
+                "the log takes no record of what is sent (no room, or its disk failed): nothing is "
+                "sent until it does");
+        site_wake(s, NS_PER_S);
+        return;
+    }
     if (s->kind == SITE_DISCARD) {
         site_discard(s);
         return;

@@ -279,12 +279,60 @@ test_failed_of_a_gate(void)
     rig_done(&rig);
 }
 
+/* Our writer gets no segment for its next intent: mail waits, and nobody is called in vain. */
+static void
+test_full(void)
+{
+    own_clock();
+    rig_init(&rig, ROUTE "delivery {\n idle_session = 1s\n}\n");
+    log_stops();
+    rig_post(&rig, "a@test.example", "one@far.example", NULL, BODY);
+    for (int i = 0; i < 60; i++)
+        pass(1);
+    IS(rig.connections, 0, "no connection while what is sent cannot be written down");
+    IS(verb("queue.list", "{}"), 0, "the queue says why");
+    OK(strstr(said, "the log takes no record"), "%s", said);
+    log_goes_on();
+    for (int i = 0; i < 10 && rig.messages == 0; i++)
+        pass(1);
+    RIG_FOR(&rig, rig.messages == 1 && waiting() == 0);
+    IS(rig.connections, 1, "once");
+    rig_done(&rig);
+    clock_release();
+}
+
+/* The same with nothing of ours that waits to be written: intents alone are refused. */
+static void
+test_full_for_intents(void)
+{
+    own_clock();
+    rig_init(&rig, ROUTE "delivery {\n idle_session = 1s\n}\n");
+    rig.no_segments = true;
+    rig_disk.fail = 2; /* the intent, and the void of it */
+    rig_post(&rig, "a@test.example", "one@far.example", NULL, BODY);
+    for (int i = 0; i < 20 && rig.transients == 0; i++)
+        pass(1);
+    for (int i = 0; i < 60; i++)
+        pass(1);
+    IS(rig.messages, 0, "nothing can be sent");
+    IS(rig.connections, 1, "and nobody is called again in vain");
+    rig_segments_again(&rig, &rig.own);
+    for (int i = 0; i < 20 && rig.messages == 0; i++)
+        pass(1);
+    RIG_FOR(&rig, rig.messages == 1 && waiting() == 0);
+    IS(rig.connections, 2, "one more call");
+    rig_done(&rig);
+    clock_release();
+}
+
 int
 main(int argc, char **argv)
 {
     static const struct rig_test tests[] = {
         {"big", test_too_big},
         {"untold", test_untold},
+        {"full", test_full},
+        {"intents", test_full_for_intents},
         {"many", test_many_failures},
         {"long", test_long_answers},
         {"back", test_comes_back_quickly},
