@@ -254,8 +254,11 @@ static const struct conf_row delivery_rows[] = {
     {.name = "expire_nodomain",
      CONF_ROW(DURATION, struct settings_delivery, expire_nodomain, .def = "1d",
               .doc = "The same for domains whose DNS has given no usable answer since the mail "
-                     "came in: longer than one's own resolver is ever down. A domain that does "
-                     "not exist fails at once.")},
+                     "came in: servers that fail or do not answer, answers that are not true. An "
+                     "hour is too short, since a resolver or a line of one's own that is down "
+                     "looks the same, and all that came in meanwhile would be returned. What DNS "
+                     "says for sure fails at once: no such domain, neither MX nor address, no "
+                     "mail wanted.")},
     {.name = "warn_after",
      CONF_ROW(DURATION, struct settings_delivery, warn_after, .def = "4h",
               .doc = "When the sender is told that delivery is delayed (submitted mail only); 0: "

@@ -45,7 +45,7 @@ struct settings_delivery { /* block "delivery" */
     uint64_t expire;      /* default 5 d */
     uint64_t expire_bulk; /* 1 d */
     uint64_t expire_dsn;
-    uint64_t expire_nodomain;  /* 1 h */
+    uint64_t expire_nodomain;  /* 1 d */
     uint64_t warn_after;       /* DELAY DSN; 0 never */
     int ipv6;                  /* enum delivery_ipv6 */
     uint64_t dsn_max_original; /* bytes of the original in a DSN; more: headers only */

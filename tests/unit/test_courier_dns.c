@@ -12,6 +12,7 @@
 
 static enum dns_status mood; /* of what is asked for a domain */
 static const char *host_is = "127.0.0.1";
+static bool nothing; /* the name is there, and has no record */
 
 /* Each domain has the host mx.DOMAIN. */
 static void
@@ -23,7 +24,9 @@ moody(struct dns_answer *a)
         a->status = mood;
         return;
     }
-    if (a->type == DNS_MX) {
+    if (nothing) {
+        a->status = DNS_NODATA;
+    } else if (a->type == DNS_MX) {
         str_fmt(host, sizeof host, "mx.%.*s", STR_ARG(a->name));
         dns_host(a, host, 10);
     } else if (a->type == DNS_A) {
@@ -54,6 +57,37 @@ test_bad_minute(void)
     for (int i = 0; i < 15; i++)
         pass(60);
     OK(strstr(rig.last_event, "come back later"), "tried again: %s", rig.last_event);
+    dns_end();
+    rig_done(&rig);
+    clock_release();
+}
+
+/* What DNS says for sure ends at once; what it does not say, nor one's own resolver, waits. */
+static void
+test_surely_not(void)
+{
+    own_clock();
+    rig_init(&rig, BY_MX "}\n");
+    dns_start(100, moody);
+    mood = DNS_NXDOMAIN;
+    rig_post(&rig, "", "b@far.example", NULL, BODY);
+    RIG_FOR(&rig, rig.bounces == 1);
+    OK(strstr(rig.last_event, "5.1.2"), "no such domain: %s", rig.last_event);
+    mood = DNS_OK;
+    nothing = true;
+    rig_post(&rig, "", "b@other.example", NULL, BODY);
+    RIG_FOR(&rig, rig.bounces == 2);
+    OK(strstr(rig.last_event, "5.4.4"), "nothing there: %s", rig.last_event);
+    nothing = false;
+    mood = DNS_TEMPORARY;
+    rig_post(&rig, "", "b@third.example", NULL, BODY);
+    RIG_FOR(&rig, rig.transients == 1);
+    for (int i = 0; i < 20 * 6; i++)
+        pass(600);
+    OK(rig.expirations == 0 && rig.bounces == 2, "no answer in 20 hours ends nothing");
+    for (int i = 0; i < 6 * 6; i++)
+        pass(600);
+    IS(rig.expirations, 1, "a day does");
     dns_end();
     rig_done(&rig);
     clock_release();
@@ -246,9 +280,13 @@ int
 main(int argc, char **argv)
 {
     static const struct rig_test tests[] = {
-        {"own", test_own_address},           {"minute", test_bad_minute},
-        {"never", test_never_an_answer},     {"many", test_many_domains},
-        {"room", test_no_room_is_no_answer}, {"moved", test_moved_with_a_backlog},
+        {"own", test_own_address},
+        {"surely", test_surely_not},
+        {"minute", test_bad_minute},
+        {"never", test_never_an_answer},
+        {"many", test_many_domains},
+        {"room", test_no_room_is_no_answer},
+        {"moved", test_moved_with_a_backlog},
         {"old", test_old_answer_holds},
     };
 
