@@ -237,7 +237,7 @@ bounce_write(struct courier *c, struct bounce *b, const struct letter *l)
     struct spool_envelope env = {.id = id,
                                  .class = SPOOL_CLASS_SYSTEM,
                                  .tenant = TENANT_SYSTEM,
-                                 .received = courier_wall(c),
+                                 .received = clock_wall(),
                                  .nrcpt = nto,
                                  .settings = c->conf->generation};
     char text[SPOOL_ID_TEXT], original[SPOOL_ID_TEXT];

@@ -59,6 +59,7 @@ struct courier {
     uint16_t own_stream;
     uint32_t foreign_epoch; /* the last writer that wrote what is not its to say */
     uint64_t mono0, wall0;  /* the steady clock: a jump of the wall clock expires nothing */
+    int64_t clock_behind;   /* ns that the wall clock is behind it; 0 as long as nobody set it */
 
     struct index index;
     struct segments segments;

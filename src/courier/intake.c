@@ -7,6 +7,7 @@
  */
 #include "courier/intake.h"
 
+#include "courier/age.h"
 #include "courier/deadline.h"
 #include "courier/fit.h"
 #include "courier/intake_inner.h"
@@ -81,7 +82,7 @@ message_fill(struct courier *c, uint32_t message, const struct spool_envelope *e
 {
     struct index_message *m = index_message(&c->index, message);
 
-    m->received = (uint32_t)(env->received / NS_PER_S);
+    m->received = age_received(c, env);
     m->expires = (uint32_t)(fit_expires(env) / NS_PER_S);
     m->tenant = source_tenant(&c->sources, env->tenant);
     m->flags = env->flags;

@@ -6,6 +6,7 @@
  */
 #include "courier/late.h"
 
+#include "courier/age.h"
 #include "courier/deadline.h"
 #include "courier/outcome.h"
 #include "courier/retry.h"
@@ -157,7 +158,8 @@ row_is_over(const struct courier *c, const struct index_row *r, const struct ind
                                .route_expire = row_site(c, r)->expire,
                                .class = m->class};
 
-    return courier_wall(c) >= retry_expiry(c->delivery, &rm) && !is_owed_a_try(c, r, m);
+    return age_is_over(c, m, retry_expiry(c->delivery, &rm), r->attempts) &&
+           !is_owed_a_try(c, r, m);
 }
 
 static bool

@@ -8,6 +8,7 @@
 
 #include "core/event.h"
 #include "core/metric.h"
+#include "courier/age.h"
 #include "courier/fit.h"
 #include "courier/intake.h"
 #include "courier/outs.h"
@@ -209,14 +210,16 @@ outcome_schedule(struct courier *c, const struct index_message *m, const struct 
     };
     uint64_t now = courier_wall(c), end = retry_expiry(c->delivery, &rm), due;
 
-    if (now >= end) {
+    if (age_is_over(c, m, end, attempts)) {
         r->result = SPOOL_EXPIRED;
         return;
     }
     c->seed = c->seed * UINT64_C(6364136223846793005) + 1442695040888963407u;
     due = now + retry_gap(c->delivery, attempts, c->seed ^ m->seq);
     due = by > now ? MIN(due, by) : due;
-    r->due = MIN(MAX(r->due, due), end);
+    r->due = MAX(r->due, due);
+    if (end > now)
+        r->due = MIN(r->due, end);
 }
 
 /* The DELAY report, once for a row, when the setting's time has passed, or the message's own. */

@@ -14,6 +14,7 @@
  */
 #include "courier/recover.h"
 
+#include "courier/age.h"
 #include "courier/follow.h"
 #include "courier/intake_inner.h"
 #include "courier/retry.h"
@@ -21,10 +22,6 @@
 #include "courier/unseen.h"
 
 #define SLICE (20 * NS_PER_MS) /* reading before the loop's other work gets its turn */
-#define BEHIND                                                                                     \
-    (300 * NS_PER_S) /* of the clock, compared with the log: no slip of a few seconds              \
-                      */
-
 #define LOOKS                                                                                      \
     4u /* more, at a file whose header the disk does not give, after 1, 2, 4 and 8 s, before that  \
           is told: it may be of our own, and say what became of mail */
@@ -249,19 +246,6 @@ recover_open(struct recover *r)
 }
 
 static void
-clock_check(const struct courier *c)
-{
-    uint64_t now = courier_wall(c);
-    char behind[32];
-
-    if (c->log_wall > now && c->log_wall - now > BEHIND)
-        event_alarm("the clock is %s behind the newest record of the log: mail waits no longer "
-                    "than was meant, but times that are told are wrong and old mail is kept too "
-                    "long; set the clock, then restart",
-                    str_show_duration(c->log_wall - now, behind));
-}
-
-static void
 parked_wait(struct recover *r)
 {
     uint64_t now = clock_mono(), due = UINT64_MAX;
@@ -280,7 +264,7 @@ recover_end(struct recover *r)
     event_notice("the queue is read%s: %llu messages for %llu recipients in %s",
                  r->failed ? " but for what an Alarm named" : "", (unsigned long long)r->messages,
                  (unsigned long long)r->rcpts, str_show_duration(clock_mono() - r->began, took));
-    clock_check(c);
+    age_check(c);
     c->recovered = true;
     if (r->parked)
         parked_wait(r);

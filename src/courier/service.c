@@ -6,6 +6,7 @@
  */
 #include "core/event.h"
 #include "core/metric.h"
+#include "courier/age.h"
 #include "courier/callout.h"
 #include "courier/compaction.h"
 #include "courier/control.h"
@@ -103,6 +104,7 @@ second(void *ctx)
     outs_again(c);
     segments_tick(&c->segments, clock_mono());
     scopes_tick(c);
+    age_tick(c);
     courier_wheel_soon(c); /* what is idle or stale counts by the wheel's time */
     dests_sweep(c);
     callouts_tick(c);
@@ -198,7 +200,8 @@ courier_create(struct courier **ret, const struct courier_links *links, const st
         return why_set(why, ERR_NOMEM, "no memory");
     links_read(c, links);
     c->mono0 = clock_mono();
-    c->wall0 = clock_wall();
+    c->wall0 = MAX(clock_wall(), 2 * 3600 * NS_PER_S); /* tick 0 is an hour before */
+    c->clock_behind = (int64_t)(c->wall0 - clock_wall());
     c->seed = c->wall0 ^ c->own_epoch;
     c->own_segment = SEGMENT_NONE;
     c->after_crash = outcome_after_crash;

@@ -9,6 +9,7 @@
 #include "courier/session.h"
 
 #include "core/event.h"
+#include "courier/age.h"
 #include "courier/fit.h"
 #include "courier/outs.h"
 #include "courier/retry.h"
@@ -104,7 +105,7 @@ static bool
 job_expired(struct session *s)
 {
     const struct index_message *m = index_message(&s->c->index, s->message);
-    struct retry_message rm = {.received = s->letter.env.received,
+    struct retry_message rm = {.received = m->received * NS_PER_S,
                                .expires = fit_expires(&s->letter.env),
                                .route_expire = s->site->expire,
                                .class = m->class,
@@ -114,12 +115,12 @@ job_expired(struct session *s)
                        .code = 0,
                        .enhanced = {4, 4, 7},
                        .text = STR("the time for delivery is over")};
+    unsigned attempts = index_row(&s->c->index, s->rows[0])->attempts;
     struct attempt a;
 
-    if (courier_wall(s->c) < retry_expiry(s->c->delivery, &rm))
+    if (!age_is_over(s->c, m, retry_expiry(s->c->delivery, &rm), attempts))
         return false;
-    if (index_row(&s->c->index, s->rows[0])->attempts == 0 && !fit_expires(&s->letter.env) &&
-        !m->unsigned_yet)
+    if (attempts == 0 && !fit_expires(&s->letter.env) && !m->unsigned_yet)
         return false; /* whatever held it: one try it gets; only a signature it awaits no longer */
     job_attempt(s, &a, "");
     a.intent = a.tried = false;

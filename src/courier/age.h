@@ -1,0 +1,20 @@
+/*
+ * courier/age.h - how old mail is, whatever the clock of the machine does: see courier/age.c.
+ */
+#ifndef GAPURA_COURIER_AGE_H
+#define GAPURA_COURIER_AGE_H
+
+#include "courier/inner.h"
+#include "spool/envelope.h"
+
+/* When it came in, in seconds of courier_wall(): for the index. */
+uint32_t age_received(const struct courier *, const struct spool_envelope *);
+/* Is the time of that message over, which ends at `end`, after so many tries of a recipient? */
+bool age_is_over(const struct courier *, const struct index_message *, uint64_t end,
+                 unsigned attempts);
+/* Each second: was the clock set? */
+void age_tick(struct courier *);
+/* All is read: does the clock agree with the log? */
+void age_check(const struct courier *);
+
+#endif
