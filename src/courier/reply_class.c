@@ -202,6 +202,50 @@ refusal_beside(const struct evidence *e)
     return is;
 }
 
+/* "Address" in the languages that we know, as words begin; an ideograph and a kana is a word. */
+static const char *const address_words[] = {
+    "address", "adress", "adres",  "direccion", "indirizz", "enderec", "alamat", "адрес",
+    "osoit",   "cim",    "адреса", "地",        "位",       "ア",      "주",
+};
+
+/* Is every address that the text speaks of one of a host? "IP address unknown" is no recipient. */
+static bool
+speaks_of_ip(const struct reply_text *t)
+{
+    bool ip = false, other = false;
+
+    for (unsigned i = 0; i < t->nwords; i++) {
+        struct str word = reply_text_word(t, i);
+        struct str before = i ? reply_text_word(t, i - 1) : STR_NONE;
+        struct str after = i + 1u < t->nwords ? reply_text_word(t, i + 1u) : STR_NONE;
+        size_t k = 0;
+
+        if (str_starts(word, STR("ip-"))) {
+            ip = true;
+            continue;
+        }
+        while (k < ARRAY_LEN(address_words) && !str_starts(word, str_c(address_words[k])))
+            k++;
+        if (k == ARRAY_LEN(address_words))
+            continue;
+        if (str_eq(before, STR("ip")) || str_eq(after, STR("ip")))
+            ip = true;
+        else
+            other = true;
+    }
+    return ip && !other;
+}
+
+/* Was it words about an address that decided? */
+static bool
+is_by_address(struct str pattern)
+{
+    for (size_t i = 0; i < ARRAY_LEN(address_words); i++)
+        if (str_find(pattern, str_c(address_words[i])) >= 0)
+            return true;
+    return false;
+}
+
 /* Plain words of absence beside words of the sender, or of a trouble that passes, are not clear
  * enough: "sender: user unknown", "unable to verify the recipient, try again later". */
 static uint8_t
@@ -217,6 +261,8 @@ class_by_words(const struct evidence *e, uint8_t class)
     refusal = e->best->tier == REPLY_TIER_TEXT_STRONG ? REPLY_CLASS_COUNT : refusal_beside(e);
     if (refusal != REPLY_CLASS_COUNT)
         return refusal;
+    if (!e->best->bare && is_by_address(e->name) && speaks_of_ip(&e->text))
+        return REPLY_CLASS_BLOCK;
     if (e->best->tier < REPLY_TIER_TEXT || strong || e->best->tier == REPLY_TIER_PROVIDER)
         return class;
     for (uint32_t i = 0; i < e->nfound; i++) {
