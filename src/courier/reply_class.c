@@ -236,6 +236,28 @@ speaks_of_ip(const struct reply_text *t)
     return ip && !other;
 }
 
+/* "Does not accept mail from ...", "without ...": it does accept other mail. */
+static bool
+is_limited(const struct reply_text *t)
+{
+    static const char *const mails[] = {"mail", "mails", "email", "emails", "e-mail", "messages"};
+    static const char *const limits[] = {"from",   "with",  "without", "in",     "larger",
+                                         "bigger", "over",  "via",     "unless", "containing",
+                                         "that",   "which", "through"};
+
+    for (unsigned i = 0; i + 1u < t->nwords; i++) {
+        bool mail = false, limit = false;
+
+        for (size_t k = 0; k < ARRAY_LEN(mails); k++)
+            mail |= str_eq(reply_text_word(t, i), str_c(mails[k]));
+        for (size_t k = 0; mail && k < ARRAY_LEN(limits); k++)
+            limit |= str_eq(reply_text_word(t, i + 1u), str_c(limits[k]));
+        if (limit)
+            return true;
+    }
+    return false;
+}
+
 /* Was it words about an address that decided? */
 static bool
 is_by_address(struct str pattern)
@@ -265,6 +287,8 @@ class_by_words(const struct evidence *e, uint8_t class)
         return REPLY_CLASS_BLOCK;
     if (e->best->tier < REPLY_TIER_TEXT || strong || e->best->tier == REPLY_TIER_PROVIDER)
         return class;
+    if (class == REPLY_CLASS_NO_MAIL && is_limited(&e->text))
+        is = REPLY_CLASS_POLICY;
     for (uint32_t i = 0; i < e->nfound; i++) {
         const struct reply_rule *r = found_rule(e, i);
         if (r->class == REPLY_CLASS_COUNT || !rule_fits(e, r))
