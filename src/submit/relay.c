@@ -78,8 +78,9 @@ relay_step(struct way *to_server, struct way *to_client)
         p[i].fd = p[i].events ? p[i].fd : -1; /* an end that hung up would be told for ever */
     if (poll(p, ARRAY_LEN(p), -1) < 0)
         return errno == EINTR;
-    /* The server's words first: it may have said why before it closed. */
-    if (p[1].revents && way_reads(to_client))
+    /* The server's words first: it may have said why before it closed. Not for its room to write:
+     * both would wait for each other's words. */
+    if ((p[1].revents & ~POLLOUT) && way_reads(to_client))
         way_read(to_client);
     if (p[2].revents && !way_write(to_client))
         return false;

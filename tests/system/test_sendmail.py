@@ -1,6 +1,7 @@
 """sendmail, mailq, newaliases: programs of this machine send by a Unix socket."""
 import os
 import pwd
+import re
 import shutil
 import smtplib
 import socket
@@ -229,6 +230,34 @@ def test_smtp_on_standard_input(local):
     done = local.send("-bs", text="EHLO me\r\nMAIL FROM:<a@inside.test>\r\nRCPT TO:<bob@inside.test>\r\nDATA\r\n"
                                   "Subject: x\r\n\r\nhi\r\n.\r\nQUIT\r\n")
     assert b"\r\n250 2.0.0" in done.stdout and b"\r\n221 " in done.stdout, done.stdout
+    assert at_sink(local).sender == "a@inside.test"
+
+
+def test_smtp_on_standard_input_by_turns(local):
+    """-bs with a program that waits for each reply before it goes on, as PHP's mailers do."""
+    with subprocess.Popen([local.bin / "sendmail", "-bs"], env=local.env, stdin=subprocess.PIPE,
+                          stdout=subprocess.PIPE) as talk:
+        try:
+            os.set_blocking(talk.stdout.fileno(), False)
+
+            def answer(command, code):
+                talk.stdin.write(command)
+                talk.stdin.flush()
+                said = b""
+
+                def whole():
+                    nonlocal said
+                    said += talk.stdout.read() or b""
+                    return re.search(rb"^%d [^\r]*\r\n\Z" % code, said, re.M)
+                until(whole, 20, f"{code} to {command}")
+            answer(b"", 220)
+            for command, code in ((b"EHLO me\r\n", 250), (b"MAIL FROM:<a@inside.test>\r\n", 250),
+                                  (b"RCPT TO:<bob@inside.test>\r\n", 250), (b"DATA\r\n", 354),
+                                  (b"Subject: x\r\n\r\nhi\r\n.\r\n", 250), (b"QUIT\r\n", 221)):
+                answer(command, code)
+            assert talk.wait(20) == 0
+        finally:
+            talk.kill()
     assert at_sink(local).sender == "a@inside.test"
 
 
