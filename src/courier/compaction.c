@@ -162,8 +162,8 @@ copy_durable(struct out *o, int status)
     out_give(o);
 }
 
-/* Held rows carry their reason in an outcome of their own, and late ones that their sender was
- * told: copies have no place for either. */
+/* Held rows carry their reason in an outcome of their own, late ones that their sender was told, and
+ * others that a crash left them unknown: copies have no place for any of it. */
 static void
 tell_states(struct courier *c, uint32_t message)
 {
@@ -173,6 +173,7 @@ tell_states(struct courier *c, uint32_t message)
         if (r->state == ROW_HELD && r->due)
             outcome_again(c, row, SPOOL_HELD, str_c(reasons_text(&c->reasons, r->due)));
         outcome_told(c, row);
+        outcome_crashed(c, row);
         row = next;
     }
 }

@@ -470,6 +470,20 @@ outcome_told(struct courier *c, uint32_t row)
 }
 
 void
+outcome_crashed(struct courier *c, uint32_t row)
+{
+    const struct index_row *ir = index_row(&c->index, row);
+    struct attempt a = {0};
+    struct result r = {.result = SPOOL_UNKNOWN, .text = STR(OUTCOME_CRASH_TEXT)};
+
+    if (!(ir->flags & ROW_CRASHED) || (ir->flags & ROW_ASIDE) || ir->state == ROW_HELD ||
+        ir->state == ROW_SETTLING)
+        return;
+    r.due = ir->state == ROW_WAITING ? courier_tick_wall(c, ir->due) : courier_wall(c);
+    outcome_record(c, ir->message, &row, 1, &a, &r, ir->attempts);
+}
+
+void
 outcome_operator(struct courier *c, uint32_t message, const uint32_t *rows, uint32_t n,
                  uint8_t result, struct str reason)
 {

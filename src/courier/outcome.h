@@ -77,6 +77,9 @@ void outcome_again(struct courier *, uint32_t row, uint8_t result, struct str te
  * again. Nothing if he was not. */
 #define OUTCOME_TOLD_TEXT "its sender was told that it is late"
 void outcome_told(struct courier *, uint32_t row);
+/* Notes of a row that waits that a crash left its outcome unknown, so that the second one holds it.
+ * Nothing if none did. */
+void outcome_crashed(struct courier *, uint32_t row);
 /* The message cannot be read: all its rows are held, the operator is told. */
 void outcome_unreadable(struct courier *, uint32_t message, const uint32_t *rows, uint32_t n,
                         int err);

@@ -119,12 +119,49 @@ test_compaction(void)
     clock_release();
 }
 
+/* Two crashes in a row hold mail, though its first record was moved between them. */
+static void
+test_crash_and_copy(void)
+{
+    char *big = big_body();
+
+    own_clock();
+    rig_init(&rig, ROUTE "delivery {\n retry = 5h\n retry_max = 5h\n jitter_percent = 0\n}\n");
+    rig.dot = NULL; /* never answers */
+    rig_post(&rig, "a@test.example", "b@far.example", NULL, BODY);
+    RIG_FOR(&rig, rig.messages == 1);
+    next_courier();
+    RIG_FOR(&rig, in_state(ROW_WAITING) == 1);
+    IS(rig.courier->load.unknown, 1, "one crash leaves it unknown");
+    rig.dot = "250 2.0.0 ok\r\n";
+    for (int i = 0; i < 60; i++)
+        rig_post(&rig, "a@test.example", "c@far.example", NULL, big);
+    RIG_FOR(&rig, waiting() == 1);
+    for (int i = 0; i < 50 && rig.freed < 2; i++)
+        pass(1);
+    OK(rig.freed >= 2, "segments freed: %u", rig.freed);
+    next_courier();
+    RIG_FOR(&rig, in_state(ROW_WAITING) == 1);
+    rig.dot = NULL;
+    rig.messages = 0;
+    verb("queue.retry", "{\"all\":true}");
+    RIG_FOR(&rig, rig.messages == 1);
+    next_courier();
+    RIG_FOR(&rig, in_state(ROW_HELD) == 1);
+    verb("queue.list", "{}");
+    OK(has("two crashes"), "held, and says why: %s", said);
+    free(big);
+    rig_done(&rig);
+    clock_release();
+}
+
 int
 main(int argc, char **argv)
 {
     static const struct rig_test tests[] = {
         {"held", test_held},
         {"compaction", test_compaction},
+        {"crash", test_crash_and_copy},
     };
 
     return rig_main(argc, argv, tests, ARRAY_LEN(tests));
