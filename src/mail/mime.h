@@ -74,8 +74,9 @@ enum mime_reading {
     MIME_READ_PREAMBLE = 4096, /* text in front of the first boundary is a multipart's content */
     MIME_READ_DECODED_MULTIPART = 8192, /* the encoding of a multipart is taken off */
     MIME_READ_BARE_CR = 16384,          /* a CR alone ends a line of a header */
+    MIME_READ_ONE_WORD = 32768, /* a type of one word is what it says, one of three text/plain */
 };
-#define MIME_READINGS 15u
+#define MIME_READINGS 16u
 const char *mime_reading_name(uint32_t reading); /* "last_field" */
 /* The other ways to read a message of which that was told; 0: none. */
 uint32_t mime_odd_readings(enum mime_odd);

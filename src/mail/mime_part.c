@@ -131,7 +131,7 @@ params_odd(struct mime *m, const struct mime_part *p, const struct params *param
             mime_odd_told(m, p, MIME_ODD_PARAM, params->items[i].value, params->items[i].other);
     }
     if (params->odd & ~(unsigned)(PARAM_ODD_REPEATED | PARAM_ODD_BOTH | PARAM_ODD_WORDS |
-                                  PARAM_ODD_BARE | PARAM_ODD_GAP))
+                                  PARAM_ODD_BARE | PARAM_ODD_GAP | PARAM_ODD_QUOTES))
         mime_odd_told(m, p, MIME_ODD_PARAM, params->value, STR_NONE);
 }
 
@@ -149,19 +149,33 @@ param_value(const struct mime *m, const struct params *params, struct str name)
 static void
 type_read(struct mime *m, struct mime_part *p, const struct params *params, bool digest)
 {
+    static const struct {
+        const char *word, *type, *subtype;
+    } words[] = {{"multipart", "multipart", "mixed"},
+                 {"message", "message", "rfc822"},
+                 {"html", "text", "html"}};
     struct str v = params->value;
     const char *slash = v.n ? memchr(v.p, '/', v.n) : NULL;
 
-    if (!slash || slash == v.p || slash == v.p + v.n - 1) {
+    bool one_word = m->readings & MIME_READ_ONE_WORD;
+    bool three = slash && memchr(slash + 1, '/', v.n - (size_t)(slash + 1 - v.p));
+
+    if (!slash || slash == v.p || slash == v.p + v.n - 1 || (three && one_word)) {
         p->type = digest ? STR("message") : STR("text");
         p->subtype = digest ? STR("rfc822") : STR("plain");
         if (v.n)
             mime_odd_told(m, p, MIME_ODD_TYPE, v, STR_NONE);
+        for (size_t i = 0; i < ARRAY_LEN(words) && one_word; i++) {
+            if (!str_eq(str_sub(v, 0, v.n - (slash && slash != v.p)), str_c(words[i].word)))
+                continue;
+            p->type = str_c(words[i].type);
+            p->subtype = str_c(words[i].subtype);
+        }
         return;
     }
     p->type = str_of(v.p, (size_t)(slash - v.p));
     p->subtype = str_sub(v, p->type.n + 1, v.n);
-    if (str_chr(p->subtype, '/') >= 0) /* text/plain to those who count the words */
+    if (three) /* text/plain to those who count the words */
         mime_odd_told(m, p, MIME_ODD_TYPE, v, STR("text/plain"));
 }
 
@@ -176,9 +190,18 @@ is_message(const struct mime_part *p)
 static void
 encoding_read(struct mime *m, struct mime_part *p, struct str value)
 {
+    struct str rest = value;
+
     p->encoding = value.n ? transfer_kind_of(value) : TRANSFER_IDENTITY;
-    if (p->encoding == TRANSFER_UNKNOWN) {
+    while (rest.n && !strchr(" \t\r\n;(", rest.p[0]))
+        rest = str_from(rest, 1);
+    while (rest.n && strchr(" \t\r\n", rest.p[0]))
+        rest = str_from(rest, 1);
+    bool words = rest.n && !strchr(";(", rest.p[0]);
+    if (p->encoding == TRANSFER_UNKNOWN || words) {
         enum transfer_kind like = transfer_kind_like(value);
+        if (like == p->encoding && like != TRANSFER_UNKNOWN)
+            like = TRANSFER_IDENTITY; /* to those who want one word */
         mime_odd_told(m, p, MIME_ODD_ENCODING, value, str_c(transfer_kind_name(like)));
         if (m->readings & MIME_READ_LIKE_ENCODING)
             p->encoding = like;

@@ -44,7 +44,7 @@ static const char *const reading_names[MIME_READINGS] = {
     "last_field",  "innermost",         "undecoded",      "strict",
     "other_param", "stop_at_pad",       "exact_boundary", "reopen",
     "early_body",  "long_header",       "midline",        "like_encoding",
-    "preamble",    "decoded_multipart", "bare_cr",
+    "preamble",    "decoded_multipart", "bare_cr",        "one_word",
 };
 
 const char *
@@ -70,6 +70,7 @@ static const uint16_t readings[MIME_ODD_MAX_] = {
     [MIME_ODD_ENCODING] = MIME_READ_LIKE_ENCODING,
     [MIME_ODD_ENCODED_MULTIPART] = MIME_READ_DECODED_MULTIPART,
     [MIME_ODD_BARE_CR] = MIME_READ_BARE_CR,
+    [MIME_ODD_TYPE] = MIME_READ_ONE_WORD,
     [MIME_ODD_ENCODED_DATA] = MIME_READ_UNDECODED,
     [MIME_ODD_BASE64_AFTER_PAD] = MIME_READ_STOP_AT_PAD,
     [MIME_ODD_UUENCODE] = MIME_READ_UNDECODED,

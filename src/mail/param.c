@@ -21,7 +21,8 @@ struct piece {
     bool coded;      /* name*: %XX, and a charset in the first one */
     bool quoted;
     struct str text; /* quotes taken off */
-    struct str alt;  /* what a stricter reader takes of a value without quotes; .p NULL: the same */
+    struct str
+        alt; /* what another reader takes of it, see PARAM_ODD_BARE, _QUOTES; .p NULL: the same */
 };
 struct reader {
     struct str s;
@@ -57,10 +58,14 @@ skip(struct reader *r)
     }
 }
 
+/* A backslash counts if it quotes a quote or itself. What it stands before else is kept without it
+ * by the RFC; those who write paths, and some readers, mean it: *ret_alt. */
 static struct str
-quoted(struct reader *r)
+quoted(struct reader *r, struct str *ret_alt)
 {
     size_t n = 0, end = r->at + 1;
+    struct str rest = str_from(r->s, end);
+    bool means = false;
 
     while (end < r->s.n && r->s.p[end] != '"')
         end += r->s.p[end] == '\\' ? 2 : 1;
@@ -71,10 +76,14 @@ quoted(struct reader *r)
         char c = r->s.p[r->at];
         if (c == '\r' || c == '\n')
             continue;
-        if (c == '\\' && r->at + 1 < r->s.n)
+        if (c == '\\' && r->at + 1 < r->s.n) {
             c = r->s.p[++r->at];
+            means |= c != '\\' && c != '"';
+        }
         copy[n++] = c;
     }
+    if (means)
+        *ret_alt = str_sub(rest, 0, r->at - (size_t)(rest.p - r->s.p));
     if (r->at < r->s.n)
         r->at++;
     else
@@ -108,6 +117,37 @@ bare(struct reader *r, struct str *ret_alt)
             copy[n++] = raw.p[i];
     }
     return str_of(copy, n);
+}
+
+/* Text between the closing quote and the ; which some readers take along, without quotes. */
+static void
+behind_quotes(struct reader *r, struct piece *p)
+{
+    struct str rest;
+    size_t from = r->at, n = p->text.n;
+    bool comment = false;
+    char *copy;
+
+    while (r->at < r->s.n && r->s.p[r->at] != ';')
+        r->at++;
+    rest = str_sub(r->s, from, r->at - from);
+    while (rest.n && is_space(rest.p[0]))
+        rest = str_from(rest, 1);
+    while (rest.n && is_space(rest.p[rest.n - 1]))
+        rest.n--;
+    comment = rest.n && rest.p[0] == '(';
+    if (!rest.n || comment)
+        return;
+    r->out->odd |= PARAM_ODD_QUOTES;
+    copy = arena_alloc(r->arena, n + rest.n);
+    if (!copy)
+        return;
+    if (n)
+        memcpy(copy, p->text.p, n);
+    for (size_t i = 0; i < rest.n; i++)
+        if (!strchr("\"\r\n", rest.p[i]))
+            copy[n++] = rest.p[i];
+    p->alt = str_of(copy, n);
 }
 
 /* name, name*, name*N, name*N* */
@@ -171,12 +211,11 @@ next_piece(struct reader *r)
     r->at++;
     skip(r);
     p.quoted = r->at < r->s.n && r->s.p[r->at] == '"';
-    p.text = p.quoted ? quoted(r) : bare(r, &p.alt);
-    while (r->at < r->s.n && r->s.p[r->at] != ';') { /* behind a quoted value */
-        if (!is_space(r->s.p[r->at]) && r->s.p[r->at] != '(')
-            r->out->odd |= PARAM_ODD_SYNTAX;
-        r->at++;
-    }
+    p.text = p.quoted ? quoted(r, &p.alt) : bare(r, &p.alt);
+    if (p.quoted && p.alt.p)
+        r->out->odd |= PARAM_ODD_QUOTES;
+    if (p.quoted)
+        behind_quotes(r, &p);
     name_split(&p);
     r->pieces[r->n++] = p;
     return true;
@@ -305,7 +344,10 @@ join(struct reader *r, struct str name, enum form form, enum which which, bool o
             break;
         number = over_gaps ? number_from(r, name, number + 1) : number + 1;
     }
-    to_utf8(r, charset, coded, buf_view(&bytes), &text);
+    if (str_eq(name, STR("boundary"))) /* nobody decodes what is compared */
+        buf_str(&text, buf_view(&bytes));
+    else
+        to_utf8(r, charset, coded, buf_view(&bytes), &text);
     return arena_str(r->arena, text.n ? buf_view(&text) : STR(""));
 }
 
@@ -360,9 +402,9 @@ other_value(struct reader *r, struct str name, enum form form, struct str taken)
     return str_eq(value, taken) ? STR_NONE : value;
 }
 
-/* What a stricter reader takes of a value without quotes. */
+/* What another reader takes of the text of a value. */
 static struct str
-strict_text(const struct reader *r, struct str name)
+other_text(const struct reader *r, struct str name)
 {
     for (unsigned i = 0; i < r->n; i++) {
         if (str_eq(r->pieces[i].name, name) && r->pieces[i].alt.p)
@@ -396,7 +438,7 @@ gather_one(struct reader *r, struct param *q)
     unsigned forms = forms_of(r, q->name);
     bool taken = false;
 
-    q->other = strict_text(r, q->name);
+    q->other = other_text(r, q->name);
     for (unsigned i = 0; i < ARRAY_LEN(order); i++) {
         if (!(forms & 1u << order[i]))
             continue;

@@ -19,11 +19,12 @@
 #define PARAM_ODD_WORDS    32u  /* encoded words inside a value, which RFC 2047 5 forbids */
 #define PARAM_ODD_BARE     128u /* white space or a comment in a value without quotes */
 #define PARAM_ODD_LONG     256u /* a value over PARAM_TEXT_MAX */
+#define PARAM_ODD_QUOTES   512u /* text behind the quotes, or a backslash that quotes nothing */
 #define PARAM_ODD_CHARSET  64u  /* a charset that nobody knows, or bytes that are not of it */
 
 struct param {
     struct str name;  /* lower case, without * and number */
-    struct str value; /* as UTF-8 */
+    struct str value; /* as UTF-8; of `boundary` the bytes as they stand, which are compared */
     struct str other; /* the value that another reader would take; .p NULL if there is none */
 };
 struct params {

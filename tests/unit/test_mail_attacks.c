@@ -202,6 +202,38 @@ test_attack_boundary_forms(void)
         "<multipart/mixed><text/evil>2</></>", "a header that does not end");
 }
 
+/* Nobody decodes a boundary: it is compared byte for byte. */
+static void
+test_attack_coded_boundary(void)
+{
+#define INNER "Content-Type: multipart/mixed; boundary="
+    read_as(0, INNER "\"=?utf-8?Q?b?=\"\r\n\r\n--=?utf-8?Q?b?=\r\n\r\nx\r\n--=?utf-8?Q?b?=--\r\n");
+    TEXT(str_c(seen.text), "<multipart/mixed><text/plain>x</></>", "one like an encoded word");
+    read_as(0, INNER "\"\xe9\"\r\n\r\n--\xe9\r\n\r\nx\r\n--\xe9--\r\n");
+    TEXT(str_c(seen.text), "<multipart/mixed><text/plain>x</></>", "one that is no UTF-8");
+    OK(seen.odd & ODD(BOUNDARY_FORM), "which is told");
+    two(INNER "\"a\\b\"\r\n\r\n--a\\b\r\n\r\n1\r\n--ab\r\n\r\n2\r\n--ab--\r\n",
+        "<multipart/mixed><text/plain>2</></>", MIME_READ_OTHER_PARAM,
+        "<multipart/mixed><text/plain>1\r\n--ab\r\n\r\n2\r\n--ab--\r\n</></>",
+        "one with a backslash");
+}
+
+/* A type of one word is text/plain by RFC 2045 5.2, and to others what it says. */
+static void
+test_attack_one_word_types(void)
+{
+    two("Content-Type: multipart; boundary=b\r\n\r\n--b\r\n\r\nx\r\n--b--\r\n",
+        "<text/plain>--b\r\n\r\nx\r\n--b--\r\n</>", MIME_READ_ONE_WORD,
+        "<multipart/mixed><text/plain>x</></>", "multipart");
+    two("Content-Type: message\r\n\r\nContent-Type: a/b\r\n\r\nx",
+        "<text/plain>Content-Type: a/b\r\n\r\nx</>", MIME_READ_ONE_WORD,
+        "<message/rfc822><a/b>x</></>", "message");
+    two("Content-Type: html\r\n\r\nx", "<text/plain>x</>", MIME_READ_ONE_WORD, "<text/html>x</>",
+        "html");
+    two("Content-Type: text/html/x\r\n\r\nx", "<text/html/x>x</>", MIME_READ_ONE_WORD,
+        "<text/plain>x</>", "three words");
+}
+
 /* No reader should take an encoding off a multipart; some do. */
 static void
 test_attack_encoded_multipart(void)
@@ -264,6 +296,12 @@ test_attack_encodings(void)
     TEXT(str_c(seen.other), "base64", "which is named");
     two("Content-Transfer-Encoding: \"Quoted Printable\"\r\n\r\n=41", "<text/plain>=41</>",
         MIME_READ_LIKE_ENCODING, "<text/plain>A</>", "one in quotes");
+    two("Content-Transfer-Encoding: 7bit base64\r\n\r\naGk=", "<text/plain>aGk=</>",
+        MIME_READ_LIKE_ENCODING, "<text/plain>hi</>", "two words");
+    two("Content-Transfer-Encoding: base64 7bit\r\n\r\naGk=", "<text/plain>hi</>",
+        MIME_READ_LIKE_ENCODING, "<text/plain>aGk=</>", "the other way round");
+    read_as(0, "Content-Transfer-Encoding: base64 (really); x=y\r\n\r\naGk=");
+    OK(!seen.odd && strstr(seen.text, ">hi<"), "a comment and parameters are no words");
     two("Content-Transfer-Encoding: base64\r\n\r\n?QUJD", "<text/plain>ABC</>", MIME_READ_UNDECODED,
         "<text/plain>?QUJD</>", "base64 that is none");
     two("Content-Transfer-Encoding: base64\r\n\r\naGk=aGk=", "<text/plain>hihi</>",
@@ -520,6 +558,8 @@ main(void)
     test_attack_two_boundaries();
     test_attack_one_boundary_twice();
     test_attack_boundary_forms();
+    test_attack_coded_boundary();
+    test_attack_one_word_types();
     test_attack_encoded_multipart();
     test_attack_bare_cr();
     test_attack_no_parts();

@@ -188,6 +188,15 @@ test_names(void)
     t = parse(NAMED("filename=a.txt; filename=b.exe; filename*=utf-8''a.txt"));
     OK(t.odd == ODD(PARAM) && !strcmp(t.taken, "a.txt") && !strcmp(t.other, "b.exe"),
        "an old name twice behind the new one");
+    t = parse(NAMED("filename=\"a.txt\".exe"));
+    OK(t.odd == ODD(PARAM) && !strcmp(t.taken, "a.txt") && !strcmp(t.other, "a.txt.exe"),
+       "text behind the quotes: %s", t.other);
+    t = parse(NAMED("filename=\"a\"b\".exe\""));
+    OK(t.odd == ODD(PARAM) && !strcmp(t.taken, "a") && !strcmp(t.other, "ab.exe"),
+       "quotes within quotes: %s", t.other);
+    t = parse(NAMED("filename=\"C:\\dir\\a.exe\""));
+    OK(t.odd == ODD(PARAM) && !strcmp(t.taken, "C:dira.exe") && !strcmp(t.other, "C:\\dir\\a.exe"),
+       "backslashes that quote nothing: %s", t.other);
     t = parse(NAMED("filename*0=run; filename*2=.exe"));
     OK(t.odd == ODD(PARAM) && !strcmp(t.taken, "run") && !strcmp(t.other, "run.exe"),
        "a piece is missing: those who do not mind see all of the others");
