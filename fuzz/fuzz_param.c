@@ -48,7 +48,9 @@ values(struct str s)
     if (params_read(&params, s, &arena) == 0) {
         ENSURE(params.n <= PARAMS_MAX);
         for (unsigned i = 0; i < params.n; i++) {
-            ENSURE(str_is_utf8(params.items[i].value));
+            bool raw = str_eq(params.items[i].name, STR("boundary"));
+            ENSURE(raw || str_is_utf8(params.items[i].value));
+            ENSURE(raw || str_is_utf8(params.items[i].other));
             ENSURE(params_get(&params, params.items[i].name));
         }
     }

@@ -402,15 +402,36 @@ other_value(struct reader *r, struct str name, enum form form, struct str taken)
     return str_eq(value, taken) ? STR_NONE : value;
 }
 
-/* What another reader takes of the text of a value. */
+/* What another reader takes of the text of a value, decoded as that is. */
 static struct str
-other_text(const struct reader *r, struct str name)
+other_text(struct reader *r, struct str name)
 {
-    for (unsigned i = 0; i < r->n; i++) {
-        if (str_eq(r->pieces[i].name, name) && r->pieces[i].alt.p)
-            return r->pieces[i].alt;
+    CLEANUP(buf_done) struct buf bytes, text;
+    struct str alt = STR_NONE, charset = STR_NONE;
+    bool coded = false;
+
+    for (unsigned i = 0; i < r->n && !alt.p; i++) {
+        if (!str_eq(r->pieces[i].name, name))
+            continue;
+        alt = r->pieces[i].alt;
+        coded = r->pieces[i].coded;
     }
-    return STR_NONE;
+    buf_init(&bytes, PARAM_TEXT_MAX);
+    buf_init(&text, 4 * PARAM_TEXT_MAX);
+    if (!alt.p)
+        return STR_NONE;
+    alt.n = MIN(alt.n, (size_t)PARAM_TEXT_MAX);
+    if (coded) {
+        charset = take_charset(&alt);
+        put_coded(&bytes, alt);
+    } else {
+        buf_str(&bytes, alt);
+    }
+    if (str_eq(name, STR("boundary")))
+        buf_str(&text, buf_view(&bytes));
+    else
+        to_utf8(r, charset, coded, buf_view(&bytes), &text);
+    return arena_str(r->arena, text.n ? buf_view(&text) : STR(""));
 }
 
 /* Without its first piece a value is what all of them are: else an attachment had no name. */
