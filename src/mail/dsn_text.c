@@ -14,6 +14,7 @@
 #define LIST_LINES  3u  /* lines of other text that a list of recipients may hold */
 #define ABOUT_LEAST 10u /* bytes that can be a reason */
 #define SAME_LEAST  20u /* bytes of a reply that make it known again */
+#define FIELD_LEAST 4u  /* letters of a field's name with colon, or of marks, beside an address */
 
 /* --- candidates --- */
 
@@ -370,6 +371,17 @@ own_words(struct search *s, const struct cand *c)
     return own;
 }
 
+/* "To: a@b": whom, and nothing about it. */
+static bool
+names_only(struct str own, struct str address)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < own.n && n <= address.n + FIELD_LEAST + 2u; i++)
+        n += (unsigned char)own.p[i] > ' ';
+    return n <= address.n + FIELD_LEAST;
+}
+
 static void
 outcome_of(struct search *s, const struct cand *c, const struct dsn_speech *speech)
 {
@@ -383,6 +395,8 @@ outcome_of(struct search *s, const struct cand *c, const struct dsn_speech *spee
     if (!o)
         return;
     own = own_words(s, c);
+    if (s->n == 1 && c->way != WAY_HEAD && names_only(own, c->address))
+        own = STR_NONE;
     o->final = arena_str(list->arena, c->address);
     list->steps += own.n;
     dsn_said_find(own, &said);
