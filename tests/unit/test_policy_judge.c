@@ -195,6 +195,112 @@ test_property(void)
     IS(wrong_second, 0, "what observes never acts");
 }
 
+/* ---- profiles by chance ---- */
+
+/* A bound: none, 0, or of one of these sizes. */
+static void
+put_bound(struct buf *b, bool below)
+{
+    static const char *const bounds[] = {"none", "0", "0.01", "3", "12.34", "9999999.99"};
+    unsigned i = rig_random(ARRAY_LEN(bounds));
+
+    buf_fmt(b, " %s%s", i > 1 && below ? "-" : "", bounds[i]);
+}
+
+static void
+put_profile(struct buf *b)
+{
+    static const char *const patterns[] = {"alpha.one", "alpha.*", "beta.two", "beta.*", "gamma.*"};
+    static const char *const actions[] = {"tag", "hold", "tempfail", "refuse"};
+    unsigned from = rig_random(4);
+
+    buf_clear(b);
+    buf_c(b, "profile chance {\n");
+    for (unsigned i = rig_random(6); i-- > 0;)
+        buf_fmt(b, " weight = %s %s%u.%02u\n", patterns[rig_random(ARRAY_LEN(patterns))],
+                rig_random(2) ? "-" : "", rig_random(1000), rig_random(100));
+    for (unsigned i = rig_random(6); i-- > 0;) {
+        buf_fmt(b, " group = %s", i & 1 ? "early" : i & 2 ? "gamma" : "late");
+        put_bound(b, true);
+        put_bound(b, false);
+        buf_fmt(b, " %s %s\n", patterns[rig_random(ARRAY_LEN(patterns))],
+                patterns[rig_random(ARRAY_LEN(patterns))]);
+    }
+    for (unsigned i = from; i < ARRAY_LEN(actions); i++)
+        if (rig_random(3))
+            buf_fmt(b, " %s = %u.%02u\n", actions[i], 5 * i + 1 + rig_random(5), rig_random(100));
+    buf_fmt(b, " observe = %s\n}\n", rig_random(4) ? "no" : "yes");
+}
+
+/* The stronger of what the sum reaches and of what a finding that counts says. */
+static uint8_t
+action_of(const struct profile *p, int64_t sum, bool with_observed)
+{
+    uint8_t action = profile_action(p, sum);
+
+    for (unsigned i = 0; i < judged.n; i++) {
+        const struct finding *f = judged.lines[i].finding;
+        if (f && (with_observed || !f->observed))
+            action = MAX(action, f->action);
+    }
+    return judged.missed ? MAX(action, (uint8_t)VERDICT_TEMPFAIL) : action;
+}
+
+static void
+test_property_profiles(void)
+{
+    unsigned bad = 0, wrong_sum = 0, wrong_group = 0, wrong_action = 0, wrong_weight = 0;
+    struct buf text;
+
+    buf_init(&text, 1u << 16);
+    for (unsigned set = 0; set < 200; set++) {
+        put_profile(&text);
+        buf_char(&text, '\0');
+        bad += !rig_profiles(text.p);
+        const struct profile *p = profile_find(&rig_set, STR("chance"));
+        for (unsigned round = 0; round < 20 && p; round++) {
+            const struct verdict *const verdicts[] = {NULL, &verdict};
+            int64_t acts = 0, all = 0, of_acts[PROFILE_GROUPS_MAX] = {0},
+                    of_all[PROFILE_GROUPS_MAX] = {0};
+
+            begin();
+            rig_findings(&verdict, rig_random(90), 2);
+            if (verdict_judge(&judged, &arena, p, verdicts, 2, rig_random(3)) < 0)
+                continue;
+            for (unsigned i = 0; i < judged.n; i++) {
+                const struct judged_line *line = &judged.lines[i];
+                const struct profile_group *g =
+                    line->finding ? profile_group_of(p, line->finding) : NULL;
+
+                for (size_t k = 0; !line->finding && k < p->ngroups; k++)
+                    g = str_eq(p->groups[k].name, line->group) ? &p->groups[k] : g;
+                all += line->weight;
+                acts += line->observed ? 0 : line->weight;
+                if (g)
+                    of_all[g - p->groups] += line->weight;
+                if (g && !line->observed)
+                    of_acts[g - p->groups] += line->weight;
+                wrong_weight +=
+                    line->finding && line->weight != profile_weigh(p, line->finding, NULL);
+            }
+            for (size_t k = 0; k < p->ngroups; k++)
+                wrong_group += of_acts[k] < p->groups[k].least || of_acts[k] > p->groups[k].most ||
+                               of_all[k] < p->groups[k].least || of_all[k] > p->groups[k].most;
+            wrong_sum += acts != judged.total || all != judged.would_total;
+            wrong_action += judged.would != action_of(p, judged.would_total, true);
+            wrong_action +=
+                judged.action != (p->observe ? VERDICT_PASS : action_of(p, judged.total, false));
+        }
+    }
+    IS(bad, 0, "profiles by chance are read: %.*s", rig_errs.n ? (int)rig_errs.items[0].text.n : 0,
+       rig_errs.n ? rig_errs.items[0].text.p : "");
+    IS(wrong_weight, 0, "a finding weighs what its profile says");
+    IS(wrong_sum, 0, "both sums are what is shown");
+    IS(wrong_group, 0, "both sums of a group are within its bounds");
+    IS(wrong_action, 0, "both verdicts are the stronger of sum and findings");
+    buf_done(&text);
+}
+
 int
 main(void)
 {
@@ -208,6 +314,7 @@ main(void)
     test_recipients();
     test_together();
     test_property();
+    test_property_profiles();
     rig_profiles_done();
     arena_done(&arena);
     return tap_done();
