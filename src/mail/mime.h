@@ -120,7 +120,9 @@ int mime_create(struct mime **ret, const struct mime_limits *, const struct mime
 void mime_read_as(struct mime *, uint32_t readings); /* MIME_READ_*, before the first byte */
 void mime_feed(struct mime *, const char *p, size_t n);
 void mime_end(struct mime *); /* all parts end */
-/* False: some content was not handed on (MIME_ODD_PARTS, or no memory): not all was seen. */
+/* False: some content was not handed on (MIME_ODD_PARTS, or no memory): not all was seen. Who must
+ * see all looks for MIME_ODD_HEADER_CUT and MIME_ODD_DEPTH too: there it came, but without what its
+ * header says, or undivided. */
 bool mime_is_whole(const struct mime *);
 /* After the end: the other readings that what was odd in this message makes plausible. */
 uint32_t mime_readings(const struct mime *);
