@@ -200,7 +200,7 @@ same_lists(const struct list *a, const struct list *b)
  * that come to light then. The reason told is that of ours. */
 typedef void compare_fn(const struct list *got, const struct list *want, char *why, size_t cap);
 
-#define TRIES_MAX 64u
+#define TRIES_MAX 256u
 
 static uint32_t
 find_reading(struct str message, const struct list *want, compare_fn *compare, char *why,
