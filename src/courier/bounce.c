@@ -325,7 +325,7 @@ static bool
 bounce_gather(struct courier *c, struct bounce *b, const struct letter *l, const uint32_t *rows,
               uint32_t n, const struct attempt *a, const struct result *r, uint64_t until)
 {
-    struct letter_walk w = {0};
+    struct letter_walk w = letter_seek(l, n ? index_row(&c->index, rows[0])->ordinal : 0);
     struct spool_rcpt rcpt;
     uint32_t ordinal, i = 0;
     size_t max = text_max(c), bytes;
@@ -359,7 +359,7 @@ static bool
 any_wants(struct courier *c, enum bounce_kind kind, const struct letter *l, const uint32_t *rows,
           uint32_t n)
 {
-    struct letter_walk w = {0};
+    struct letter_walk w = letter_seek(l, n ? index_row(&c->index, rows[0])->ordinal : 0);
     struct spool_rcpt rcpt;
     uint32_t ordinal, i = 0;
 
@@ -437,16 +437,8 @@ bounce_rows(struct courier *c, enum bounce_kind kind, uint32_t message, const ui
     struct letter own;
     bool done;
 
-    if (a->letter && kind == BOUNCE_SUCCESS) { /* nearly always nobody asked: find out cheaply */
-        bool any = false;
-        struct letter_walk w = {0};
-        struct spool_rcpt rcpt;
-        uint32_t ordinal;
-        while (!any && letter_next(a->letter, &w, &ordinal, &rcpt) == 1)
-            any = (rcpt.notify & SPOOL_NOTIFY_SUCCESS) != 0;
-        if (!any)
-            return true;
-    }
+    if (a->letter && kind == BOUNCE_SUCCESS && !letter_wants(a->letter, SPOOL_NOTIFY_SUCCESS))
+        return true; /* as nearly always */
     if (a->letter && a->letter->bytes.n)
         return bounce_make(c, kind, message, a->letter, rows, n, a, r, until);
     letter_init(&own);

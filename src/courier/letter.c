@@ -72,6 +72,7 @@ letter_decode(struct letter *l, const struct spool_record *r, uint32_t node, uin
     l->record = *r;
     l->copy = r->type == SPOOL_COPY;
     l->states = STR_NONE;
+    l->found = (struct letter_found){0};
     if (l->copy)
         return spool_copy_decode(r, &l->env, &l->states);
     return spool_envelope_decode(r, node, epoch, &l->env);
@@ -128,10 +129,44 @@ letter_next(const struct letter *l, struct letter_walk *w, uint32_t *ret_ordinal
     return 1;
 }
 
+struct letter_walk
+letter_seek(const struct letter *l, uint32_t ordinal)
+{
+    struct letter_found *found = &((struct letter *)(uintptr_t)l)->found;
+    struct letter_walk none = {0}, before, w = found->ordinal <= ordinal ? found->walk : none;
+    struct spool_rcpt r;
+    uint32_t at;
+
+    if (ordinal == 0)
+        return none;
+    for (before = w; letter_next(l, &w, &at, &r) == 1; before = w) {
+        if (at < ordinal)
+            continue;
+        found->walk = before;
+        found->ordinal = at;
+        return at == ordinal ? before : none;
+    }
+    return none;
+}
+
+bool
+letter_wants(const struct letter *l, uint8_t notify)
+{
+    struct letter_found *found = &((struct letter *)(uintptr_t)l)->found;
+    struct letter_walk w = {0};
+    struct spool_rcpt r;
+    uint32_t at;
+
+    while (!found->asked && letter_next(l, &w, &at, &r) == 1)
+        found->notify |= r.notify;
+    found->asked = true;
+    return (found->notify & notify) != 0;
+}
+
 int
 letter_rcpt(const struct letter *l, uint32_t ordinal, struct spool_rcpt *ret)
 {
-    struct letter_walk w = {0};
+    struct letter_walk w = letter_seek(l, ordinal);
     uint32_t at;
 
     while (letter_next(l, &w, &at, ret) == 1) {

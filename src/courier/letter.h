@@ -11,27 +11,40 @@
 #include "courier/inner.h"
 #include "spool/envelope.h"
 
+struct letter_walk {
+    size_t at;
+    uint32_t i;
+};
 struct letter { /* views are valid until letter_load or letter_done */
     struct buf bytes;
     struct spool_record record;
     struct spool_envelope env;
     struct str states; /* of a copy */
     bool copy;
+    /* What was found before, of a message that is the same until the next load. */
+    struct letter_found {
+        struct letter_walk walk; /* before the recipient of that ordinal */
+        uint32_t ordinal;
+        bool asked; /* notify is all that any recipient wants */
+        uint8_t notify;
+    } found;
 };
 void letter_init(struct letter *);
 void letter_done(struct letter *);
 int letter_load(struct courier *, uint32_t message, struct letter *);
 /* Decodes a record that is in memory already (intake). */
 int letter_decode(struct letter *, const struct spool_record *, uint32_t node, uint32_t epoch);
-/* Walks recipients with their ordinals in the original: 1, 0 at the end, ERR_CORRUPT. */
-struct letter_walk {
-    size_t at;
-    uint32_t i;
-};
+/* Walks recipients with their ordinals in the original, which grow: 1, 0 at the end, ERR_CORRUPT.
+ */
 int letter_next(const struct letter *, struct letter_walk *, uint32_t *ret_ordinal,
                 struct spool_rcpt *ret);
 /* That recipient: 0 or ERR_NOTFOUND. */
 int letter_rcpt(const struct letter *, uint32_t ordinal, struct spool_rcpt *ret);
+/* A walk that stands before that recipient; before the first if there is none of that ordinal. Who
+ * asks for one after the other pays for each once. */
+struct letter_walk letter_seek(const struct letter *, uint32_t ordinal);
+/* Does any recipient want that (SPOOL_NOTIFY_*)? */
+bool letter_wants(const struct letter *, uint8_t notify);
 
 struct body {
     struct courier *c;

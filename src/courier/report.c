@@ -24,7 +24,7 @@ static void
 report_rcpts(struct event *e, const struct courier *c, const struct letter *l, const uint32_t *rows,
              uint32_t n)
 {
-    struct letter_walk w = {0};
+    struct letter_walk w = letter_seek(l, n ? index_row(&c->index, rows[0])->ordinal : 0);
     struct spool_rcpt r;
     uint32_t ordinal, i = 0;
     bool listing = false;

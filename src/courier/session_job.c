@@ -145,7 +145,8 @@ job_suspended(struct session *s)
 static bool
 job_rcpts(struct session *s)
 {
-    struct letter_walk w = {0};
+    struct letter_walk w =
+        letter_seek(&s->letter, s->nrows ? index_row(&s->c->index, s->rows[0])->ordinal : 0);
     struct spool_rcpt r;
     uint32_t ordinal, i = 0;
 
