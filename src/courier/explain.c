@@ -352,6 +352,11 @@ explain_end(struct explain *x)
 
     if (read->err < 0)
         control_end(x->call, 1, "the log cannot be read: %s", err_text(read->err));
+    else if (read->unread < 0)
+        control_end(x->call, 1,
+                    "the disk does not give all of the log (%s): there may be more than is shown "
+                    "here",
+                    err_text(read->unread));
     else if (read->address.p && read->nids == 0)
         control_end(x->call, 1,
                     "no message in the log has that sender, recipient or Message-ID; mail that was "

@@ -32,6 +32,7 @@ struct explain_read {
     size_t bytes;
     bool older, cut; /* more messages, or more records, than are told */
     int err;
+    int unread; /* what the disk did not give, which is left out: -errno, or 0 */
     atomic_bool stop;
     void (*ready)(void *ctx);
     void *ctx;

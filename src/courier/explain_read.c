@@ -178,7 +178,13 @@ each_record(struct explain_read *r,
         for (n = 1; at + n < all.n && all.items[at + n].epoch == all.items[at].epoch; n++)
             ;
         err = spool_epoch_read(r->dir, all.items + at, n, NULL, &ops, r);
+        if (spool_is_disk_error(err)) {
+            r->unread = err;
+            err = 0;
+        }
     }
+    if (err == 0 && all.nunread > 0)
+        r->unread = all.unread[0].err;
     spool_listing_done(&all);
     return err;
 }

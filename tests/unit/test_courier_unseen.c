@@ -166,6 +166,8 @@ test_inside(void)
     rig_post(&rig, "a@test.example", "new@far.example", NULL, BODY);
     RIG_FOR(&rig, rig.messages == 2);
     IS(verb("queue.list", "{}"), 0, "the queue can be listed");
+    IS(verb("explain", "{\"recipient\":\"new@far.example\"}"), 1, "explain tells what there is");
+    OK(strstr(said, "new@far.example") && strstr(ended, "does not give all"), "%s", ended);
     for (int i = 0; i < 100; i++)
         pass(10);
     IS(rig.alarms, 1, "told once");
