@@ -191,20 +191,32 @@ event_sink_plain(const char *type, struct str text)
     (void)written;
 }
 
-/* Never waits. Descriptors that could are opened so that they do not (roles/sink.c); where that was
- * not to be had, a pipe with room takes PIPE_BUF bytes at once. */
+/* Descriptors that could block are opened so that they do not (roles/sink.c). For a pipe where that
+ * was not to be had the kernel is asked not to wait; one before 6.4 takes PIPE_BUF bytes at once
+ * if there is room, unless another role is faster. */
 static ssize_t
-event_push(struct str piece)
+event_push_pipe(struct str piece)
 {
+    struct iovec part = {(void *)(uintptr_t)piece.p, piece.n};
     struct pollfd room = {.fd = out_fd, .events = POLLOUT};
+    ssize_t n = pwritev2(out_fd, &part, 1, -1, RWF_NOWAIT);
 
-    if (out_way == OUT_SOCKET)
-        return send(out_fd, piece.p, piece.n, MSG_DONTWAIT | MSG_NOSIGNAL);
-    if (out_way == OUT_PIPE && poll(&room, 1, 0) == 0) {
+    if (n >= 0 || (errno != EOPNOTSUPP && errno != ENOSYS && errno != EINVAL && errno != ESPIPE))
+        return n;
+    if (poll(&room, 1, 0) == 0) {
         errno = EAGAIN;
         return -1;
     }
     return write(out_fd, piece.p, piece.n);
+}
+
+/* Never waits. */
+static ssize_t
+event_push(struct str piece)
+{
+    if (out_way == OUT_SOCKET)
+        return send(out_fd, piece.p, piece.n, MSG_DONTWAIT | MSG_NOSIGNAL);
+    return out_way == OUT_PIPE ? event_push_pipe(piece) : write(out_fd, piece.p, piece.n);
 }
 
 /* Writes lines in large pieces; returns the bytes that are out. */
