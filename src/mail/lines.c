@@ -9,6 +9,7 @@
 #include "mail/date.h"
 
 #define LINES_FOLD      76u   /* columns before a fold is tried */
+#define LINES_WORD      900u  /* of a word that is longer than a line */
 #define LINES_FIELD_MAX 2000u /* bytes of one field taken */
 
 void
@@ -51,8 +52,13 @@ lines_folded(struct buf *out, const char *lead, struct str text, const char *ind
             buf_char(out, ' ');
             column++;
         }
-        for (; word.n > 900; word = str_from(word, 900)) {
-            buf_add(out, word.p, 900);
+        while (word.n > LINES_WORD) {
+            size_t cut = LINES_WORD; /* not within a character */
+
+            while (((unsigned char)word.p[cut] & 0xc0) == 0x80)
+                cut--;
+            buf_add(out, word.p, cut);
+            word = str_from(word, cut);
             buf_c(out, "\r\n");
             buf_c(out, indent);
             column = strlen(indent);

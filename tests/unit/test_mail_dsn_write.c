@@ -269,6 +269,22 @@ test_utf8(void)
     FIELD(p.report, "Diagnostic-Code", "smtp; 550 kein Empf\xc3\xa4nger");
     TEXT(p.original, "Subject: gr\xc3\xbc\xc3\x9f\x65\r\n\r\nhallo\r\n", "message closed by CRLF");
 
+    char wide[1802] = "x"; /* so that no line of 900 bytes ends with a character */
+    for (size_t i = 1; i + 1 < sizeof(wide); i += 2)
+        memcpy(wide + i, "\xc3\xa4", 2);
+    r.diagnostic = str_of(wide, 1801);
+    buf_clear(&out);
+    dsn_write(&out, &d);
+    size_t from = 0, bad = 0;
+    for (size_t i = 0; i < out.n; i++) {
+        if (out.p[i] != '\n')
+            continue;
+        bad += !str_is_utf8(str_of(out.p + from, i - from)) || i - from > 999;
+        from = i + 1;
+    }
+    IS(bad, 0, "a word that is longer than a line is cut between characters");
+    r.diagnostic = STR("550 kein Empf\xc3\xa4nger");
+
     d.utf8 = false;
     buf_clear(&out);
     dsn_write(&out, &d);
