@@ -121,12 +121,11 @@ test_purge_postponed(void)
     rig.mail = NULL;
     rig.no_segments = true;
     rig_disk.hold = true;
-    verb_begin("suspend", "{\"domain\":\"else.example\",\"reason\":\"x\"}");
-    RIG_UNTIL(rig_disk.held == 1);
-    disk_fails(2); /* a batch, and the void of it */
-    RIG_FOR(&rig, outs_waiting(rig.courier) == 1);
     rig_post(&rig, "a@test.example", "b@far.example", NULL, BODY);
     RIG_FOR(&rig, rig.last_mail[0] != '\0');
+    RIG_UNTIL(rig_disk.held == 1);
+    disk_fails(2); /* the batch of the intent, and the void of it */
+    RIG_FOR(&rig, outs_full(rig.courier));
     rig_segments_again(&rig, &rig.own);
     log_takes_again();
     verb("queue.remove", "{\"all\":true,\"reason\":\"x\"}");
