@@ -111,16 +111,17 @@ test_own_address(void)
     dns_start(100, moody);
     mood = DNS_OK;
     rig.courier->links.listens = listens_at;
-    rig_post(&rig, "a@test.example", "b@far.example", NULL, BODY);
+    /* No sender, so that no report goes the same way and is the first to be told of. */
+    rig_post(&rig, "", "b@far.example", NULL, BODY);
     RIG_FOR(&rig, rig.bounces >= 1);
     OK(strstr(rig.first_bounce, "\"5.4.6\""), "a loop: %s", rig.first_bounce);
     IS(rig.connections, 0, "nobody connects to himself");
     rig.first_bounce[0] = '\0';
-    rig_post(&rig, "a@test.example", "b@[127.0.0.1]", NULL, BODY);
+    rig_post(&rig, "", "b@[127.0.0.1]", NULL, BODY);
     RIG_FOR(&rig, strstr(rig.first_bounce, "[127.0.0.1]") != NULL);
     OK(strstr(rig.seen, "far.example") == NULL, "nothing is sent");
     host_is = "127.0.0.2";
-    rig_post(&rig, "a@test.example", "b@other.example", NULL, BODY);
+    rig_post(&rig, "", "b@other.example", NULL, BODY);
     RIG_FOR(&rig, rig.transients == 1); /* another address of the same port is somebody else */
     host_is = "127.0.0.1";
     dns_end();
