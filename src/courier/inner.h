@@ -66,8 +66,8 @@ struct courier {
     struct early early;
     struct reasons reasons;
     struct sources sources;
-    struct reply_classes *replies;
-    struct reply_shapes *unknown; /* courier/replies_unknown.h; NULL: not counted */
+    struct reply_classes *replies; /* NULL: the shipped set, not compiled yet */
+    struct reply_shapes *unknown;  /* courier/replies_unknown.h; NULL: not counted */
     uint64_t unknown_max;
     struct sites *sites;
     struct sessions *sessions;
@@ -106,11 +106,11 @@ struct courier {
     uint64_t read_messages, read_rcpts; /* out of records, from dead epochs or tails */
     uint64_t log_wall;                  /* the latest time that a record which was read tells */
     unsigned recover_steps;             /* of a slice, of tails too, for tests; 0: by time alone */
-    unsigned unread; /* epochs, files and messages that wait to be read */
-    struct unseen *unseen; /* courier/unseen.h */
-    bool recovering; /* our own dead epochs are being read: no row is opened */
-    bool opened;     /* they are read: delivery is open */
-    bool recovered;  /* everything is: the index is whole */
+    unsigned unread;                    /* epochs, files and messages that wait to be read */
+    struct unseen *unseen;              /* courier/unseen.h */
+    bool recovering;                    /* our own dead epochs are being read: no row is opened */
+    bool opened;                        /* they are read: delivery is open */
+    bool recovered;                     /* everything is: the index is whole */
     bool stopping, freeing;
     void (*opened_fn)(void *ctx, int status, const struct why *why);
     void *opened_ctx;

@@ -60,6 +60,22 @@ advised_due(struct courier *c, const struct reply_advice *a)
     return courier_wall(c) + MIN(a->retry_s * NS_PER_S, c->delivery->retry_max);
 }
 
+/* Without memory for its words a refusal is tried again later: nothing is lost by that. */
+static bool
+classify(struct courier *c, const struct reply_input *in, struct reply_class_result *ret)
+{
+    struct why why = {{0}};
+
+    if (!c->replies && reply_classes_load(&c->replies, STR_NONE, &why) < 0) {
+        event_warning("replies cannot be told apart now: %s; what was refused is tried again",
+                      why.text);
+        c->replies = NULL;
+        return false;
+    }
+    reply_classify(c->replies, in, ret);
+    return true;
+}
+
 void
 outcome_from_reply(struct courier *c, struct result *ret, enum smtp_client_stage stage,
                    const char *host, const struct smtp_reply *r)
@@ -76,7 +92,11 @@ outcome_from_reply(struct courier *c, struct result *ret, enum smtp_client_stage
         in.enhanced = str_of(enhanced, str_fmt(enhanced, sizeof enhanced, "%u.%u.%u",
                                                r->enhanced[0], r->enhanced[1], r->enhanced[2]));
     in.host = str_c(host);
-    reply_classify(c->replies, &in, &said);
+    if (!classify(c, &in, &said)) {
+        ret->class = REPLY_CLASS_TEMPORARY;
+        ret->result = SPOOL_RETRY;
+        return;
+    }
     ret->class = said.class;
     ret->hard = said.hard;
     ret->scope = said.scope;

@@ -151,17 +151,18 @@ links_read(struct courier *c, const struct courier_links *links)
     c->own_stream = page->stream;
 }
 
-/* The former set stays if there is an error; roles/check.c told of it before. */
+/* The former set stays if there is an error; roles/check.c told of it before. The shipped one is
+ * compiled when the first reply asks for it: a start should not wait for that. */
 static int
 replies_take(struct courier *c, struct why *why)
 {
     struct str text = STR_NONE, path = c->delivery->replies;
-    struct reply_classes *fresh;
+    struct reply_classes *fresh = NULL;
     int err;
 
     if (path.n && c->links.file)
         text = c->links.file(c->links.file_ctx, path);
-    err = reply_classes_load(&fresh, text, why);
+    err = text.n ? reply_classes_load(&fresh, text, why) : 0;
     if (err < 0)
         return err;
     reply_classes_free(c->replies);
