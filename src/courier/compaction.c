@@ -162,8 +162,8 @@ copy_durable(struct out *o, int status)
     out_give(o);
 }
 
-/* Held rows carry their reason in an outcome of their own, late ones that their sender was told, and
- * others that a crash left them unknown: copies have no place for any of it. */
+/* Held rows carry their reason in an outcome of their own, late ones that their sender was told,
+ * and others that a crash left them unknown: copies have no place for any of it. */
 static void
 tell_states(struct courier *c, uint32_t message)
 {

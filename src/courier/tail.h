@@ -28,10 +28,10 @@ struct courier_tail {
         uint64_t until; /* mono */
     } wait, missed_wait;
     struct loop_timer timer; /* until one of them is over */
-    bool caught_up; /* once: early outcomes of this epoch may go */
-    bool failed;    /* not read on in this life: it would begin anew, or behind a gap */
-    bool ended;     /* its writer was followed by another one: read to the end, then closed */
-    bool finished;  /* it is read to the end; what was missed before it is not */
+    bool caught_up;          /* once: early outcomes of this epoch may go */
+    bool failed;             /* not read on in this life: it would begin anew, or behind a gap */
+    bool ended;    /* its writer was followed by another one: read to the end, then closed */
+    bool finished; /* it is read to the end; what was missed before it is not */
 };
 
 #endif

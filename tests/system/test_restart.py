@@ -74,13 +74,13 @@ def test_restart_for_an_address_that_somebody_has_does_not_happen(gapura, net):
 
 def test_restart_from_every_address_to_one(gapura, net):
     """0.0.0.0 is in the way of an address of its own: a reload says so, a restart closes it first."""
-    g = gapura(guard(net) + "listen wide {\n    address = 0.0.0.0:40530\n}\n")
+    g = gapura(guard(net) + "listen wide {\n    address = 0.0.0.0:25530\n}\n")
     before = g.pids()
-    g.write(guard(net) + f"listen wide {{\n    address = {net.ip(1)}:40530\n}}\n")
+    g.write(guard(net) + f"listen wide {{\n    address = {net.ip(1)}:25530\n}}\n")
     code, _, said = g.ctl("reload", check=False, as_json=False)
-    assert code == 1 and "0.0.0.0:40530" in said and "restart" in said, said
+    assert code == 1 and "0.0.0.0:25530" in said and "restart" in said, said
     g.signal(signal.SIGUSR2)
     until(lambda: g.pids() and all(p != before[r] for r, p in g.pids().items() if r in ROLES) or None, 60, "new roles")
     g.all_ready()
-    assert refused((net.ip(2), 40530)) and not refused((net.ip(1), 40530))
+    assert refused((net.ip(2), 25530)) and not refused((net.ip(1), 25530))
     accepted(g)

@@ -143,10 +143,10 @@ static const struct {
          "Mail.Ru", "") POLICY(USUAL) PLAIN "</feedback>",
      3},
     {"Comcast: SPF with a scope alone",
-     XML "<feedback>" META("comcast.net", "")
-         POLICY(USUAL) RECORD("192.0.2.1", PASSED, "",
-                              "<spf><domain>a.test</domain><scope>mfrom</scope><result>pass</"
-                              "result></spf>") "</feedback>",
+     XML "<feedback>" META("comcast.net", "") POLICY(USUAL)
+         RECORD("192.0.2.1", PASSED, "",
+                "<spf><domain>a.test</domain><scope>mfrom</scope><result>pass</"
+                "result></spf>") "</feedback>",
      3},
     {"Zoho: an empty sp",
      XML "<feedback>" META("Zoho", "") POLICY("<adkim/><p>none</p><sp/><pct/>") PLAIN "</feedback>",
