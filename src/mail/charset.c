@@ -99,9 +99,9 @@ static const struct {
     {"tis-620", "CP874"},
     {"windows-874", "CP874"},
 };
-/* What a process may use that can open no more files: libc would look for the others, and end it.
- */
-static const char *const preloaded[] = {
+/* What a stranger may choose among libc's converters, most of which no mail needs and nobody looks
+ * after. All of them can be had by a process that can open no more files, too. */
+static const char *const known[] = {
     "CP932",         "CP949",       "GBK",         "GB18030",     "BIG5-HKSCS",   "EUC-JP",
     "ISO-2022-JP-3", "ISO-2022-KR", "UTF-7",       "UTF-16",      "UTF-16LE",     "UTF-16BE",
     "UTF-32",        "UTF-32LE",    "UTF-32BE",    "KOI8-R",      "MAC-CYRILLIC", "KOI8-U",
@@ -112,7 +112,7 @@ static const char *const preloaded[] = {
     "MACINTOSH",     "CP437",       "CP850",       "CP852",       "CP866",
 };
 /* As libc's own state: the process's. Left open for good: closing would unload the module. */
-static iconv_t loaded[ARRAY_LEN(preloaded)];
+static iconv_t loaded[ARRAY_LEN(known)];
 static bool only_loaded;
 
 static const char *const utf8_names[] = {
@@ -134,10 +134,10 @@ named(struct str name, const char *const *names, size_t n)
 static bool
 may_ask(const char *name)
 {
-    for (size_t i = 0; only_loaded && i < ARRAY_LEN(preloaded); i++)
-        if (str_ieq(str_c(name), str_c(preloaded[i])))
-            return loaded[i] != (iconv_t)-1;
-    return !only_loaded;
+    for (size_t i = 0; i < ARRAY_LEN(known); i++)
+        if (str_ieq(str_c(name), str_c(known[i])))
+            return !only_loaded || loaded[i] != (iconv_t)-1;
+    return false;
 }
 
 /* Windows names and ISO names without their first dash. */
@@ -200,6 +200,7 @@ charset_begin(struct charset *c, struct str name)
         return ERR_UNSUPPORTED;
     c->kind = CHARSET_ICONV;
     c->iconv = cd;
+    c->by_byte = str_ieq(str_c(wanted), STR("UTF-7"));
     return 0;
 }
 
@@ -302,7 +303,7 @@ put_iconv(struct charset *c, struct buf *out, char *p, size_t n)
         buf_add(out, room, sizeof(room) - space);
         if (rc != (size_t)-1)
             break;
-        if (why == EINVAL)
+        if (why == EINVAL || !left)
             break;
         if (why == EILSEQ) {
             buf_add(out, replacement, 3);
@@ -334,7 +335,7 @@ charset_feed(struct charset *c, const char *p, size_t n, struct buf *out)
     char room[PIECE];
 
     while (n) {
-        size_t take = MIN(n, sizeof(room) - c->nheld), used;
+        size_t take = MIN(n, c->by_byte ? 1 : sizeof(room) - c->nheld), used;
         memcpy(room, c->held, c->nheld);
         memcpy(room + c->nheld, p, take);
         size_t all = c->nheld + take;
@@ -401,7 +402,7 @@ charset_decode(struct str name, struct str text, struct buf *out)
 void
 charset_preload(void)
 {
-    for (size_t i = 0; !only_loaded && i < ARRAY_LEN(preloaded); i++)
-        loaded[i] = iconv_open("UTF-8", preloaded[i]);
+    for (size_t i = 0; !only_loaded && i < ARRAY_LEN(known); i++)
+        loaded[i] = iconv_open("UTF-8", known[i]);
     only_loaded = true;
 }

@@ -16,6 +16,7 @@ struct charset {
     void *iconv;
     char held[16]; /* a character that began in the former piece */
     uint8_t nheld;
+    bool by_byte; /* libc's UTF-7 goes on elsewhere after an error as its pieces come */
     uint32_t bad; /* places that were not of the charset */
 };
 /* Empty names are US-ASCII, read as UTF-8 where bytes are over 127, else as ISO-8859-1.
@@ -27,7 +28,7 @@ void charset_again(struct charset *, struct buf *out);
 void charset_end(struct charset *, struct buf *out); /* out may be NULL */
 /* All of a text at once. */
 int charset_decode(struct str name, struct str text, struct buf *out);
-/* Loads what mail uses; from then on all other charsets are ERR_UNSUPPORTED in this process. */
+/* Loads all converters there are for mail; none is looked for later in this process. */
 void charset_preload(void);
 
 /* Appends text that claims to be UTF-8; what is not becomes U+FFFD. Returns how many did. */
