@@ -107,6 +107,10 @@ struct conf_place conf_row_place(const struct conf_section *s, const char *row);
  * wrong in the block and the row does not stand there: it may be what was misspelled. */
 void conf_fail_row(struct conf_errors *errs, const struct conf_section *s, const char *row,
                    const char *fmt, ...) PRINTF_LIKE(4, 5);
+/* All of them, sorted by the lines of each file: FILE:LINE: WORD TEXT, or an object a line, for
+ * editors and programs, with "note":true if that is what they are. */
+void conf_errors_text(struct conf_errors *errs, const char *word, struct buf *out);
+void conf_errors_json(struct conf_errors *errs, bool notes, struct buf *out);
 void conf_errors_done(struct conf_errors *errs);
 
 /* The candidate that a slip of the fingers turns into `text`, or an empty view. */

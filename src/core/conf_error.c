@@ -107,6 +107,48 @@ conf_scope_fail(const struct conf_scope *scope, const char *fmt, ...)
     return ERR_SYNTAX;
 }
 
+/* In the order of the lines of each file; files stay in the order they were read. */
+static void
+errors_sort(struct conf_errors *errs)
+{
+    for (size_t i = 1; i < errs->n; i++)
+        for (size_t k = i; k > 0; k--) {
+            struct conf_error *a = &errs->items[k - 1], *b = &errs->items[k];
+            if (!str_eq(a->file, b->file) || a->line <= b->line)
+                break;
+            struct conf_error later = *a;
+            *a = *b;
+            *b = later;
+        }
+}
+
+void
+conf_errors_text(struct conf_errors *errs, const char *word, struct buf *out)
+{
+    errors_sort(errs);
+    for (size_t i = 0; i < errs->n; i++) {
+        const struct conf_error *e = &errs->items[i];
+        buf_str(out, e->file);
+        if (e->line) /* 0: of the file as a whole */
+            buf_fmt(out, ":%u", e->line);
+        buf_fmt(out, ": %s%.*s\n", word, STR_ARG(e->text));
+    }
+}
+
+void
+conf_errors_json(struct conf_errors *errs, bool notes, struct buf *out)
+{
+    errors_sort(errs);
+    for (size_t i = 0; i < errs->n; i++) {
+        const struct conf_error *e = &errs->items[i];
+        buf_c(out, "{\"file\":");
+        buf_json(out, e->file);
+        buf_fmt(out, ",\"line\":%u,\"text\":", e->line);
+        buf_json(out, e->text);
+        buf_c(out, notes ? ",\"note\":true}\n" : "}\n");
+    }
+}
+
 void
 conf_errors_done(struct conf_errors *errs)
 {

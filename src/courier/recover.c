@@ -22,9 +22,9 @@
 #include "courier/unseen.h"
 
 #define SLICE (20 * NS_PER_MS) /* reading before the loop's other work gets its turn */
-#define LOOKS                                                                                      \
-    4u /* more, at a file whose header the disk does not give, after 1, 2, 4 and 8 s, before that  \
-          is told: it may be of our own, and say what became of mail */
+/* More looks at a file whose header the disk does not give, after 1, 2, 4 and 8 s, before that is
+ * told: it may be of our own, and say what became of mail. */
+#define LOOKS 4u
 
 enum phase { PHASE_LIST, PHASE_OWN, PHASE_MESSAGES };
 

@@ -214,28 +214,66 @@ make_roles_dirs(const struct plan *p, const struct children *c, const char *stor
     return rc;
 }
 
+static int
+check_spool(const struct plan *p, const struct children *c, struct buf *story)
+{
+    char cure[700];
+
+    str_fmt(cure, sizeof cure, "-R %u:%u %s", c->uids[ROLE_SPOOLER], c->gid, p->spool_dir);
+    int rc = check_rights(c, ROLE_SPOOLER, p->spool_dir, R_OK | W_OK | X_OK, cure, story);
+    return rc ? rc : check_rights(c, ROLE_COURIER, p->spool_dir, R_OK | X_OK, cure, story);
+}
+
+static int
+check_store(const struct plan *p, const struct children *c, const char *dir, struct buf *story)
+{
+    char cure[1200];
+
+    /* Not all of it: the master key stays root's. */
+    str_fmt(cure, sizeof cure, "%u:%u %s %s*", c->uids[ROLE_KEEPER], c->gid, dir, p->store);
+    return check_rights(c, ROLE_KEEPER, dir, R_OK | W_OK | X_OK, cure, story);
+}
+
 int
 dirs_make(const struct plan *p, const struct children *c, struct buf *story)
 {
-    char dir[512] = "", spool_cure[700], store_cure[1200];
+    char dir[512] = "";
     struct why why = {{0}};
 
     (void)dir_of(p->store, dir, sizeof dir);
     int rc = make_roles_dirs(p, c, dir, &why);
     buf_c(story, why.text);
-    str_fmt(spool_cure, sizeof spool_cure, "-R %u:%u %s", c->uids[ROLE_SPOOLER], c->gid,
-            p->spool_dir);
-    /* Not all of it: the master key stays root's. */
-    str_fmt(store_cure, sizeof store_cure, "%u:%u %s %s*", c->uids[ROLE_KEEPER], c->gid, dir,
-            p->store);
     /* After both were made: one of them may be in the other. */
     if (!rc)
-        rc = check_rights(c, ROLE_SPOOLER, p->spool_dir, R_OK | W_OK | X_OK, spool_cure, story);
-    if (!rc)
-        rc = check_rights(c, ROLE_COURIER, p->spool_dir, R_OK | X_OK, spool_cure, story);
+        rc = check_spool(p, c, story);
     if (!rc && dir[0])
-        rc = check_rights(c, ROLE_KEEPER, dir, R_OK | W_OK | X_OK, store_cure, story);
+        rc = check_store(p, c, dir, story);
     return rc;
+}
+
+/* One that a start would leave as it is. */
+static bool
+stays(const struct children *c, const char *path)
+{
+    CLEANUP(fd_close) int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+    return fd >= 0 && !is_for_us(fd, c);
+}
+
+int
+dirs_look_spool(const struct plan *p, const struct children *c, struct buf *story)
+{
+    return stays(c, p->spool_dir) ? check_spool(p, c, story) : 0;
+}
+
+int
+dirs_look_store(const struct plan *p, const struct children *c, struct buf *story)
+{
+    char dir[512];
+
+    if (!dir_of(p->store, dir, sizeof dir))
+        return 0;
+    return stays(c, dir) ? check_store(p, c, dir, story) : 0;
 }
 
 /* In the directory of the keeper, which must not read it: so nothing of what stands there is

@@ -13,6 +13,9 @@ int dirs_lock(const struct plan *, const struct children *, int *ret_lock, struc
 int dirs_make_events(const struct plan *, const struct children *, struct why *);
 /* What is wrong is longer than a `why` holds: paths may have 500 characters. */
 int dirs_make(const struct plan *, const struct children *, struct buf *story);
+/* Would it find fault with a directory that is there? Changes nothing; root alone learns it. */
+int dirs_look_spool(const struct plan *, const struct children *, struct buf *story);
+int dirs_look_store(const struct plan *, const struct children *, struct buf *story);
 /* The file of the master key, read-only; made with a fresh key where there is none. */
 int dirs_master(const struct plan *, int *ret_fd, struct why *);
 /* Binds a socket for each role that answers verbs. */

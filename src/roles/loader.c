@@ -1,5 +1,5 @@
 /*
- * roles/loader.c - reads and checks the settings without privileges; `gapura check`.
+ * roles/loader.c - reads and checks the settings without privileges.
  *
  * The child of roles/plan.c: it has given up its user and all but the right to read files, parses,
  * checks, and answers with one message: a plan and the bundles' descriptors, or the list of errors.
@@ -20,53 +20,6 @@
 #include "roles/sandbox.h"
 #include "roles/settings.h"
 #include "store/settings.h"
-
-/* In the order of the lines of each file; files stay in the order they were read. */
-static void
-errors_sort(struct conf_errors *errs)
-{
-    for (size_t i = 1; i < errs->n; i++)
-        for (size_t k = i; k > 0; k--) {
-            struct conf_error *a = &errs->items[k - 1], *b = &errs->items[k];
-            if (!str_eq(a->file, b->file) || a->line <= b->line)
-                break;
-            struct conf_error later = *a;
-            *a = *b;
-            *b = later;
-        }
-}
-
-static void
-errors_text(struct conf_errors *errs, const char *word, struct buf *out)
-{
-    errors_sort(errs);
-    for (size_t i = 0; i < errs->n; i++) {
-        const struct conf_error *e = &errs->items[i];
-        buf_str(out, e->file);
-        if (e->line) /* 0: of the file as a whole */
-            buf_fmt(out, ":%u", e->line);
-        buf_fmt(out, ": %s%.*s\n", word, STR_ARG(e->text));
-    }
-}
-
-/* An object a line, for editors and programs. */
-static void
-errors_json(struct conf_errors *errs, bool notes)
-{
-    CLEANUP(buf_done) struct buf out;
-
-    buf_init(&out, 4u << 20);
-    errors_sort(errs);
-    for (size_t i = 0; i < errs->n; i++) {
-        const struct conf_error *e = &errs->items[i];
-        buf_c(&out, "{\"file\":");
-        buf_json(&out, e->file);
-        buf_fmt(&out, ",\"line\":%u,\"text\":", e->line);
-        buf_json(&out, e->text);
-        buf_c(&out, notes ? ",\"note\":true}\n" : "}\n");
-    }
-    fwrite(out.p ? out.p : "", 1, out.n, stdout);
-}
 
 static int
 message_send(const struct buf *b, const int *fds, unsigned nfds)
@@ -173,7 +126,7 @@ send_errors(struct conf_errors *errs)
     CLEANUP(buf_done) struct buf b;
     buf_init(&b, PLAN_MESSAGE_MAX);
     put_u8(&b, 0);
-    errors_text(errs, "", &b);
+    conf_errors_text(errs, "", &b);
     b.failed = false; /* what fits is enough to begin mending */
     return message_send(&b, NULL, 0) ? 1 : 0;
 }
@@ -208,7 +161,7 @@ loader_main(const char *file, uint64_t generation)
     buf_init(&b, PLAN_MESSAGE_MAX);
     buf_init(&notes, PLAN_NOTES_MAX - 1);
     notes_conf(conf, &files, clock_wall() / NS_PER_S, &errs);
-    errors_text(&errs, "", &notes);
+    conf_errors_text(&errs, "", &notes);
     plan_encode(&b, conf, &files, buf_view(&notes));
     int fds[PLAN_BUNDLES];
     for (unsigned i = 0; i < PLAN_BUNDLES; i++) {
@@ -217,41 +170,4 @@ loader_main(const char *file, uint64_t generation)
             return 1;
     }
     return b.failed || message_send(&b, fds, PLAN_BUNDLES) ? 1 : 0;
-}
-
-int
-check_main(const char *file, bool as_json)
-{
-    static struct conf_texts texts;
-    static struct check_files files;
-    struct conf_errors errs = {0};
-    struct conf *conf = NULL;
-    conf_load(&texts, file, &errs);
-    if (texts.n)
-        conf_draft(&conf, &texts, roles_blocks, roles_nblocks, 1, &errs);
-    if (conf)
-        check_conf(conf, &files, &errs);
-    CLEANUP(buf_done) struct buf b;
-    buf_init(&b, 1u << 20);
-    int status = errs.n ? 1 : 0;
-    if (!errs.n && conf)
-        notes_conf(conf, &files, clock_wall() / NS_PER_S, &errs);
-    if (as_json)
-        errors_json(&errs, status == 0);
-    else
-        errors_text(&errs, status ? "" : "note: ", &b);
-    fwrite(b.p ? b.p : "", 1, b.n, stderr);
-    if (status && !as_json)
-        fprintf(stderr, "%s: %zu error%s; nothing was changed\n", file, errs.n,
-                errs.n == 1 ? "" : "s");
-    else if (!as_json)
-        printf("%s: fine (%zu file%s)\n", file, texts.n, texts.n == 1 ? "" : "s");
-    if (!texts.n && !as_json)
-        fprintf(stderr,
-                "-c FILE names another file; /usr/share/gapura/gapura.conf is one to begin with, "
-                "and gapura.conf(5) has examples\n");
-    conf_free(conf);
-    conf_texts_done(&texts);
-    conf_errors_done(&errs);
-    return status;
 }

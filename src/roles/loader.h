@@ -1,5 +1,5 @@
 /*
- * roles/loader.h - the unprivileged reader of settings, and the checker that people call.
+ * roles/loader.h - the unprivileged reader of settings.
  */
 #ifndef GAPURA_ROLES_LOADER_H
 #define GAPURA_ROLES_LOADER_H
@@ -9,7 +9,5 @@
 /* Child side of plan_load: reads and checks FILE, sends plan or errors over descriptor 3. Exit
  * status. */
 int loader_main(const char *file, uint64_t generation);
-/* `gapura check`: prints every error to stderr, or one line to stdout. Exit status. */
-int check_main(const char *file, bool as_json);
 
 #endif

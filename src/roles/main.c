@@ -11,8 +11,8 @@
 #include "lab/lab.h"
 #include "lab/settings.h"
 #include "lab/wind_main.h"
+#include "roles/inspect.h"
 #include "roles/lab_confine.h"
-#include "roles/loader.h"
 #include "roles/policy.h"
 #include "roles/report_tool.h"
 #include "roles/role.h"
@@ -37,7 +37,7 @@ settings_main(int argc, char **argv)
     if (!v)
         return status;
     file = a.conf ? a.conf : DEFAULT_FILE;
-    status = !strcmp(v->words, "run") ? supervisor_main(file) : check_main(file, a.as_json);
+    status = !strcmp(v->words, "run") ? supervisor_main(file) : inspect_main(file, a.as_json);
     args_done(&a);
     return status;
 }

@@ -44,6 +44,9 @@ def test_a_directory_of_others_is_left_alone(gapura, net, place, what):
     said = str(error.value)
     assert g.process.wait(10) == 1 and look(shelf) == before, (said, look(shelf))
     assert sorted(os.listdir(shelf)) == ["dpkg", "systemd"], os.listdir(shelf)
+    done = subprocess.run([PROGRAM, "check", "-c", g.conf], capture_output=True, text=True, timeout=30)
+    assert done.returncode == 0 and "note: a start would be refused: " in done.stderr, done
+    assert look(shelf) == before and str(shelf) in done.stderr and "chown" in done.stderr, done.stderr
     for word in (str(shelf), "belongs to root", "mode 0755", "chown", "nothing was started"):
         assert word in said, (word, said)
     g.process = None
