@@ -5,10 +5,10 @@
 #include <stdlib.h>
 #include <zlib.h>
 
-#include "mail/report.h"
 #include "mail/report_dmarc.h"
 #include "mail/report_letter.h"
 #include "mail/report_tls.h"
+#include "report_rig.h"
 #include "tap.h"
 
 #define META                                                                                       \
@@ -33,25 +33,6 @@
 #define EXTENDED                                                                                   \
     "<feedback>" META POLICY "<extension><x:count>8</x:count></extension>" ROW(                    \
         "192.0.2.1", "4", "<x:row><x:count>7</x:count></x:row><x:identifiers/>") "</feedback>"
-
-static struct arena arena;
-static struct report report;
-static struct why why;
-
-static int
-read_with(const struct report_limits *limits, struct str text)
-{
-    arena_done(&arena);
-    arena_init(&arena, 64u << 20);
-    why.text[0] = '\0';
-    return report_read(text, limits, &arena, &report, &why);
-}
-
-static int
-read_one(struct str text)
-{
-    return read_with(&report_limits_default, text);
-}
 
 static void
 refused(struct str text, int code, const char *words)

@@ -5,29 +5,10 @@
 #include <stdlib.h>
 
 #include "core/codec.h"
-#include "mail/report.h"
 #include "mail/report_dmarc.h"
 #include "mail/report_tls.h"
+#include "report_rig.h"
 #include "tap.h"
-
-static struct arena arena;
-static struct report report;
-static struct why why;
-
-static int
-read_with(const struct report_limits *limits, struct str text)
-{
-    arena_done(&arena);
-    arena_init(&arena, 64u << 20);
-    why.text[0] = '\0';
-    return report_read(text, limits, &arena, &report, &why);
-}
-
-static int
-read_one(struct str text)
-{
-    return read_with(&report_limits_default, text);
-}
 
 /* ---- mails that cost much ---- */
 
