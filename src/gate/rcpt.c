@@ -251,6 +251,26 @@ ask(struct rcpt_query *q, enum lookup_kind kind, struct str domain, struct str k
     }
 }
 
+/* "x%far.test"@us, "x@far.test"@us, far.test!x@us: many an inside server takes our domain off and
+ * sends the rest on, since it trusts us. A stranger's mail would be relayed so. */
+static bool
+is_routed(const struct rcpt_query *q, const struct rcpt_name *name)
+{
+    for (size_t i = 0; i < name->local.n && !q->may_relay; i++) {
+        if (memchr("@%!", name->local.p[i], 3))
+            return true;
+    }
+    return false;
+}
+
+/* Does nobody but the inside server know who exists? */
+static bool
+is_unlisted(const struct setup_domain *d)
+{
+    return d &&
+           (d->conf->recipients == RECIPIENTS_ANY || d->conf->recipients == RECIPIENTS_CALLOUT);
+}
+
 static enum known
 exists(struct rcpt_query *q, const struct setup_domain *d, const struct rcpt_name *name,
        unsigned which)
@@ -261,6 +281,8 @@ exists(struct rcpt_query *q, const struct setup_domain *d, const struct rcpt_nam
     if (listed)
         return KNOWN_YES;
     if (!d) /* a domain of the store: what it lists is all there is */
+        return KNOWN_NO;
+    if (is_unlisted(d) && is_routed(q, name))
         return KNOWN_NO;
     switch (d->conf->recipients) {
     case RECIPIENTS_ANY:
@@ -390,6 +412,10 @@ rcpt_in_domain(struct rcpt_query *q, const struct setup_domain *d, const struct 
                         STR("The recipient cannot be verified now, try again later"));
     if (rcpt_catch_all(q, d, name))
         return true;
+    if (is_unlisted(d) && is_routed(q, name))
+        return rcpt_end(q, STAGE_RCPT_UNKNOWN, 550, "5.7.1",
+                        STR("a name with @, % or ! in it may be a way to other servers, which is "
+                            "not open to strangers; use the recipient's own address"));
     return rcpt_end(q, STAGE_RCPT_UNKNOWN, 0, NULL, q->answers[0].answer.text);
 }
 

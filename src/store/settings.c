@@ -148,7 +148,8 @@ static const struct conf_row domain_rows[] = {
                      "goes to the MX hosts that are better than we are.")},
     {.name = "recipients",
      CONF_ROW(WORD, struct settings_domain, recipients, .def = "any", .words = recipients_words,
-              .doc = "How we know which addresses exist. any: every local part is taken; table: "
+              .doc = "How we know which addresses exist. any: every local part is taken (from "
+                     "strangers none with @, % or ! in it, which may be a way elsewhere); table: "
                      "recipient_table lists them; sqlite: recipient_query is asked of the "
                      "database recipient_table; ldap: the directory at ldap_url is asked; "
                      "callout: the inside server is asked during RCPT.")},

@@ -46,6 +46,19 @@ def test_wrong_domain(gapura, net, to):
     g.wait_event("Rejection")
 
 
+@pytest.mark.parametrize("domain", ["recipients = any", "recipients = callout"])
+def test_no_way_through_the_inside(gapura, sink, net, domain):
+    """An inside server that trusts us would send these on: to strangers we were an open relay."""
+    sink(2)
+    g = gapura(guard(net, domain))
+    for to in ("bob%elsewhere.test@inside.test", "elsewhere.test!bob@inside.test", '"bob@elsewhere.test"@inside.test',
+               "bob%elsewhere.test%inside.test@inside.test", "@a.test:bob%elsewhere.test@inside.test"):
+        reply = rcpt(g, to)
+        assert (reply.code, reply.enhanced) == (550, "5.7.1"), (to, reply)
+        assert rcpt(g, to, who=trusted).code == 250 or domain.endswith("callout")
+    assert until(lambda: (lambda r: r.code != 451 and r)(rcpt(g, "bob@inside.test"))).code == 250
+
+
 def test_recipient_table(gapura, place, sink, net):
     inside = sink(2)
     (place / "table").write_text("# people\nbob\ncarol@inside.test\n")
