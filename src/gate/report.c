@@ -129,24 +129,52 @@ put_response(struct event *e, int code, const char *enhanced, struct str text, c
     event_end(e);
 }
 
+static struct event *
+rejection_open(struct str sender, struct str rcpt)
+{
+    struct event *e = event_open("Rejection");
+
+    if (sender.p)
+        event_text(e, "sender", sender);
+    if (rcpt.n)
+        event_text(e, "recipient", rcpt);
+    return e;
+}
+
+/* judged: the record shows what was found of that recipient. */
+static void
+rejection_send(struct event *e, const struct session *s, bool judged)
+{
+    put_session(e, s);
+    if (s->tx)
+        report_authentication(e, s->tx);
+    event_u64(e, "settings", s->setup->conf->generation);
+    put_record(e, s, s->tx, judged);
+    event_send(e);
+}
+
 void
 report_refused(struct session *s, const char *command, int code, const char *enhanced,
                struct str text, struct str rcpt)
 {
-    const struct tx *tx = s->tx;
-    struct event *e = event_open("Rejection");
+    struct event *e = rejection_open(s->tx ? s->tx->sender.text : STR_NONE, rcpt);
 
-    if (tx)
-        event_text(e, "sender", tx->sender.text);
-    if (rcpt.n)
-        event_text(e, "recipient", rcpt);
     put_response(e, code, enhanced, text, command);
-    put_session(e, s);
-    if (tx)
-        report_authentication(e, tx);
-    event_u64(e, "settings", s->setup->conf->generation);
-    put_record(e, s, tx, rcpt.n > 0);
-    event_send(e);
+    rejection_send(e, s, rcpt.n > 0);
+}
+
+void
+report_unjudged(struct session *s, const char *command, int code, const char *enhanced,
+                const char *text, struct str said)
+{
+    bool mail = str_eq(str_c(command), STR("MAIL"));
+    struct event *e = rejection_open(s->tx  ? s->tx->sender.text
+                                     : mail ? said
+                                            : STR_NONE,
+                                     mail ? STR_NONE : said);
+
+    put_response(e, code, enhanced, str_c(text), command);
+    rejection_send(e, s, false);
 }
 
 void

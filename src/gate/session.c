@@ -9,8 +9,10 @@
 #include <stdlib.h>
 
 #include "core/clock.h"
+#include "core/metric.h"
 #include "gate/inner.h"
 #include "gate/session.h"
+#include "smtp/reply.h"
 
 /* ---- the engine's callbacks ---- */
 
@@ -140,6 +142,19 @@ on_trace(void *ctx, char dir, struct str line)
     buf_done(&out);
 }
 
+/* What the engine refuses by itself stands in the events like all that is refused. */
+static void
+on_refused(void *ctx, const char *command, const struct smtp_refusal *r, struct str said)
+{
+    struct session *s = ctx;
+
+    if (str_eq(str_c(command), STR("RCPT")))
+        metric_add(METRIC_REFUSED_RCPT, 1);
+    else
+        metric_add(r->code < 500 ? METRIC_TEMPFAIL : METRIC_REFUSED_MSG, 1);
+    report_unjudged(s, command, r->code, r->enh, r->text, said);
+}
+
 static uint64_t
 on_now_s(void *ctx UNUSED)
 {
@@ -156,6 +171,7 @@ const struct smtp_server_ops session_smtp_ops = {
     .data = session_data,
     .body = session_body,
     .body_void = session_body_void,
+    .refused = on_refused,
     .data_end = session_data_end,
     .reset = session_reset,
     .auth = session_auth,
@@ -327,6 +343,12 @@ session_close(struct session *s, const char *enhanced, const char *text)
 {
     if (s->ending)
         return;
+    if (s->tx && s->tx->received) { /* the client goes without an answer to its message */
+        metric_add(METRIC_TEMPFAIL, 1);
+        report_unjudged(s, "DATA", 421, enhanced, text, STR_NONE);
+    } else {
+        report_closed(s, text);
+    }
     if (s->begun && s->smtp)
         smtp_server_close(s->smtp, enhanced, text);
     else

@@ -109,8 +109,7 @@ void session_wait(struct session *, uint64_t ns, void (*then)(struct session *))
 bool session_copy_address(struct arena *, const struct address *a, struct address *ret);
 struct str session_key_domain(struct str key); /* behind the last @; may be empty */
 struct user_rights;
-/* Does that login exist, as far as anybody here can know? 1, 0, ERR_STATE: not now. */
-int session_login_known(const struct session *, struct str folded);
+int session_login_known(const struct session *, struct str folded); /* 1, 0, ERR_STATE: not now */
 void session_rights(const struct session *, struct user_rights *ret);
 
 /* session_auth.c, session_mail.c, session_rcpt.c, session_data.c: the engine's callbacks, and what
@@ -137,6 +136,10 @@ void session_body_staged(struct session *, const struct finding *);
 /* report.c: events. */
 void report_refused(struct session *, const char *command, int code, const char *enhanced,
                     struct str text, struct str rcpt);
+/* By the engine or a ceiling. `said`: the recipient, or the sender of a MAIL that opened nothing.
+ */
+void report_unjudged(struct session *, const char *command, int code, const char *enhanced,
+                     const char *text, struct str said);
 void report_auth(struct session *, struct str user, bool good, const char *why);
 void report_reception(const struct tx *, const struct tx_variant *);
 void report_closed(struct session *, const char *why);

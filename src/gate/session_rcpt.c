@@ -22,6 +22,17 @@ rcpt_refuse(struct session *s, int code, const char *enhanced, struct str text)
     session_reply(s, code, enhanced, "%.*s", STR_ARG(text));
 }
 
+/* Nothing was found against it: the message has no room for it. */
+static void
+rcpt_put_off(struct session *s, struct str address)
+{
+    static const char text[] = "Too many recipients, send the rest in another message";
+
+    metric_add(METRIC_REFUSED_RCPT, 1);
+    report_unjudged(s, "RCPT", 452, "4.5.3", text, address);
+    session_say(s, 452, "4.5.3", text);
+}
+
 /* ---- what inside servers can take ---- */
 
 struct rcpt_obstacle {
@@ -119,7 +130,7 @@ session_rcpt(void *ctx, const struct smtp_rcpt_params *p)
     body_beside(&tx->body, &s->gate->blocks, tx->arena.used);
     if (rcpt_too_many(s) || !session_copy_address(&tx->arena, &p->to, &tx->rcpt.to) ||
         (p->orcpt.n && !tx->rcpt.orcpt.p)) {
-        session_say(s, 452, "4.5.3", "Too many recipients, send the rest in another message");
+        rcpt_put_off(s, p->to.text);
         return;
     }
     s->facts.rcpt = &tx->rcpt.to;
@@ -325,7 +336,7 @@ session_rcpt_staged(struct session *s, const struct finding *f)
     }
     if (rcpt_add(s) < 0) { /* what was found of it is nobody's: the next one has its number */
         verdict_forget_since(&tx->verdict, STAGE_RCPT, tx->rcpt_mark);
-        session_say(s, 452, "4.5.3", "Too many recipients, send the rest in another message");
+        rcpt_put_off(s, tx->rcpt.to.text);
         return;
     }
     rcpt_count(s);

@@ -175,6 +175,14 @@ smtp_say(struct smtp_server *s, const struct smtp_refusal *r)
 }
 
 void
+smtp_tell_refused(struct smtp_server *s, const char *command, const struct smtp_refusal *r,
+                  struct str said)
+{
+    if (s->ops->refused && !s->freed && s->state != SMTP_CLOSED)
+        s->ops->refused(s->ctx, command, r, said);
+}
+
+void
 smtp_hang_up(struct smtp_server *s)
 {
     if (s->state == SMTP_CLOSED)

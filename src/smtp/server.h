@@ -21,6 +21,7 @@
 #include "smtp/params.h"
 
 struct smtp_server;
+struct smtp_refusal; /* smtp/reply.h */
 
 /* Every callback that ends in "-> reply" must call smtp_server_reply() once, now or later. Views
  * are valid only during the call. Any callback may call smtp_server_close() or smtp_server_free():
@@ -47,6 +48,10 @@ struct smtp_server_ops {
      * bare line ends, header too long) never reach this: it answers and calls `reset`. `scan` is
      * gone once the (last) reply is given. */
     void (*data_end)(void *ctx, const struct header_scan *scan);
+    /* The engine itself refuses MAIL, a recipient or a message, and says so next; for the record.
+     * `command` is MAIL, RCPT or DATA (BDAT too), `said` the path as it came, empty for DATA. Of
+     * recipients over max_rcpts only the first is told. May be NULL. */
+    void (*refused)(void *ctx, const char *command, const struct smtp_refusal *, struct str said);
     /* The transaction is void: RSET, new EHLO, MAIL refused, engine's refusal, after data_end. Only
      * between ops.mail and the end of that transaction, and once. Not at QUIT or close. */
     void (*reset)(void *ctx);

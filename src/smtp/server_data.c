@@ -83,7 +83,11 @@ throw_away(struct smtp_server *s, size_t n, const struct smtp_refusal *r)
     s->thrown += n;
     if (!max || s->thrown <= 2 * max + THROWN_EXTRA || s->state == SMTP_CLOSED)
         return;
-    smtp_say(s, r->code ? r : &too_big);
+    if (!r->code)
+        r = &too_big;
+    if (s->txn)
+        smtp_tell_refused(s, "DATA", r, STR_NONE);
+    smtp_say(s, r);
     smtp_hang_up(s);
 }
 
@@ -147,6 +151,7 @@ end_body(struct smtp_server *s)
         s->ops->data_end(s->ctx, &t->scan);
         return;
     }
+    smtp_tell_refused(s, "DATA", t->refusal, STR_NONE);
     while (replies--)
         smtp_say(s, t->refusal);
     smtp_txn_end(s);
@@ -216,6 +221,8 @@ end_chunk(struct smtp_server *s)
                                            s->chunk_size)));
         return;
     }
+    if (r->code && s->txn && s->txn->bdat)
+        smtp_tell_refused(s, "DATA", r, STR_NONE);
     if (r->code)
         smtp_say(s, r);
     if (s->txn && s->txn->bdat)

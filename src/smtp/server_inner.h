@@ -34,6 +34,7 @@ struct smtp_txn {         /* from MAIL to the end of the message; an idle sessio
     bool binary;                        /* BINARYMIME: octets pass as they come, by BDAT alone */
     bool last_cr;                       /* of those, in the header: the last one was a CR */
     bool bdat;                          /* a BDAT came: DATA may not */
+    bool full;                          /* a recipient too many was told of */
     uint64_t body_bytes;                /* given to ops.body */
     const struct smtp_refusal *refusal; /* the engine's own, first one found in the body */
     struct smtp_framer framer;
@@ -77,6 +78,9 @@ void smtp_enter(struct smtp_server *s);
 bool smtp_leave(struct smtp_server *s); /* flushes; false: s is gone */
 void smtp_flush(struct smtp_server *s);
 void smtp_say(struct smtp_server *s, const struct smtp_refusal *r);
+/* For the record: r answers that command. */
+void smtp_tell_refused(struct smtp_server *s, const char *command, const struct smtp_refusal *r,
+                       struct str said);
 void smtp_say_text(struct smtp_server *s, int code, const char *enh, struct str text);
 void smtp_to(struct smtp_server *s, enum smtp_server_state state);
 /* Sends what is gathered, 421 or 221 behind it having been said, and calls ops.quit. */
@@ -93,6 +97,7 @@ bool smtp_greets_like_smtp(char first); /* the first byte of a command line */
 /* server_mail.c */
 const struct smtp_refusal *smtp_may_mail(struct smtp_server *s, struct str arg);
 const struct smtp_refusal *smtp_may_rcpt(struct smtp_server *s, struct str arg);
+struct str smtp_said_path(struct str arg); /* "FROM:<a@b> SIZE=1": a@b; or all that was said */
 void smtp_do_mail(struct smtp_server *s, struct str arg);
 void smtp_do_rcpt(struct smtp_server *s, struct str arg);
 void smtp_replied_mail(struct smtp_server *s, int code);

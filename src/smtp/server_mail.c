@@ -37,6 +37,16 @@ smtp_may_mail(struct smtp_server *s, struct str arg)
     return NULL;
 }
 
+struct str
+smtp_said_path(struct str arg)
+{
+    ssize_t from = str_chr(arg, '<');
+    struct str path = from < 0 ? arg : str_from(arg, (size_t)from + 1);
+    ssize_t end = from < 0 ? -1 : str_chr(path, '>');
+
+    return end < 0 ? arg : str_sub(path, 0, (size_t)end);
+}
+
 /* Path and parameters of MAIL; NULL if they are fine. */
 static const struct smtp_refusal *
 read_mail(struct smtp_server *s, struct str arg, struct smtp_mail_params *ret)
@@ -79,6 +89,7 @@ smtp_do_mail(struct smtp_server *s, struct str arg)
     if (!r && !(s->txn = calloc(1, sizeof(*s->txn))))
         r = &no_memory;
     if (r) {
+        smtp_tell_refused(s, "MAIL", r, smtp_said_path(arg));
         smtp_say(s, r);
         return;
     }
@@ -140,6 +151,7 @@ smtp_do_rcpt(struct smtp_server *s, struct str arg)
     const struct smtp_refusal *r = read_rcpt(s, arg, &params);
 
     if (r) {
+        smtp_tell_refused(s, "RCPT", r, smtp_said_path(arg));
         smtp_say(s, r);
         return;
     }

@@ -225,10 +225,16 @@ refusal_of(struct smtp_server *s, const struct verb *v, struct str arg)
 
 /* RCPT and DATA that were pipelined behind a MAIL which we refused are no errors of the client. */
 static void
-refuse(struct smtp_server *s, const struct verb *v, const struct smtp_refusal *r)
+refuse(struct smtp_server *s, const struct verb *v, const struct smtp_refusal *r, struct str arg)
 {
     unsigned before = s->errors;
 
+    if (v->run == smtp_do_mail && !s->txn && !s->refused)
+        smtp_tell_refused(s, "MAIL", r, smtp_said_path(arg));
+    else if (v->run == smtp_do_rcpt && s->txn && !s->txn->full)
+        smtp_tell_refused(s, "RCPT", r, smtp_said_path(arg));
+    if (s->txn && v->run == smtp_do_rcpt)
+        s->txn->full = true;
     smtp_say(s, r);
     if (s->txn || !s->excused || (v->run != smtp_do_rcpt && v->run != smtp_do_data))
         return;
@@ -259,7 +265,7 @@ run_verb(struct smtp_server *s, const struct verb *v, struct str arg)
     else if (v->flags & VERB_OCTETS)
         smtp_bdat_refused(s, arg, r);
     else
-        refuse(s, v, r);
+        refuse(s, v, r, arg);
 }
 
 bool

@@ -131,6 +131,46 @@ def test_nothing_breaks_out_of_a_log_line(gapura, net, sink, authority):
     assert [e for e in found if e.get("type") == "Reception"]
 
 
+def test_what_the_engine_refuses_is_in_the_events(gapura, net, sink):
+    """A sender who asks why is answered from there, whoever said no."""
+    sink(2)
+    g = gapura(guard(net), smtp="bare = refuse\n    max_size = 64 KB\n    max_received = 10\n    timeout_block = 700ms")
+    refusals = [
+        ("MAIL", 552, "MAIL FROM:<big@example.com> SIZE=99999999", None),
+        ("MAIL", 501, "MAIL FROM:<b a d@example.com>", None),
+        ("RCPT", 501, "MAIL FROM:<a@example.com>\r\nRCPT TO:<b a d@inside.test>", None),
+        ("DATA", 554, None, b"Subject: bare\n\nx"),
+        ("DATA", 552, None, b"Subject: large\r\n\r\n" + b"x" * 70000),
+        ("DATA", 554, None, b"Received: x\r\n" * 11 + b"Subject: loop\r\n\r\nx"),
+    ]
+    for number, (command, code, envelope, content) in enumerate(refusals):
+        with stranger(g) as c:
+            if envelope:
+                c.send(envelope + "\r\n")
+                while c.reply().code != code:
+                    pass
+            else:
+                c.cmd("MAIL FROM:<a@example.com>")
+                c.cmd("RCPT TO:<bob@inside.test>")
+                c.cmd("DATA")
+                c.send(content + b"\r\n.\r\n")
+                assert c.reply().code == code
+        found = g.events("Rejection") and g.wait_event("Rejection", count=number + 1) or g.wait_event("Rejection")
+        assert (found["response"]["command"], found["response"]["code"]) == (command, code), found
+        assert found["peer_address"]["addr"].startswith(net.ip(STRANGER) + ":")
+    assert [e.get("sender") for e in g.events("Rejection")] == ["big@example.com", "b a d@example.com"] + \
+        ["a@example.com"] * 4
+    assert g.events("Rejection")[2]["recipient"] == "b a d@inside.test"
+    with stranger(g) as c:
+        c.cmd("MAIL FROM:<slow@example.com>")
+        c.cmd("RCPT TO:<bob@inside.test>")
+        c.cmd("DATA")
+        c.send(b"Subject: x\r\n")
+        assert c.reply().code == 421
+    found = g.wait_event("Rejection", sender="slow@example.com")
+    assert found["response"]["code"] == 421 and "did not come" in found["response"]["content"]
+
+
 # Ceilings.
 
 def test_more_recipients_than_one_message_takes(gapura, net, sink):

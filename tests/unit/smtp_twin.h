@@ -13,6 +13,7 @@
 
 #include "core/buf.h"
 #include "core/err.h"
+#include "smtp/reply.h"
 #include "smtp/server.h"
 
 #define TWIN_MESSAGES 16
@@ -27,6 +28,7 @@ struct twin {
     unsigned rcpts; /* accepted in this transaction */
     unsigned resets, opened;
     struct buf out, log, body;
+    struct buf refused; /* "MAIL 552 5.3.4 a@b.example\n": told of what the engine refuses */
     struct buf messages[TWIN_MESSAGES];
     unsigned nmessages;      /* may pass TWIN_MESSAGES: the rest is only counted */
     struct header_scan scan; /* of the last message */
@@ -223,6 +225,14 @@ twin_data_end(void *ctx, const struct header_scan *scan)
 }
 
 static void
+twin_refused(void *ctx, const char *command, const struct smtp_refusal *r, struct str said)
+{
+    struct twin *t = ctx;
+
+    buf_fmt(&t->refused, "%s %d %s %.*s\n", command, r->code, r->enh, STR_ARG(said));
+}
+
+static void
 twin_reset(void *ctx)
 {
     struct twin *t = ctx;
@@ -299,6 +309,7 @@ static const struct smtp_server_ops twin_ops = {
     .data = twin_data,
     .body = twin_body,
     .data_end = twin_data_end,
+    .refused = twin_refused,
     .reset = twin_reset,
     .auth = twin_auth,
     .auth_step = twin_auth_step,
@@ -317,6 +328,7 @@ twin_open(struct twin *t, const struct smtp_server_conf *conf, bool late)
     buf_init(&t->out, 1 << 24);
     buf_init(&t->log, 1 << 24);
     buf_init(&t->body, 1 << 26);
+    buf_init(&t->refused, 1 << 24);
     for (unsigned i = 0; i < TWIN_MESSAGES; i++)
         buf_init(&t->messages[i], 1 << 26);
     t->s = smtp_server_create(&t->conf, &twin_ops, t);
@@ -331,6 +343,7 @@ twin_close(struct twin *t)
     buf_done(&t->out);
     buf_done(&t->log);
     buf_done(&t->body);
+    buf_done(&t->refused);
     for (unsigned i = 0; i < TWIN_MESSAGES; i++)
         buf_done(&t->messages[i]);
 }
