@@ -26,6 +26,7 @@ enum limits_kind {
 struct limit {
     char key[LIMITS_KEY];
     unsigned sessions;
+    unsigned asking; /* of these, that wait for an answer about a recipient */
     struct bucket connections, auth_failures, unknown_rcpts, empty_mails;
     struct limit *newer, *older;
 };

@@ -19,6 +19,7 @@
 #define INSIDE_MAX     65536u
 #define TEXT_MAX       512u
 #define ADDRESSES_MAX  60000u
+#define KEY_MAX        1024u
 
 struct lookup_entry {
     struct lookup *lookup;
@@ -299,19 +300,40 @@ evict(struct lookup *l)
     }
 }
 
-static struct lookup_entry *
-entry_get(struct lookup *l, enum lookup_kind kind, struct str domain, struct str address)
+/* Its length; 0: too long. */
+static size_t
+entry_key(enum lookup_kind kind, struct str domain, struct str address, char key[KEY_MAX])
 {
-    char key[1024];
     size_t n = domain.n + address.n + 2;
-    struct lookup_entry *e;
 
-    if (n > sizeof(key))
-        return NULL;
+    if (n > KEY_MAX)
+        return 0;
     key[0] = (char)('0' + kind);
     memcpy(key + 1, domain.p, domain.n);
     key[domain.n + 1] = '\0';
     memcpy(key + domain.n + 2, address.p, address.n);
+    return n;
+}
+
+bool
+lookup_knows(const struct lookup *l, enum lookup_kind kind, struct str domain, struct str address)
+{
+    char key[KEY_MAX];
+    size_t n = entry_key(kind, domain, address, key);
+    const struct lookup_entry *e = n ? map_get(&l->map, str_of(key, n)) : NULL;
+
+    return e && !e->asked && e->until > clock_mono();
+}
+
+static struct lookup_entry *
+entry_get(struct lookup *l, enum lookup_kind kind, struct str domain, struct str address)
+{
+    char key[KEY_MAX];
+    size_t n = entry_key(kind, domain, address, key);
+    struct lookup_entry *e;
+
+    if (!n)
+        return NULL;
     e = map_get(&l->map, str_of(key, n));
     if (e) {
         entry_unlink(l, e);

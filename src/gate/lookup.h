@@ -35,6 +35,8 @@ void lookup_conf(struct lookup *, const struct settings_smtp *);
 int lookup_get(struct lookup *, enum lookup_kind, struct str domain, struct str address,
                struct lookup_wait *, void (*fn)(void *ctx, const struct lookup_answer *), void *ctx,
                const struct lookup_answer **ret);
+/* Would lookup_get have the answer at once? */
+bool lookup_knows(const struct lookup *, enum lookup_kind, struct str domain, struct str address);
 void lookup_cancel(struct lookup_wait *);
 /* The role at the other end is gone: what was asked of it ends LOOKUP_TEMPORARY. */
 void lookup_lost(struct lookup *, enum lookup_kind);

@@ -227,6 +227,9 @@ ask(struct rcpt_query *q, enum lookup_kind kind, struct str domain, struct str k
         if (!q->lookup)
             return KNOWN_LATER;
         q->asking = (uint8_t)which;
+        q->put_off = q->crowded && !lookup_knows(q->lookup, kind, domain, key);
+        if (q->put_off)
+            return KNOWN_ASKED;
         rc = lookup_get(q->lookup, kind, domain, key, &q->wait, rcpt_answered, q, &cached);
         if (rc == 0)
             return KNOWN_ASKED;

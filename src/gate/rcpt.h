@@ -39,12 +39,14 @@ struct rcpt_query {
     struct lookup *lookup;
     struct arena *arena;
     bool may_relay, null_sender;
+    bool crowded; /* its network may not ask anybody now */
     uint64_t now_s;
     struct addr local; /* ours, as the client knows it: for <postmaster@[it]> */
     struct address address;
     void (*done)(void *ctx);
     void *ctx;
     struct rcpt_result result;
+    bool put_off; /* crowded, and somebody is to be asked: resolve again later */
     /* Own: */
     unsigned cap, work;
     struct rcpt_set set; /* of the targets' addresses */
@@ -56,7 +58,7 @@ struct rcpt_query {
     uint8_t asking; /* which of them */
 };
 /* The fields above `result` are set by the caller. True: q->result is there. False: done() will be
- * called. */
+ * called, unless it is put_off. */
 bool rcpt_resolve(struct rcpt_query *);
 void rcpt_cancel(struct rcpt_query *);
 

@@ -69,6 +69,7 @@ struct session {
     char uid[16];                 /* who that is: "uid 1000"; empty if not local */
     bool xclient, moved, crowded; /* may say XCLIENT; did; and that client is over a limit */
     bool unnamed;       /* behind a proxy that did not say who: its own trust is not the client's */
+    bool asking;        /* counted in by_network and by_wide */
     bool auth_external; /* the exchange is EXTERNAL, which is ours to decide */
 };
 
@@ -80,13 +81,14 @@ void session_free(struct session *); /* closes at once */
 /* session_place.c */
 /* Whose session it is: trust, and the counts of limits. False: one too many. */
 bool session_place(struct session *, const struct endpoint *client);
-void session_uncounted(struct session *); /* those counts are given back */
+void session_uncounted(struct session *);       /* those counts are given back */
+bool session_may_ask(const struct session *);   /* about a recipient: has its network room? */
+void session_asks(struct session *, bool asks); /* it does, or no longer */
 /* ns until that network may begin one more transaction; 0 now. */
 uint64_t session_mail_wait(const struct session *);
 void session_mail_over(struct session *); /* counts the transaction if it brought no message */
 
 bool session_xclient(void *ctx, const struct smtp_xclient *); /* session_xclient.c */
-
 /* session.c */
 extern const struct smtp_server_ops session_smtp_ops;
 void session_staged(void *session, const struct finding *decisive);

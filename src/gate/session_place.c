@@ -60,11 +60,38 @@ session_counted_local(struct session *s)
            !bucket_take(&l->connections, &c->connections_per_uid, clock_mono());
 }
 
+/* Keeper and courier answer one question after the other, and what waits there has a ceiling
+ * (courier/callout.c). So many are one network's and wide network's: all others find room. */
+#define ASKING_NETWORK 25u
+#define ASKING_WIDE    50u
+
+bool
+session_may_ask(const struct session *s)
+{
+    return !s->by_network || (s->by_network->asking < ASKING_NETWORK &&
+                              (!s->by_wide || s->by_wide->asking < ASKING_WIDE));
+}
+
+void
+session_asks(struct session *s, bool asks)
+{
+    struct limit *const held[] = {s->by_network, s->by_wide};
+
+    if (asks == s->asking)
+        return;
+    s->asking = asks;
+    for (size_t i = 0; i < ARRAY_LEN(held); i++) {
+        if (held[i])
+            held[i]->asking += asks ? 1u : -1u;
+    }
+}
+
 void
 session_uncounted(struct session *s)
 {
     struct limit *const held[] = {s->by_address, s->by_network, s->by_wide};
 
+    session_asks(s, false);
     for (size_t i = 0; i < ARRAY_LEN(held); i++) {
         if (held[i])
             held[i]->sessions--;

@@ -9,6 +9,9 @@
 #include "gate/inner.h"
 #include "gate/session.h"
 
+#define RCPT_PAUSE    (20 * NS_PER_MS) /* until a crowded network's next try */
+#define RCPT_PATIENCE (60 * NS_PER_S)  /* as long as one question may take (gate/lookup.c) */
+
 static void rcpt_resolved(void *ctx);
 
 /* What was found against a recipient that the message does not have is in the event of its refusal
@@ -118,6 +121,25 @@ rcpt_too_many(const struct session *s)
            (s->tx->arena.used >= BODY_BESIDE && block_pool_short(&s->gate->blocks));
 }
 
+/* Resolves it, or waits until its network asks less. */
+static void
+rcpt_ask(struct session *s)
+{
+    struct rcpt_query *q = &s->tx->query;
+
+    q->crowded = !session_may_ask(s);
+    if (q->crowded && clock_mono() - s->tx->asked_at >= RCPT_PATIENCE) {
+        q->result.state = STAGE_RCPT_LATER;
+        rcpt_resolved(s);
+    } else if (rcpt_resolve(q)) {
+        rcpt_resolved(s);
+    } else if (q->put_off) {
+        session_wait(s, RCPT_PAUSE, rcpt_ask);
+    } else {
+        session_asks(s, true);
+    }
+}
+
 void
 session_rcpt(void *ctx, const struct smtp_rcpt_params *p)
 {
@@ -150,9 +172,10 @@ session_rcpt(void *ctx, const struct smtp_rcpt_params *p)
     if (s->facts.rcpt_flood) {
         q->result.state = STAGE_RCPT_LATER;
         rcpt_resolved(s);
-    } else if (rcpt_resolve(q)) {
-        rcpt_resolved(s);
+        return;
     }
+    tx->asked_at = clock_mono();
+    rcpt_ask(s);
 }
 
 static void
@@ -161,6 +184,7 @@ rcpt_resolved(void *ctx)
     struct session *s = ctx;
     const struct rcpt_result *r = &s->tx->query.result;
 
+    session_asks(s, false);
     s->tx->work += s->tx->query.work;
     s->facts.rcpt_state = r->state;
     s->facts.rcpt_why = r->why;

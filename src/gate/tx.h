@@ -89,6 +89,7 @@ struct tx {
     struct rcpt_query query;         /* the recipient being resolved */
     struct smtp_rcpt_params rcpt;    /* its parameters, copied */
     const struct finding *rcpt_mark; /* the last finding before its stage ran */
+    uint64_t asked_at;               /* mono ns: when the recipient was first looked up */
     struct judging judging;          /* who judges each recipient, and the verdicts */
     unsigned nvariants;
     /* From here on: kept for the next message, or cleaned by its own function. */

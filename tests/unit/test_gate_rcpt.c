@@ -238,7 +238,7 @@ peer_message(void *ctx, uint16_t type, uint64_t id, struct wire *body, int fd)
         wire_str(body);
         address = wire_str(body);
         callouts++;
-        if (str_eq(address, STR("late+x@ask.test"))) {
+        if (str_eq(address, STR("late+x@ask.test")) || str_istarts(address, STR("silent"))) {
             late = id; /* the test answers it */
             buf_done(&out);
             return;
@@ -401,6 +401,67 @@ test_full_cache(void)
     client_shut(&a);
     client_shut(&b);
     client_shut(&c);
+    finish();
+}
+
+static void
+answer_found(uint64_t id)
+{
+    struct buf out;
+
+    buf_init(&out, 256);
+    put_u8(&out, LOOKUP_FOUND);
+    put_u16(&out, 250);
+    put_str(&out, STR(""));
+    chan_send(rig.courier_end, ASK_CALLOUT_ANSWER, id, &out, -1);
+    buf_done(&out);
+}
+
+static unsigned
+asking(const char *from)
+{
+    struct addr a;
+
+    addr_parse(str_c(from), &a);
+    return limits_get(&rig.gate->limits, LIMITS_NETWORK, &a)->asking;
+}
+
+/* A network that asks for ever new names waits for its own answers; nobody else does. */
+static void
+test_shares(void)
+{
+    enum { N = 26 };
+    static struct client many[N];
+    struct client other, same;
+    char line[64];
+
+    if (!start())
+        return;
+    for (unsigned i = 0; i < N; i++) {
+        greet(&many[i], "127.0.7.1");
+        talk(&many[i], "MAIL FROM:<a@far.test>", "250");
+        str_fmt(line, sizeof(line), "RCPT TO:<silent%u@ask.test>\r\n", i);
+        client_say(&many[i], line);
+    }
+    UNTIL(callouts == N - 1);
+    greet(&other, "127.1.7.1");
+    talk(&other, "MAIL FROM:<a@far.test>", "250");
+    talk(&other, "RCPT TO:<here@ask.test>", "250");
+    IS(callouts, N, "another network is answered, and one of the first still waits");
+    greet(&same, "127.0.7.2");
+    talk(&same, "MAIL FROM:<a@far.test>", "250");
+    talk(&same, "RCPT TO:<here@ask.test>", "250");
+    IS(callouts, N, "what is known needs no turn");
+    IS(asking("127.0.7.1"), N - 1, "so many are asked for that network");
+    answer_found(late);
+    UNTIL(callouts == N + 1);
+    IS(callouts, N + 1, "an answer makes room for the next");
+    for (unsigned i = 0; i < N; i++)
+        client_shut(&many[i]);
+    client_shut(&same);
+    client_shut(&other);
+    UNTIL(!gate_sessions(rig.gate));
+    IS(asking("127.0.7.1"), 0, "who leaves asks no more");
     finish();
 }
 
@@ -572,6 +633,7 @@ main(void)
     test_directories();
     test_joined();
     test_full_cache();
+    test_shares();
     test_inside();
     test_large_aliases();
     test_forwarding();
