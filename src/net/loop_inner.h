@@ -69,6 +69,7 @@ struct loop {
     char *in, *plain;
     struct buf wire, cork;
     struct stream *orphans; /* of streams that outlived their owners; see stream_inner.h */
+    unsigned norphans;
     void (*orphans_free)(struct loop *);
     struct stream *corked; /* whose callback runs */
     bool cork_seen;        /* and it was told of gathered bytes: it hears when they are gone */

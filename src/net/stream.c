@@ -87,6 +87,7 @@ stream_adopt(struct stream *s)
 
     if (!x->prev)
         return;
+    s->loop->norphans--;
     *x->prev = x->next;
     if (x->next)
         x->next->extra->prev = x->prev;
@@ -100,16 +101,23 @@ stream_free_orphans(struct loop *loop)
         stream_destroy(loop->orphans);
 }
 
-/* Nobody holds the stream any more but the loop, for five seconds. */
+/* Nobody holds the stream any more but the loop, for five seconds. Who connects without end, and is
+ * turned away, would else hold as many descriptors and sockets as come in that time. Frees where
+ * there are too many. */
 static void
 stream_orphan(struct stream *s, enum stream_state state)
 {
     struct stream_extra *x = s->extra;
 
+    if (!x->prev && s->loop->norphans >= STREAM_ORPHANS) {
+        stream_destroy(s);
+        return;
+    }
     s->state = state;
     loop_timer_set(&x->timer, STREAM_FLUSH_NS);
     if (x->prev)
         return;
+    s->loop->norphans++;
     x->next = s->loop->orphans;
     if (x->next)
         x->next->extra->prev = &x->next;

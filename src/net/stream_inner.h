@@ -18,6 +18,7 @@
     (256u << 10) /* bytes read from one stream before others have their turn                       \
                   */
 #define STREAM_FLUSH_NS   (5 * NS_PER_S)
+#define STREAM_ORPHANS    4096u      /* of a loop at once: one more is closed without a wait */
 #define STREAM_LINGER_MAX (1u << 20) /* bytes of a deaf peer thrown away after the last reply */
 
 enum stream_state {

@@ -4,8 +4,11 @@
 #include <fcntl.h>
 #include <malloc.h>
 #include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 
+#include "net/stream_inner.h"
 #include "net_party.h"
 
 static size_t
@@ -483,6 +486,44 @@ test_memory(void)
     loop_free(loop);
 }
 
+/* Who is turned away while he still sends leaves something behind: not without end. */
+static void
+test_orphans(void)
+{
+    enum { N = STREAM_ORPHANS + 100 };
+    static int ends[N];
+    struct rlimit files = {0, 0};
+    struct loop *loop = loop_create();
+    struct party p = {0};
+    unsigned open = 0;
+    int pair[2];
+
+    getrlimit(RLIMIT_NOFILE, &files);
+    files.rlim_cur = MIN(files.rlim_max, 4u * N);
+    setrlimit(RLIMIT_NOFILE, &files);
+    if (files.rlim_cur < 2u * N + 100) {
+        tap_skip("orphans have a ceiling", "not so many descriptors may be open here");
+        loop_free(loop);
+        return;
+    }
+    for (int i = 0; i < N; i++) {
+        struct stream *s;
+
+        if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair) < 0)
+            break;
+        ends[i] = pair[1];
+        s = stream_create(loop, pair[0], &party_ops, &p, NULL);
+        (void)!write(pair[1], "x", 1); /* unread when it is closed */
+        stream_close(s, true);
+    }
+    for (int i = 0; i < N; i++)
+        open += send(ends[i], "y", 1, MSG_NOSIGNAL) == 1;
+    IS(open, STREAM_ORPHANS, "so many are waited for, and no more");
+    loop_free(loop);
+    for (int i = 0; i < N; i++)
+        close(ends[i]);
+}
+
 int
 main(void)
 {
@@ -497,5 +538,6 @@ main(void)
     test_connect();
     test_unix();
     test_memory();
+    test_orphans();
     return tap_done();
 }
