@@ -134,6 +134,23 @@ gate_accept(void *ctx, int fd, const struct endpoint *peer)
     session_open(l->gate, l, fd, peer);
 }
 
+/* One that no longer listens is used again: its sessions may go on. */
+static struct gate_listener *
+listener_entry(struct gate *g, struct str name)
+{
+    struct gate_listener *l = g->listeners;
+
+    while (l && (l->listener || !str_eq(str_c(l->name), name)))
+        l = l->next;
+    if (l || !(l = calloc(1, sizeof(*l))))
+        return l;
+    str_copy(name, l->name, sizeof(l->name));
+    l->gate = g;
+    l->next = g->listeners;
+    g->listeners = l;
+    return l;
+}
+
 int
 gate_listen(struct gate *g, struct str name, int fd)
 {
@@ -143,19 +160,10 @@ gate_listen(struct gate *g, struct str name, int fd)
         return ERR_NOTFOUND;
     if (name.n >= sizeof(l->name))
         return ERR_LIMIT;
-    l = calloc(1, sizeof(*l));
-    if (!l)
-        return ERR_NOMEM;
-    str_copy(name, l->name, sizeof(l->name));
-    l->gate = g;
-    l->listener = listener_create(g->links.loop, fd, gate_accept, l);
-    if (!l->listener) {
-        free(l);
-        return ERR_NOMEM;
-    }
-    l->next = g->listeners;
-    g->listeners = l;
-    return 0;
+    l = listener_entry(g, name);
+    if (l)
+        l->listener = listener_create(g->links.loop, fd, gate_accept, l);
+    return l && l->listener ? 0 : ERR_NOMEM;
 }
 
 void

@@ -372,11 +372,24 @@ refuse_now(int fd)
     fd_close(&fd);
 }
 
+/* Of that block `listen`, by whichever of its addresses they came in. */
+static unsigned
+sessions_of(const struct gate *gate, const char *name)
+{
+    unsigned n = 0;
+
+    for (const struct gate_listener *l = gate->listeners; l; l = l->next) {
+        if (str_eq(str_c(l->name), str_c(name)))
+            n += l->sessions;
+    }
+    return n;
+}
+
 /* All sessions are taken. Clients hear it each, the operator once a minute. */
 static void
 tell_full(struct gate *gate, const struct gate_listener *at, const struct settings_listen *conf)
 {
-    bool here = at->sessions >= conf->max_sessions;
+    bool here = sessions_of(gate, at->name) >= conf->max_sessions;
     uint64_t now = clock_mono();
 
     gate->turned_away++;
@@ -397,7 +410,8 @@ tell_full(struct gate *gate, const struct gate_listener *at, const struct settin
 static bool
 has_room(struct gate *gate, const struct gate_listener *at, const struct settings_listen *conf)
 {
-    if (gate->nsessions < gate->setup->smtp->max_sessions && at->sessions < conf->max_sessions)
+    if (gate->nsessions < gate->setup->smtp->max_sessions &&
+        sessions_of(gate, at->name) < conf->max_sessions)
         return true;
     tell_full(gate, at, conf);
     return false;

@@ -149,6 +149,19 @@ rig_parse(const char *inline_text)
     return conf;
 }
 
+/* A listening socket at a port that the kernel chooses. */
+static int
+rig_bind(const struct endpoint *e, uint16_t *ret_port)
+{
+    struct sockaddr_in in;
+    socklen_t n = sizeof(in);
+    int fd = listener_bind(e, 64);
+
+    getsockname(fd, (struct sockaddr *)&in, &n);
+    *ret_port = ntohs(in.sin_port);
+    return fd;
+}
+
 /* Listens for each `listen` block in order of appearance: ports[i]. */
 static void
 rig_listen(void)
@@ -158,15 +171,10 @@ rig_listen(void)
 
     for (s = conf_first(rig.conf, "listen"); s && i < 4; s = conf_next(s), i++) {
         struct endpoint e;
-        struct sockaddr_in in;
-        socklen_t n = sizeof(in);
-        int fd;
 
         endpoint_parse(STR("127.0.0.1:0"), 0, &e);
-        fd = listener_bind(&e, 64);
-        getsockname(fd, (struct sockaddr *)&in, &n);
-        rig.ports[i] = ntohs(in.sin_port);
-        IS(gate_listen(rig.gate, s->label, fd), 0, "listens as %.*s", STR_ARG(s->label));
+        IS(gate_listen(rig.gate, s->label, rig_bind(&e, &rig.ports[i])), 0, "listens as %.*s",
+           STR_ARG(s->label));
     }
 }
 

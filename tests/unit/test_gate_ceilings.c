@@ -36,6 +36,39 @@ warnings(void)
     return n;
 }
 
+/* A listener's ceiling is one for all its addresses, and holds when they are opened anew. */
+static void
+test_two_addresses(void)
+{
+    static const char text[] = "hostname = mx.gate.test\n"
+                               "listen smtp { address = 127.0.0.1:25\n max_sessions = 2\n }\n";
+    struct client c[2], more;
+    struct endpoint e;
+
+    if (!start(text))
+        return;
+    endpoint_parse(STR("127.0.0.1:0"), 0, &e);
+    IS(gate_listen(rig.gate, STR("smtp"), rig_bind(&e, &rig.ports[1])), 0, "a second address");
+    for (unsigned i = 0; i < 2; i++) {
+        client_open(&c[i], i);
+        client_expect(&c[i], "220", "greeting");
+    }
+    for (unsigned i = 0; i < 2; i++) {
+        client_open(&more, i);
+        client_expect(&more, "421 4.3.2", "two sessions are there");
+        client_shut(&more);
+    }
+    gate_unlisten(rig.gate, STR("smtp"));
+    IS(gate_listen(rig.gate, STR("smtp"), rig_bind(&e, &rig.ports[0])), 0, "once more");
+    client_open(&more, 0);
+    client_expect(&more, "421 4.3.2", "they still are");
+    client_shut(&more);
+    client_shut(&c[0]);
+    client_shut(&c[1]);
+    rig_stop();
+    rig_end();
+}
+
 /* No session is left: that is said to those who come, and to the operator, once. */
 static void
 test_all_taken(void)
@@ -233,6 +266,7 @@ main(void)
 {
     alarm(120);
     test_all_taken();
+    test_two_addresses();
     test_no_header();
     test_hoards();
     test_hoarded_rcpts();
