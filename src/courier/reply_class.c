@@ -338,6 +338,13 @@ absence_is_proven(const struct evidence *e)
     return words && e->severity == 5 && e->phase == REPLY_PHASE_RCPT;
 }
 
+/* RFC 4954: what these say is unknown is who logs in. */
+static bool
+is_about_login(uint16_t code)
+{
+    return code == 530 || code == 534 || code == 535 || code == 538;
+}
+
 /* What a class cannot be at that point. */
 static uint8_t
 class_at_phase(const struct evidence *e, uint8_t class)
@@ -345,6 +352,8 @@ class_at_phase(const struct evidence *e, uint8_t class)
     bool recipient = reply_laws[class].scope == REPLY_SCOPE_RECIPIENT;
 
     class = class_by_words(e, class_by_code(e, class));
+    if (reply_class_is_hard(class) && is_about_login(e->code))
+        return REPLY_CLASS_ACCESS;
     /* A domain that is not there "for now" is a server of names that does not answer. */
     if (class == REPLY_CLASS_DOMAIN && e->severity == 4)
         return REPLY_CLASS_DNS;

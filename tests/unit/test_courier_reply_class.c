@@ -155,6 +155,13 @@ test_not_gone(void)
         "450 LDAP lookup failure: user unknown",
         "550 5.1.1 temporarily unable to verify recipient",
         "550 Recipient verification failed, please try again later",
+        "550 5.1.0 <me@sender.example>: Sender address rejected: User unknown in local table",
+        "550 cannot verify your address: 550 5.1.1 user unknown",
+        "550 user lookup failed: directory server not found",
+        "550 alias file does not exist",
+        "550 home directory of user not found",
+        "535 user does not exist",
+        "501 5.5.4 Invalid domain name in HELO",
     };
 
     for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
