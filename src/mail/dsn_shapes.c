@@ -181,9 +181,14 @@ static const struct dsn_shape noise_rows[] = {
     {"hi. this is the qmail-send program", 0},
     {"i'm afraid i wasn't able to deliver", 0},
     {"this is a permanent error; i've given up", 0},
+    {"please reply to", 0},
+    {"feel this message to be in error", 0},
+    {"believe this message to be in error", 0},
 };
 
 static const struct dsn_shape cause_rows[] = {
+    {"undeliverable due to the following reason:", 0},
+    {"not delivered for the following reason:", 0},
     {"diagnostic code:", 0},
     {"delay reason:", 0},
     {"reason for the problem:", 0},
