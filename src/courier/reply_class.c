@@ -139,23 +139,38 @@ consider_bare(struct evidence *e)
         consider(e, &e->s->rules[at], e->s->rules[at].name);
 }
 
-/* The registered meaning of a code that contradicts a text of absence: the safer one stands. */
+#define BIT(class) (UINT64_C(1) << REPLY_CLASS_##class)
+#define ABSENCE    (BIT(MAILBOX) | BIT(DOMAIN) | BIT(NO_MAIL) | BIT(MOVED))
+
+/* The registered meaning of a code that contradicts a text of absence: the safer one stands. So it
+ * does between classes that plain words confuse: a quota of a mailbox is no rate. */
 static uint8_t
 class_by_code(const struct evidence *e, uint8_t class)
 {
     static const struct {
         uint16_t subject, from, to;
         uint8_t class;
+        uint64_t absence, plain; /* classes that give way: whatever words say them, or plain ones */
     } rows[] = {
-        {1, 7, 8, REPLY_CLASS_SENDER},      {2, 2, 2, REPLY_CLASS_FULL},
-        {6, 0, 999, REPLY_CLASS_MALFORMED}, {7, 20, 24, REPLY_CLASS_AUTH},
-        {7, 25, 25, REPLY_CLASS_PTR},       {7, 26, 26, REPLY_CLASS_AUTH},
-        {7, 28, 28, REPLY_CLASS_RATE},
+        {1, 7, 8, REPLY_CLASS_SENDER, ABSENCE, BIT(BLOCK) | BIT(DNS) | BIT(POLICY) | BIT(RELAY)},
+        {2, 2, 2, REPLY_CLASS_FULL, ABSENCE,
+         BIT(RATE) | BIT(DISK) | BIT(SIZE) | BIT(POLICY) | BIT(SYSTEM) | BIT(TEMPORARY)},
+        {2, 3, 3, REPLY_CLASS_SIZE, 0, BIT(RATE) | BIT(FULL) | BIT(POLICY)},
+        {3, 1, 1, REPLY_CLASS_DISK, 0, BIT(SYSTEM) | BIT(TEMPORARY)},
+        {3, 4, 4, REPLY_CLASS_SIZE, 0, BIT(RATE) | BIT(FULL) | BIT(POLICY)},
+        {6, 0, 999, REPLY_CLASS_MALFORMED, ABSENCE, 0},
+        {7, 10, 10, REPLY_CLASS_TLS, 0, BIT(BLOCK) | BIT(POLICY) | BIT(ACCESS)},
+        {7, 20, 24, REPLY_CLASS_AUTH, ABSENCE, BIT(BLOCK) | BIT(POLICY) | BIT(ACCESS)},
+        {7, 25, 25, REPLY_CLASS_PTR, ABSENCE, BIT(BLOCK) | BIT(POLICY) | BIT(ACCESS) | BIT(DNS)},
+        {7, 26, 26, REPLY_CLASS_AUTH, ABSENCE, BIT(BLOCK) | BIT(POLICY) | BIT(ACCESS)},
+        {7, 28, 28, REPLY_CLASS_RATE, ABSENCE, 0},
     };
+    uint64_t is = UINT64_C(1) << class;
+    bool plain = e->best->tier <= REPLY_TIER_TEXT;
 
-    for (size_t i = 0; reply_class_is_hard(class) && i < ARRAY_LEN(rows); i++) {
-        if (e->enhanced[0] && e->enhanced[1] == rows[i].subject && e->enhanced[2] >= rows[i].from &&
-            e->enhanced[2] <= rows[i].to)
+    for (size_t i = 0; e->enhanced[0] && i < ARRAY_LEN(rows); i++) {
+        if (e->enhanced[1] == rows[i].subject && e->enhanced[2] >= rows[i].from &&
+            e->enhanced[2] <= rows[i].to && (is & rows[i].absence || (plain && is & rows[i].plain)))
             return rows[i].class;
     }
     return class;
