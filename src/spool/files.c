@@ -152,8 +152,10 @@ file_read(struct spool_files *f, const struct spool_loc *loc, uint64_t generatio
     if (loc->offset < SPOOL_UNIT || loc->offset > file->s.size || n > file->s.size - loc->offset)
         return ERR_CORRUPT;
     got = f->io->pread(f->io->ctx, file->fd, dst, n, loc->offset);
-    if (got < 0)
+    if (got < 0) { /* what is read next time may be a copy in its place */
+        file_drop(f, file);
         return (int)got;
+    }
     err = walk_header(f->io, file->fd, &after);
     if (err < 0 || !file_is(&after, generation)) {
         file_drop(f, file);

@@ -87,13 +87,16 @@ pool_look(struct spool_pool *p, uint64_t number, struct spool_segment *ret)
 {
     const struct spool_io *io = p->disk.io;
     char name[32];
-    int err, fd = io->open(io->ctx, p->disk.segdir, spool_segment_name(number, name), O_RDONLY, 0);
+    int err, blank = 0,
+             fd = io->open(io->ctx, p->disk.segdir, spool_segment_name(number, name), O_RDONLY, 0);
 
     if (fd < 0)
         return fd;
     err = walk_header(io, fd, ret);
-    if (err == ERR_CORRUPT && walk_is_blank(io, fd) == 1)
-        err = ERR_NOTFOUND;
+    if (err == ERR_CORRUPT)
+        blank = walk_is_blank(io, fd);
+    if (blank != 0) /* or nobody can tell now */
+        err = blank > 0 ? ERR_NOTFOUND : blank;
     if (err == 0 && ret->number != number)
         err = ERR_CORRUPT;
     fd_close(&fd);
@@ -139,8 +142,12 @@ pool_read_all(struct spool_pool *p, struct why *why)
         fd_close(&fd);
         return err;
     }
-    while (err == 0 && (e = readdir(d)))
+    while (err == 0 && (errno = 0, e = readdir(d)))
         err = pool_read_one(p, e->d_name, why);
+    if (err == 0 && errno) { /* half of the files are no books */
+        err = -errno;
+        why_set(why, err, "seg: %s", err_text(err));
+    }
     closedir(d);
     return err;
 }

@@ -22,16 +22,15 @@ static int
 list_one(int segdir, const char *name, uint64_t number, const struct spool_io *io,
          struct spool_segment *ret)
 {
-    int err, fd = io->open(io->ctx, segdir, name, O_RDONLY, 0);
+    int err, blank, fd = io->open(io->ctx, segdir, name, O_RDONLY, 0);
 
     if (fd < 0)
-        return fd == -ENOENT ? 0 : fd;
+        return fd;
     err = walk_header(io, fd, ret);
-    if (err == ERR_CORRUPT && walk_is_blank(io, fd) == 1) {
-        fd_close(&fd);
-        return 0;
-    }
+    blank = err == ERR_CORRUPT ? walk_is_blank(io, fd) : 0;
     fd_close(&fd);
+    if (blank != 0) /* or nobody can tell now */
+        return blank > 0 ? 0 : blank;
     if (err < 0)
         return err;
     if (ret->number != number)
@@ -45,19 +44,35 @@ spool_is_disk_error(int err)
     return err < 0 && err > ERR_SYNTAX && err != -ENOMEM && err != -EMFILE && err != -ENFILE;
 }
 
+/* A copy that is still being made ends before its last byte: what is behind would pass for torn. */
+static int
+is_whole(const struct spool_io *io, int fd, uint64_t size)
+{
+    uint8_t last;
+    ssize_t got = io->pread(io->ctx, fd, &last, 1, size - 1);
+
+    return got < 0 ? (int)got : got == 0 ? -EIO : 0;
+}
+
 int
 spool_header_try(const char *dir, uint64_t number, const struct spool_io *io)
 {
     struct spool_segment s;
-    int err, segdir = walk_segdir(dir);
+    int got, whole, fd, segdir = walk_segdir(dir);
     char name[32];
 
     if (segdir < 0)
         return segdir;
-    err =
-        list_one(segdir, spool_segment_name(number, name), number, io ? io : &spool_io_system, &s);
+    io = io ? io : &spool_io_system;
+    got = list_one(segdir, spool_segment_name(number, name), number, io, &s);
+    if (got == 1) {
+        fd = io->open(io->ctx, segdir, name, O_RDONLY, 0);
+        whole = fd < 0 ? fd : is_whole(io, fd, s.size);
+        fd_close(&fd);
+        got = whole < 0 ? whole : 1;
+    }
     fd_close(&segdir);
-    return err;
+    return got;
 }
 
 static int
@@ -108,10 +123,12 @@ list_all(DIR *d, const struct spool_io *io, struct spool_listing *l, struct why 
     uint64_t number;
     int got;
 
-    while ((e = readdir(d))) {
+    while ((errno = 0, e = readdir(d))) {
         if (spool_segment_name_parse(str_c(e->d_name), &number) < 0)
             continue;
         got = list_one(dirfd(d), e->d_name, number, io, &s);
+        if (got == -ENOENT) /* gone meanwhile */
+            continue;
         if (got == ERR_VERSION)
             return why_set(why, got,
                            "seg/%s was written by a newer Gapura; this one must not "
@@ -129,7 +146,8 @@ list_all(DIR *d, const struct spool_io *io, struct spool_listing *l, struct why 
         if (got < 0 && got != ERR_CORRUPT)
             return why_set(why, got, "seg/%s: %s", e->d_name, err_text(got));
     }
-    return 0;
+    got = -errno; /* half of a listing would pass for all there is */
+    return got < 0 ? why_set(why, got, "seg: %s", err_text(got)) : 0;
 }
 
 int
@@ -379,12 +397,15 @@ struct spool_epoch {
     struct spool_segment *segments;
     uint64_t *starts; /* where each begins in the epoch; NO_BATCH for one that holds none */
     bool *fresh;      /* its mark says that it was never written to */
+    bool *lost;       /* the disk did not give it once */
+    bool dead, again; /* nobody frees what is to be read; the disk failed once */
     size_t n, known;  /* segments; of those, how many starts are known */
     size_t doubted;   /* of those, how many marks were looked behind, see epoch_doubt() */
     size_t held;      /* of those up to the last one that holds a batch */
     uint64_t search;  /* for the start of the next one: how far; 0: not begun */
     size_t at;        /* the segment being read */
     bool open;        /* it is: part says how far */
+    bool reopen;      /* but the disk failed in it: it may be another file by now */
     struct part part;
     size_t next; /* the next one that holds a batch; n: none */
 };
@@ -399,6 +420,7 @@ spool_epoch_close(struct spool_epoch *e)
     free(e->segments);
     free(e->starts);
     free(e->fresh);
+    free(e->lost);
     free(e);
 }
 
@@ -418,8 +440,9 @@ epoch_open_range(struct spool_epoch **ret, const char *dir, const struct spool_s
     e->segments = calloc(n + 1, sizeof *e->segments);
     e->starts = calloc(n + 1, sizeof *e->starts);
     e->fresh = calloc(n + 1, sizeof *e->fresh);
+    e->lost = calloc(n + 1, sizeof *e->lost);
     e->segdir = walk_segdir(dir);
-    if (e->segdir < 0 || !e->segments || !e->starts || !e->fresh) {
+    if (e->segdir < 0 || !e->segments || !e->starts || !e->fresh || !e->lost) {
         err = e->segdir < 0 ? e->segdir : ERR_NOMEM;
         spool_epoch_close(e);
         return err;
@@ -434,8 +457,25 @@ int
 spool_epoch_open(struct spool_epoch **ret, const char *dir, const struct spool_segment *segments,
                  size_t n, const struct spool_io *io, const struct spool_reader_ops *ops, void *ctx)
 {
-    return epoch_open_range(ret, dir, segments, n, &(struct epoch_range){.below = UINT64_MAX}, io,
-                            ops, ctx);
+    int err = epoch_open_range(ret, dir, segments, n, &(struct epoch_range){.below = UINT64_MAX},
+                               io, ops, ctx);
+
+    if (err == 0)
+        (*ret)->dead = true;
+    return err;
+}
+
+/* One that the disk did not give and that is not there now is being mended, and so may be others of
+ * a dead epoch: nobody else takes away what was not read. */
+static int
+segment_open(struct spool_epoch *e, size_t i)
+{
+    struct walk *w = &e->r.w;
+    int err = walk_open(w, e->segdir, &e->segments[i]);
+
+    if (err == ERR_NOTFOUND && (e->lost[i] || (e->dead && e->again)))
+        return -ENOENT;
+    return err == 0 && e->lost[i] ? is_whole(w->io, w->fd, w->s.size) : err;
 }
 
 /* The walk found where a segment begins. */
@@ -459,7 +499,7 @@ epoch_start(struct spool_epoch *e)
     if (e->search == 0) {
         e->starts[i] = NO_BATCH;
         e->search = SPOOL_UNIT;
-        got = walk_open(w, e->segdir, &e->segments[i]);
+        got = segment_open(e, i);
         if (got == 0)
             got = walk_is_fresh(w);
         e->fresh[i] = got == 1;
@@ -494,7 +534,7 @@ epoch_doubt(struct spool_epoch *e)
     if (i <= e->held && e->fresh[i]) {
         if (e->search == 0) {
             e->search = SPOOL_UNIT;
-            got = walk_open(w, e->segdir, &e->segments[i]);
+            got = segment_open(e, i);
         }
         if (got == 0)
             got = walk_find_some(w, &e->search);
@@ -530,7 +570,7 @@ epoch_enter(struct spool_epoch *e)
         if (limit <= e->range.from)
             return 0;
     }
-    err = walk_open(&e->r.w, e->segdir, s);
+    err = segment_open(e, e->at);
     if (err == ERR_NOTFOUND || err == ERR_STALE)
         return 0;
     if (err < 0)
@@ -560,11 +600,13 @@ epoch_leave(struct spool_epoch *e)
         e->r.ops->segment_end(e->r.ctx, &e->r.w.s);
 }
 
-int
-spool_epoch_step(struct spool_epoch *e)
+/* Which segment that is: of the starts, of the doubts, or the one being read. */
+static int
+epoch_step(struct spool_epoch *e, size_t *ret_segment)
 {
     int got;
 
+    *ret_segment = e->known < e->n ? e->known : e->doubted < e->n ? e->doubted : e->at;
     if (e->known < e->n) {
         got = epoch_start(e);
         return got < 0 ? got : 1;
@@ -577,6 +619,10 @@ spool_epoch_step(struct spool_epoch *e)
         damage_tell(&e->r, false);
         return 0;
     }
+    got = e->reopen ? segment_open(e, e->at) : 0;
+    if (got < 0)
+        return got;
+    e->reopen = false;
     got = e->open ? 1 : epoch_enter(e);
     if (got < 0)
         return got;
@@ -590,6 +636,19 @@ spool_epoch_step(struct spool_epoch *e)
     e->open = false;
     e->at++;
     return 1;
+}
+
+int
+spool_epoch_step(struct spool_epoch *e)
+{
+    size_t segment;
+    int got = epoch_step(e, &segment);
+
+    if (spool_is_disk_error(got)) {
+        e->again = e->lost[segment] = true;
+        e->reopen = e->open;
+    }
+    return got;
 }
 
 size_t

@@ -50,7 +50,8 @@ struct spool_listing {
 int spool_list(const char *dir, const struct spool_io *io, struct spool_listing *ret,
                struct why *why);
 void spool_listing_done(struct spool_listing *);
-/* Does the disk give that file's header now? 1, 0 if it is of no used segment, or why not. */
+/* Does the disk give that file's header now, and is the file whole? 1, 0 if it is of no used
+ * segment, or why not: -ENOENT while it is not there, -EIO for half a copy. */
 int spool_header_try(const char *dir, uint64_t number, const struct spool_io *io);
 /* The disk did not give what was asked for: it may later. */
 bool spool_is_disk_error(int err);
@@ -64,7 +65,8 @@ int spool_epoch_read(const char *dir, const struct spool_segment *segments, size
 /* The same in steps, for a reader that has other things to do: each step tells one batch at most,
  * 1 while there is more, 0 at the end, negative. What a step reads is bounded by a batch, or by a
  * few megabytes where batches are looked for. After an error of the disk (spool_is_disk_error) the
- * same step may be tried again: nothing is told twice or left out. After any other it is closed.
+ * same step may be tried again: nothing is told twice or left out, and a copy that was put in the
+ * file's place meanwhile is read on. After any other it is closed.
  * Segments are copied; ops must live as long as this. */
 struct spool_epoch;
 int spool_epoch_open(struct spool_epoch **ret, const char *dir,

@@ -24,6 +24,7 @@ struct spool_tail {
     uint64_t below;
     size_t past_n; /* its segments */
     uint64_t gap;  /* how far what follows `pos` was looked for in the file; 0: not */
+    uint64_t lost; /* file whose header the disk did not give; 0: none */
     bool caught_up, slept;
     bool ending; /* what lies behind `durable` is being read */
     bool has_current;
@@ -94,6 +95,29 @@ tail_enter(struct spool_tail *t, const struct spool_segment *s)
     t->has_current = true;
 }
 
+static bool
+is_listed(const struct spool_listing *all, uint64_t number)
+{
+    for (size_t i = 0; i < all->n; i++) {
+        if (all->items[i].number == number)
+            return true;
+    }
+    return false;
+}
+
+/* Are all files there that are to be read? What follows would pass over what the others hold. */
+static int
+past_whole(struct spool_tail *t, const struct spool_listing *all)
+{
+    for (size_t i = 0; i < all->nunread; i++) {
+        if (!spool_share_has(&t->share, all->unread[i].number))
+            continue;
+        t->lost = all->unread[i].number;
+        return all->unread[i].err;
+    }
+    return t->lost && !is_listed(all, t->lost) ? -ENOENT : 0; /* it is being mended */
+}
+
 /* Begins to read [pos, below) of this epoch off the files that are there. */
 static int
 past_begin(struct spool_tail *t, uint64_t below, bool live)
@@ -106,14 +130,12 @@ past_begin(struct spool_tail *t, uint64_t below, bool live)
 
     if (err < 0)
         return err;
-    for (size_t i = 0; i < all.nunread && err == 0; i++) {
-        if (spool_share_has(&t->share, all.unread[i].number))
-            err = all.unread[i].err; /* what follows would pass over what it holds */
-    }
+    err = past_whole(t, &all);
     if (err < 0) {
         spool_listing_done(&all);
         return err;
     }
+    t->lost = 0;
     while (first < all.n && all.items[first].epoch != epoch)
         first++;
     while (first + n < all.n && all.items[first + n].epoch == epoch)
@@ -242,8 +264,8 @@ tail_from_file(struct spool_tail *t, uint64_t durable)
         return got;
     if (t->w.fd < 0 || t->w.s.number != s.number || t->w.s.generation != s.generation) {
         got = walk_open(&t->w, t->segdir, &s);
-        if (got < 0)
-            return got;
+        if (got < 0) /* nobody takes away what was not read: it is being mended */
+            return got == ERR_NOTFOUND ? -ENOENT : got;
     }
     offset = SPOOL_UNIT + (t->pos - start);
     got = t->gap ? 0 : walk_try(&t->w, offset);
@@ -288,6 +310,8 @@ tail_step(struct spool_tail *t, uint64_t durable)
     got = t->gap ? ERR_STALE : tail_from_ring(t, durable);
     if (got == ERR_STALE)
         got = tail_from_file(t, durable);
+    if (spool_is_disk_error(got))
+        walk_done(&t->w); /* it may be another file when it is tried again */
     return got < 0 ? got : 1;
 }
 

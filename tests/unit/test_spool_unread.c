@@ -3,6 +3,9 @@
  * is set aside and touched by nobody, all others are served, and what is read later is neither
  * twice nor left out. Nor may a tail wait for a role that lies.
  */
+#include <dirent.h>
+#include <dlfcn.h>
+
 #include "spool/pool.h"
 #include "spool_rig.h"
 
@@ -42,6 +45,24 @@ file_drop(uint64_t number)
 
     file_path(number, "", path);
     unlink(path);
+}
+
+/* A directory whose blocks the disk does not give: after so many entries; -1: it gives them. */
+static long entries = -1;
+
+struct dirent *
+readdir(DIR *d)
+{
+    struct dirent *(*of_system)(DIR *) = NULL;
+    void *found = dlsym(RTLD_NEXT, "readdir");
+
+    memcpy(&of_system, &found, sizeof found);
+    if (entries == 0) {
+        errno = EIO;
+        return NULL;
+    }
+    entries -= entries > 0;
+    return of_system(d);
 }
 
 static void
@@ -84,6 +105,7 @@ test_pool(void)
     struct spool_space space;
     struct spool_pool *p;
     struct why why = {0};
+    char path[128];
     int fd;
 
     IS(spool_pool_open(&p, &c, &why), 0, "open");
@@ -109,6 +131,10 @@ test_pool(void)
     OK(again.seq > b.seq && again.number != b.number, "behind what cannot be read");
     IS(spool_pool_again(p), 0, "nothing can be read yet");
     file_away(b.number, false);
+    file_path(b.number, "", path);
+    ENSURE(truncate(path, BIG - 1) == 0);
+    IS(spool_header_try(dir, b.number, NULL), -EIO, "nor half a copy of it");
+    ENSURE(truncate(path, BIG) == 0);
     IS(spool_header_try(dir, b.number, NULL), 1, "it can be read again");
     IS(spool_pool_again(p), 1, "and is in the books");
     spool_pool_space(p, &space);
@@ -184,23 +210,116 @@ test_lost_header(void)
     dir_drop();
 }
 
+/* A listing of half the files would leave out mail, and what was said of mail. */
+static void
+test_lost_names(void)
+{
+    struct spool_pool_conf c = conf();
+    struct spool_listing list;
+    struct spool_segment a;
+    struct spool_pool *p;
+    struct why why = {0};
+    int fd;
+
+    IS(spool_pool_open(&p, &c, &why), 0, "open");
+    IS(spool_pool_epoch(p, GATE), 1, "epoch");
+    for (int i = 0; i < 3; i++) {
+        IS(spool_pool_take(p, GATE, 1, &fd, &a), 0, "a segment");
+        fd_close(&fd);
+    }
+    spool_pool_close(p);
+    for (entries = 0; entries < 4;) {
+        long given = entries;
+        IS(spool_list(dir, NULL, &list, &why), -EIO, "%ld names are no listing", given);
+        OK(strstr(why.text, "Input/output error") != NULL, "and it says why: %s", why.text);
+        entries = given;
+        IS(spool_pool_open(&p, &c, &why), -EIO, "nor the books");
+        entries = given + 1;
+    }
+    entries = -1;
+    IS(spool_list(dir, NULL, &list, &why), 0, "all of them are");
+    IS(list.n, 3, "three");
+    spool_listing_done(&list);
+    IS(spool_pool_open(&p, &c, &why), 0, "and the books");
+    spool_pool_close(p);
+    dir_drop();
+}
+
+static ssize_t
+zeros_then_nothing(void *ctx, int fd, void *room, size_t n, uint64_t off)
+{
+    (void)ctx;
+    (void)fd;
+    if (off > 0 || n > SPOOL_UNIT)
+        return -EIO;
+    memset(room, 0, n);
+    return (ssize_t)n;
+}
+
+/* A header that reads as zeros, and nothing behind it that reads: it may be read later. */
+static void
+test_lost_file(void)
+{
+    struct spool_pool_conf c = conf();
+    struct spool_io io = spool_io_system;
+    struct spool_listing list;
+    struct spool_segment a;
+    struct spool_pool *p;
+    struct why why = {0};
+    int fd;
+
+    IS(spool_pool_open(&p, &c, &why), 0, "open");
+    IS(spool_pool_epoch(p, GATE), 1, "epoch");
+    IS(spool_pool_take(p, GATE, 1, &fd, &a), 0, "a segment");
+    fd_close(&fd);
+    spool_pool_close(p);
+    io.pread = zeros_then_nothing;
+    IS(spool_list(dir, &io, &list, &why), 0, "listed");
+    OK(list.unreadable == 0 && list.nunread >= 1, "as one that may be read later");
+    spool_listing_done(&list);
+    dir_drop();
+}
+
 /* --- reading --- */
 
 static struct twin twin;
 static struct rig rig;
 static struct finding found;
 static long reads, fail_at;
+/* What a failure leads to: the next try succeeds; the open file is of no use any more, another is
+ * in its place; somebody has the file away to mend it; the copy in its place is not all there yet.
+ */
+static enum trouble { PASSES, REPLACED, AWAY, HALF } trouble;
+static int dead_fd, away;
 
 static ssize_t
 failing_pread(void *ctx, int fd, void *p, size_t n, uint64_t off)
 {
-    return reads++ == fail_at ? -EIO : twin_pread(ctx, fd, p, n, off);
+    if (fd == dead_fd)
+        return -EIO;
+    if (n == 1 && away > 0) { /* its last byte */
+        away--;
+        return 0;
+    }
+    if (reads++ != fail_at)
+        return twin_pread(ctx, fd, p, n, off);
+    dead_fd = trouble == PASSES ? -1 : fd;
+    away = trouble >= AWAY ? 2 : 0;
+    return -EIO;
 }
 
 static int
 failing_open(void *ctx, int dirfd, const char *name, int flags, unsigned mode)
 {
-    return reads++ == fail_at ? -EIO : twin_open(ctx, dirfd, name, flags, mode);
+    dead_fd = -1;
+    if (trouble == AWAY && away > 0) {
+        away--;
+        return -ENOENT;
+    }
+    if (reads++ != fail_at)
+        return twin_open(ctx, dirfd, name, flags, mode);
+    away = trouble >= AWAY ? 2 : 0;
+    return -EIO;
 }
 
 /* Segments of several batches; one batch of the middle is lost, the last is torn. */
@@ -239,6 +358,8 @@ read_epoch(const struct spool_io *io, unsigned *ret_errors)
     int got;
 
     *ret_errors = 0;
+    dead_fd = -1;
+    away = 0;
     found.n = found.nvoids = 0;
     found.damages = found.ends = 0;
     IS(spool_list(twin.dir, &twin.io, &all, NULL), 0, "listed");
@@ -254,7 +375,7 @@ read_epoch(const struct spool_io *io, unsigned *ret_errors)
 
 /* Each read in turn fails once, and its step is tried again. */
 static void
-test_steps_again(void)
+test_steps_again(enum trouble kind)
 {
     struct spool_io io;
     uint64_t right;
@@ -272,6 +393,7 @@ test_steps_again(void)
     total = reads;
     OK(found.n > 50 && found.damages >= 1 && total > 30, "%zu records, %u damaged, %ld reads",
        found.n, found.damages, total);
+    trouble = kind;
     for (fail_at = 0; fail_at < total; fail_at++) {
         reads = 0;
         if (read_epoch(&io, &errors) != 0 || sum_of(&found) != right) {
@@ -282,7 +404,8 @@ test_steps_again(void)
         failed += errors;
     }
     IS(wrong, 0, "nothing twice, nothing left out");
-    IS(failed, total, "each was told");
+    IS(failed, kind >= AWAY ? 3 * total : total, "each was told");
+    trouble = PASSES;
     rig_finish(&rig, &found);
 }
 
@@ -299,7 +422,7 @@ attach(int wake)
 
 /* A tail that reads its past off a disk that fails goes on where it stood. */
 static void
-test_tail_again(void)
+test_tail_again(enum trouble kind)
 {
     struct spool_io io;
     unsigned wrong = 0;
@@ -317,6 +440,8 @@ test_tail_again(void)
         found.n = found.nvoids = 0;
         found.damages = found.ends = 0;
         reads = 0;
+        dead_fd = -1;
+        trouble = kind;
         ENSURE(spool_tail_create(&t, twin.dir, attach(-1), &io, &finding_ops, &found) == 0);
         do {
             got = spool_tail_run(t, 4);
@@ -332,6 +457,7 @@ test_tail_again(void)
     }
     OK(found.n > 50, "%zu records", found.n);
     IS(wrong, 0, "nothing twice, nothing left out, whichever of %ld reads failed", total);
+    trouble = PASSES;
     rig_finish(&rig, &found);
 }
 
@@ -362,8 +488,14 @@ main(void)
     test_pool();
     test_void_outlives();
     test_lost_header();
-    test_steps_again();
-    test_tail_again();
+    test_lost_names();
+    test_lost_file();
+    test_steps_again(PASSES);
+    test_steps_again(REPLACED);
+    test_steps_again(AWAY);
+    test_steps_again(HALF);
+    test_tail_again(PASSES);
+    test_tail_again(REPLACED);
     test_wake_that_blocks();
     return tap_done();
 }
