@@ -6,8 +6,9 @@
  * moved over to it where the wall clock was set meanwhile. A start has only the wall clock to go
  * by, and that may be wrong for a while. So mail that was there before is over only if the clock
  * still says so now, and either it was tried often, or this run has had it for some hours (its
- * whole life, if that is shorter). Times that a sender set himself (m->expires) are the clock's
- * alone.
+ * whole life, if that is shorter). Times that a sender set himself (m->expires) are moved over in
+ * the same way, and are the clock's alone at a start. What is written down goes by the clock as it
+ * is set then.
  */
 #include "courier/age.h"
 
@@ -19,16 +20,38 @@
 #define DAY        (UINT64_C(86400) * NS_PER_S)
 #define SANE       (UINT64_C(1735689600) * NS_PER_S) /* 2025: before it no clock was right */
 #define LOG_BEHIND (300 * NS_PER_S)                  /* no slip of a few seconds */
+#define FAR        ((uint64_t)INT64_MAX / 2)         /* no clock says that */
 
 uint32_t
 age_received(const struct courier *c, const struct spool_envelope *env)
 {
-    uint64_t now = courier_wall(c), at = env->received;
+    uint64_t now = courier_wall(c), at = MIN(env->received, FAR);
 
     if (at < SANE && now >= SANE)
         return (uint32_t)(now / NS_PER_S);
     at = (uint64_t)MAX((int64_t)at + c->clock_behind, 0);
     return (uint32_t)(MIN(at, now + SET_BY) / NS_PER_S);
+}
+
+/* Less than a setting of the clock is none: a time that was told stays what it is. */
+static uint64_t
+moved_by(uint64_t at, int64_t by)
+{
+    if (at == 0 || at > FAR || (by < (int64_t)SET_BY && by > -(int64_t)SET_BY))
+        return at;
+    return (uint64_t)MAX((int64_t)at + by, 1);
+}
+
+uint64_t
+age_stamp(const struct index_message *m, const struct spool_envelope *env, uint64_t at)
+{
+    return moved_by(at, (int64_t)(m->received * NS_PER_S) - (int64_t)MIN(env->received, FAR));
+}
+
+uint64_t
+age_clock(const struct courier *c, uint64_t at)
+{
+    return moved_by(at, (int64_t)(clock_wall() - courier_wall(c)));
 }
 
 bool

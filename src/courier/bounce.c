@@ -8,6 +8,7 @@
  * told by its header.
  */
 #include "core/event.h"
+#include "courier/age.h"
 #include "courier/intake.h"
 #include "courier/outcome.h"
 #include "courier/outs.h"
@@ -75,9 +76,12 @@ wants(enum bounce_kind kind, uint8_t notify)
 
 /* The time that its sender set is over (RFC 2852). */
 static bool
-is_late(const struct courier *c, const struct letter *l)
+is_late(const struct courier *c, uint32_t message, const struct letter *l)
 {
-    return l->env.by_mode && courier_wall(c) / NS_PER_S >= l->env.deliver_by / NS_PER_S;
+    const struct index_message *m = index_message(&c->index, message);
+
+    return l->env.by_mode &&
+           courier_wall(c) / NS_PER_S >= age_stamp(m, &l->env, l->env.deliver_by) / NS_PER_S;
 }
 
 static void
@@ -343,7 +347,7 @@ bounce_gather(struct courier *c, struct bounce *b, const struct letter *l, const
         if (!rcpts_room(b))
             return false;
         b->text += bytes;
-        rcpt_fill(b, b->kind, &rcpt, a, r, until, is_late(c, l));
+        rcpt_fill(b, b->kind, &rcpt, a, r, until, is_late(c, b->message, l));
     }
     return true;
 }

@@ -13,6 +13,7 @@
 #include "courier/compaction.h"
 
 #include "core/event.h"
+#include "courier/age.h"
 #include "courier/intake.h"
 #include "courier/letter.h"
 #include "courier/outcome.h"
@@ -105,7 +106,7 @@ copy_payload(struct courier *c, uint32_t message, const struct letter *l, struct
         rcpts[env.nrcpt] = r;
         states[env.nrcpt] = (struct spool_copy_state){.ordinal = ordinal, .attempts = ir->attempts};
         if (ir->state == ROW_WAITING) {
-            states[env.nrcpt].due = courier_tick_wall(c, ir->due);
+            states[env.nrcpt].due = age_clock(c, courier_tick_wall(c, ir->due));
             states[env.nrcpt].result = ir->flags & ROW_ASIDE ? SPOOL_ASIDE : SPOOL_RETRY;
         } else if (ir->state == ROW_HELD) {
             states[env.nrcpt].result = SPOOL_HELD;

@@ -5,6 +5,8 @@
  */
 #include "courier/deadline.h"
 
+#include "courier/age.h"
+
 #define STALE_MIN 1024u
 
 bool
@@ -30,7 +32,7 @@ deadline_note(struct courier *c, uint32_t message, const struct spool_envelope *
     if (!(m->flags & SPOOL_MAIL_DELIVERBY))
         return;
     m->notify = env->by_mode == SPOOL_BY_NOTIFY;
-    e.by = (uint32_t)MIN(env->deliver_by / NS_PER_S, UINT32_MAX);
+    e.by = (uint32_t)MIN(age_stamp(m, env, env->deliver_by) / NS_PER_S, UINT32_MAX);
     deadlines_push(&c->deadlines, &e);
     c->deadlines.live++;
 }

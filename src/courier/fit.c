@@ -5,6 +5,7 @@
  */
 #include "courier/fit.h"
 
+#include "courier/age.h"
 #include "store/settings_reports.h"
 
 #define BY_MAX 999999999 /* nine digits (RFC 2852 4) */
@@ -28,14 +29,14 @@ cannot(struct fit *ret, uint16_t subject, uint16_t detail, const char *text)
     return false;
 }
 
-/* Time that is left goes on with the message. */
+/* Time that is left until `by` goes on with the message. */
 static bool
-by_fits(const struct courier *c, const struct smtp_client *client, bool lmtp,
+by_fits(const struct courier *c, uint64_t by, const struct smtp_client *client, bool lmtp,
         const struct spool_envelope *env, struct smtp_client_message *m, struct fit *ret)
 {
     uint64_t least = smtp_client_min_by(client), now = courier_wall(c);
-    bool over = now > env->deliver_by;
-    int64_t left = (int64_t)((over ? now - env->deliver_by : env->deliver_by - now) / NS_PER_S);
+    bool over = now > by;
+    int64_t left = (int64_t)((over ? now - by : by - now) / NS_PER_S);
 
     left = over ? -left : left; /* never more than there is */
     m->by_mode = env->by_mode;
@@ -54,9 +55,11 @@ by_fits(const struct courier *c, const struct smtp_client *client, bool lmtp,
 }
 
 bool
-fit_message(const struct courier *c, const struct smtp_client *client, bool lmtp,
+fit_message(const struct courier *c, uint32_t message, const struct smtp_client *client, bool lmtp,
             const struct spool_envelope *env, struct smtp_client_message *m, struct fit *ret)
 {
+    uint64_t by = age_stamp(index_message(&c->index, message), env, env->deliver_by);
+
     *ret = (struct fit){.traced = !lmtp && is_traced(client, env)};
     m->priority = env->priority;
     m->binary = (env->flags & SPOOL_MAIL_BINARY) != 0;
@@ -64,22 +67,23 @@ fit_message(const struct courier *c, const struct smtp_client *client, bool lmtp
         return cannot(ret, 6, 1,
                       "the next host does not take BINARYMIME, and mail is not converted on its "
                       "way");
-    return !env->by_mode || by_fits(c, client, lmtp, env, m, ret);
+    return !env->by_mode || by_fits(c, by, client, lmtp, env, m, ret);
 }
 
 uint64_t
 fit_notify_by(struct courier *c, uint32_t message, const struct letter *l)
 {
+    const struct index_message *m = index_message(&c->index, message);
     struct letter own;
     uint64_t by = 0;
 
-    if (!index_message(&c->index, message)->notify)
+    if (!m->notify)
         return 0;
-    if (l && l->bytes.n)
-        return l->env.by_mode == SPOOL_BY_NOTIFY ? MAX(l->env.deliver_by, UINT64_C(1)) : 0;
     letter_init(&own);
-    if (letter_load(c, message, &own) == 0 && own.env.by_mode == SPOOL_BY_NOTIFY)
-        by = MAX(own.env.deliver_by, UINT64_C(1));
+    if (!l || !l->bytes.n)
+        l = letter_load(c, message, &own) == 0 ? &own : NULL;
+    if (l && l->env.by_mode == SPOOL_BY_NOTIFY)
+        by = MAX(age_stamp(m, &l->env, l->env.deliver_by), UINT64_C(1));
     letter_done(&own);
     return by;
 }

@@ -11,7 +11,8 @@
 #include "courier/letter.h"
 #include "smtp/client.h"
 
-/* Wall ns after which nothing is tried any more, as the message itself says; 0: by settings. */
+/* Wall ns after which nothing is tried any more, as the message itself says; 0: by settings. The
+ * index has it as courier_wall() counts (age_stamp). */
 static inline uint64_t
 fit_expires(const struct spool_envelope *env)
 {
@@ -40,14 +41,14 @@ struct fit {
 };
 /* Fills what the client says of it to the host that it is connected to. False: it cannot go there.
  */
-bool fit_message(const struct courier *, const struct smtp_client *, bool lmtp,
+bool fit_message(const struct courier *, uint32_t message, const struct smtp_client *, bool lmtp,
                  const struct spool_envelope *, struct smtp_client_message *, struct fit *ret);
 /* Does what these rows of a message bring go to the reader of reports and nowhere else? The gate
  * says NEVER where it goes elsewhere too. Mail that cannot be read now counts as such. letter: of
  * the message, or NULL. */
 bool fit_only_read(struct courier *, const uint32_t *rows, uint32_t n, const struct letter *);
-/* Wall ns at which its sender is to be told that it is late (mode N); 0: no such wish. letter: of
- * the message, or NULL. */
+/* When its sender is to be told that it is late (mode N), in courier_wall(); 0: no such wish.
+ * letter: of the message, or NULL. */
 uint64_t fit_notify_by(struct courier *, uint32_t message, const struct letter *);
 
 #endif

@@ -81,9 +81,11 @@ static void
 message_fill(struct courier *c, uint32_t message, const struct spool_envelope *env)
 {
     struct index_message *m = index_message(&c->index, message);
+    uint64_t ends;
 
     m->received = age_received(c, env);
-    m->expires = (uint32_t)(fit_expires(env) / NS_PER_S);
+    ends = age_stamp(m, env, fit_expires(env));
+    m->expires = ends ? (uint32_t)MIN(MAX(ends / NS_PER_S, UINT64_C(1)), UINT32_MAX) : 0;
     m->tenant = source_tenant(&c->sources, env->tenant);
     m->flags = env->flags;
     m->class = env->class & 15;
@@ -110,7 +112,8 @@ row_begin(struct courier *c, uint32_t row, const struct spool_envelope *env,
           const struct spool_rcpt *rcpt, const struct spool_copy_state *state)
 {
     struct index_row *r = index_row(&c->index, row);
-    uint64_t due = state ? copy_due(c, state) : env->not_before;
+    const struct index_message *m = index_message(&c->index, r->message);
+    uint64_t due = state ? copy_due(c, state) : age_stamp(m, env, env->not_before);
 
     if (state)
         r->attempts = MIN(state->attempts, 255u) & 255u;

@@ -175,7 +175,7 @@ outcome_record(struct courier *c, uint32_t message, const uint32_t *rows, uint32
         .intent_open = a->intent,
         .code = r->code,
         .attempts = attempts,
-        .due = r->due,
+        .due = age_clock(c, r->due),
         .wall = clock_wall(),
         .source = a->source ? a->source->crc : 0,
         .text = str_sub(r->text, 0, OUTCOME_TEXT_MAX),

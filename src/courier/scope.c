@@ -7,6 +7,7 @@
 #include "courier/scope.h"
 
 #include "core/event.h"
+#include "courier/age.h"
 #include "courier/outs.h"
 #include "courier/own.h"
 #include "courier/purge.h"
@@ -347,11 +348,13 @@ static int
 scope_write(struct courier *c, const struct spool_scope *rec, uint32_t refers)
 {
     struct out *o = out_take(c, SPOOL_SCOPE);
+    struct spool_scope told = *rec;
     int err;
 
     if (!o)
         return ERR_NOMEM;
-    spool_scope_encode(&o->payload, rec);
+    told.until = age_clock(c, rec->until);
+    spool_scope_encode(&o->payload, &told);
     o->epoch = rec->scope.epoch;
     o->seq = rec->scope.seq;
     o->number = refers;

@@ -10,7 +10,6 @@
 
 #include "core/event.h"
 #include "courier/age.h"
-#include "courier/fit.h"
 #include "courier/outs.h"
 #include "courier/retry.h"
 #include "courier/scope.h"
@@ -106,7 +105,7 @@ job_expired(struct session *s)
 {
     const struct index_message *m = index_message(&s->c->index, s->message);
     struct retry_message rm = {.received = m->received * NS_PER_S,
-                               .expires = fit_expires(&s->letter.env),
+                               .expires = m->expires * NS_PER_S,
                                .route_expire = s->site->expire,
                                .class = m->class,
                                .null_sender = s->letter.env.sender.n == 0};
@@ -120,7 +119,7 @@ job_expired(struct session *s)
 
     if (!age_is_over(s->c, m, retry_expiry(s->c->delivery, &rm), attempts))
         return false;
-    if (attempts == 0 && !fit_expires(&s->letter.env) && !m->unsigned_yet)
+    if (attempts == 0 && !m->expires && !m->unsigned_yet)
         return false; /* whatever held it: one try it gets; only a signature it awaits no longer */
     job_attempt(s, &a, "");
     a.intent = a.tried = false;

@@ -284,7 +284,7 @@ job_send(struct session *s)
         job_unfit(s, 7, 30, tls_is_short(s));
         return false;
     }
-    if (!fit_message(s->c, s->client, s->lmtp, env, &m, &fit)) {
+    if (!fit_message(s->c, s->message, s->client, s->lmtp, env, &m, &fit)) {
         job_unfit(s, fit.subject, fit.detail, fit.text);
         return false;
     }

@@ -4,6 +4,8 @@
  */
 #include "courier_tests.h"
 
+#include "courier/outs.h"
+
 #define DAYS(n) ((uint64_t)(n)*86400 * NS_PER_S)
 #define LIFE                                                                                       \
     "delivery {\n retry = 10m\n retry_max = 10m\n jitter_percent = 0\n expire = 5d\n warn_after "  \
@@ -133,14 +135,72 @@ test_before_time(void)
     clock_release();
 }
 
+/* The clock was days ahead and is set right while mail waits: what is written down goes by the
+ * clock that is right, so that the next start does not take it for days. */
+static void
+test_waits_as_meant(void)
+{
+    one_waits();
+    clock_set(now() - DAYS(10));
+    tries(1);
+    IS(verb("suspend", "{\"domain\":\"other.example\",\"reason\":\"test\",\"for\":\"10m\"}"), 0,
+       "a suspension for ten minutes");
+    RIG_FOR(&rig, in_state(ROW_WAITING) == 1 && outs_open(rig.courier) == 0);
+    next_courier();
+    rig.transients = 0;
+    tries(1);
+    IS(rig.transients, 1, "it is tried again in its time");
+    IS(verb("suspensions", "{}"), 0, "suspensions");
+    OK(strstr(ended, "nothing is suspended"), "as long as was said: %s%s", said, ended);
+    rig_done(&rig);
+    clock_release();
+}
+
+/* Times that a sender sets count from when he set them. */
+static void
+test_own_times(void)
+{
+    struct spool_envelope by = {.class = SPOOL_CLASS_TRANSACTIONAL,
+                                .flags = SPOOL_MAIL_SUBMITTED | SPOOL_MAIL_DELIVERBY,
+                                .tenant = 1,
+                                .by_mode = SPOOL_BY_RETURN};
+    struct spool_envelope later = {
+        .class = SPOOL_CLASS_TRANSACTIONAL, .flags = SPOOL_MAIL_SUBMITTED, .tenant = 1};
+
+    own_clock();
+    rig_init(&rig, ROUTE LIFE);
+    rig.ehlo = "250-sink\r\n250 DELIVERBY\r\n";
+    clock_set(now() - DAYS(10));
+    by.deliver_by = now() + 3600 * NS_PER_S;
+    rig_post(&rig, "a@test.example", "by@far.example", &by, BODY);
+    RIG_FOR(&rig, rig.deliveries + rig.bounces + rig.expirations > 0);
+    IS(rig.deliveries, 1, "it is not late, as the clock was set back");
+    OK(strstr(rig.last_mail, " BY=3") && strstr(rig.last_mail, ";R"), "%s", rig.last_mail);
+    by.deliver_by = now() + 3600 * NS_PER_S;
+    rig_post(&rig, "a@test.example", "later@far.example", &by, BODY);
+    RIG_FOR(&rig, rig.transients == 1);
+    tries(3);
+    IS(rig.expirations, 0, "it is tried as long as he said");
+    tries(4);
+    IS(rig.expirations, 1, "and no longer");
+    clock_set(now() + DAYS(20));
+    later.not_before = now() + 600 * NS_PER_S;
+    rig_post(&rig, "a@test.example", "held@far.example", &later, BODY);
+    pass(300);
+    OK(!strstr(rig.seen, "held@"), "not before its time");
+    pass(400);
+    RIG_FOR(&rig, strstr(rig.seen, "held@") != NULL);
+    rig_done(&rig);
+    clock_release();
+}
+
 int
 main(int argc, char **argv)
 {
     static const struct rig_test tests[] = {
-        {"future", test_future_at_start},
-        {"stays", test_future_stays},
-        {"set", test_set_while_running},
-        {"before", test_before_time},
+        {"future", test_future_at_start}, {"stays", test_future_stays},
+        {"set", test_set_while_running},  {"before", test_before_time},
+        {"meant", test_waits_as_meant},   {"own", test_own_times},
     };
 
     return rig_main(argc, argv, tests, ARRAY_LEN(tests));
