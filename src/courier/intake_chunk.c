@@ -5,6 +5,7 @@
  * that has not committed, then for the message that names it.
  */
 #include "courier/intake_inner.h"
+#include "courier/unseen.h"
 
 struct chunk_hold {
     uint8_t key[12]; /* epoch, sequence */
@@ -180,7 +181,8 @@ intake_chunks_void(struct courier *c, uint32_t epoch, uint64_t first, uint64_t l
 void
 intake_chunks_over(struct courier *c, uint32_t epoch)
 {
-    drop_matching(c, epoch, 0, UINT64_MAX, false);
+    if (!unseen_any(c)) /* else the message that names them may be there */
+        drop_matching(c, epoch, 0, UINT64_MAX, false);
 }
 
 void

@@ -12,6 +12,7 @@
 #include "courier/own.h"
 #include "courier/purge.h"
 #include "courier/site.h"
+#include "courier/unseen.h"
 
 #define SCOPES_MAX 10000u
 
@@ -131,6 +132,8 @@ scopes_record(struct courier *c, uint32_t slot, const struct spool_record *r)
             if (s->slot != SEGMENT_NONE) /* the end must last as long as the beginning */
                 segments_refer(&c->segments, slot, s->slot);
             scope_drop(c, s);
+        } else if (unseen_any(c)) {
+            segments_pin(&c->segments, slot); /* what it ends may be there */
         }
         return;
     }

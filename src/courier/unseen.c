@@ -20,7 +20,8 @@ struct unseen {
     unsigned tries;
 };
 
-/* 1: it holds something that only a start reads; 0: it holds nothing; negative: not yet. */
+/* 1: it holds something that only a start reads; 0: it holds nothing; negative: not yet, as while
+ * somebody has it away to mend it. */
 static int
 try_one(const struct courier *c, uint64_t number)
 {
