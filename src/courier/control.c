@@ -29,31 +29,48 @@ control_line(struct control_call *call)
     buf_clear(&call->line);
 }
 
+/* Is what was told or changed not all there is? Then it says so. */
+static bool
+answer_is_part(const struct control_call *call, char *text, size_t size)
+{
+    size_t at = strlen(text), done, of;
+    const char *and = at ? "; " : "";
+
+    if (recover_progress(call->c, &done, &of)) {
+        str_fmt(text + at, size - at,
+                "%sreading the log: %zu of %zu segments; mail that is not read yet is not in this "
+                "answer, and is safe on disk",
+                and, done, of);
+        return true;
+    }
+    if (call->c->unread == 0 || !call->whole)
+        return false;
+    str_fmt(text + at, size - at,
+            "%snot all of the log can be read, as an Alarm said; mail that was not read is not in "
+            "this answer, and is safe on disk",
+            and);
+    return true;
+}
+
 void
 control_end(struct control_call *call, int status, const char *fmt, ...)
 {
     char text[1400];
-    size_t done, of, at;
+    int told = status;
     va_list ap;
 
     va_start(ap, fmt);
     if (vsnprintf(text, sizeof text, fmt, ap) < 0)
         text[0] = '\0';
     va_end(ap);
-    if (recover_progress(call->c, &done, &of)) { /* what was told or changed is not all there is */
-        at = strlen(text);
-        str_fmt(text + at, sizeof text - at,
-                "%sreading the log: %zu of %zu segments; mail that is not read yet is not in this "
-                "answer, and is safe on disk",
-                at ? "; " : "", done, of);
-        if (status == 0 && call->whole &&
-            !call->f.id.n) /* one message was all that was asked for */
-            status = 1;
-    }
+    if (status != 2 && answer_is_part(call, text, sizeof text) && status == 0 && call->whole &&
+        !call->f.id.n) /* one message was all that was asked for */
+        told = 1;
     if (status == 0 && call->changes && !outs_durable(call->c, outs_given(call->c)))
         call->last = strdup(text); /* told when it is true after a crash as well */
+    call->last_status = told;
     if (status != 0 || !call->last)
-        call->reply.end(call->reply.ctx, status, text);
+        call->reply.end(call->reply.ctx, told, text);
 }
 
 static void
@@ -377,15 +394,18 @@ call_must_wait(const struct control_call *call)
 static bool
 call_last_step(struct control_call *call)
 {
+    uint64_t now = clock_mono();
     char text[1600];
 
     call->waits = true;
     if (outs_durable(call->c, call->written)) {
-        call->reply.end(call->reply.ctx, 0, call->last);
+        call->reply.end(call->reply.ctx, call->last_status, call->last);
         return true;
     }
-    if (clock_mono() < call->patience)
+    if (now < call->patience) {
+        loop_timer_set(&call->pause, call->patience - now);
         return false;
+    }
     str_fmt(text, sizeof text,
             "%s. The log has not taken that yet, and a crash before it does would undo it: look at "
             "the disk",
@@ -426,7 +446,6 @@ call_over(struct control_call *call)
         c->written = (struct loop_call){.fn = calls_look, .ctx = c};
     c->written_wanted = true;
     loop_defer_next(c->loop, &call->turn);
-    loop_timer_set(&call->pause, PATIENCE);
 }
 
 static void

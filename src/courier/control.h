@@ -40,6 +40,7 @@ struct control_call {
     bool whole;                          /* is about all that waits: half of it is a failure */
     bool changes;                        /* ends when its records are durable */
     char *last;                          /* what is told then */
+    int last_status;                     /* and how it ended */
     uint64_t written, patience;          /* outs_given() at its end; mono ns */
     struct control_walk walk;
     struct loop_call turn;

@@ -10,6 +10,7 @@
 #include "core/codec.h"
 #include "courier/control.h"
 #include "courier/outcome.h"
+#include "courier/recover.h"
 #include "policy/record.h"
 
 #define SPF_JSON_MAX (32u << 10) /* a traced term has some 200 bytes */
@@ -297,10 +298,13 @@ tell_now(struct explain *x)
     uint32_t message = index_message_find(&c->index, id->epoch, id->seq);
     struct letter l;
     char why[512], due[32];
+    size_t read, of;
     unsigned n = 0;
 
     if (message == INDEX_NONE) {
-        buf_c(&x->text, "now: settled; nothing of it waits");
+        buf_c(&x->text, c->unread > 0 || recover_progress(c, &read, &of)
+                            ? "now: nothing of it is known to wait, but not all of the log is read"
+                            : "now: settled; nothing of it waits");
         tell(x, "now", 0);
         return;
     }
