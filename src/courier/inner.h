@@ -67,6 +67,7 @@ struct courier {
     struct reasons reasons;
     struct sources sources;
     struct reply_classes *replies; /* NULL: the shipped set, not compiled yet */
+    bool replies_told;             /* that it cannot be compiled */
     struct reply_shapes *unknown;  /* courier/replies_unknown.h; NULL: not counted */
     uint64_t unknown_max;
     struct sites *sites;

@@ -67,11 +67,14 @@ classify(struct courier *c, const struct reply_input *in, struct reply_class_res
     struct why why = {{0}};
 
     if (!c->replies && reply_classes_load(&c->replies, STR_NONE, &why) < 0) {
-        event_warning("replies cannot be told apart now: %s; what was refused is tried again",
-                      why.text);
+        if (!c->replies_told) /* each refusal asks again */
+            event_warning("replies cannot be told apart now: %s; what was refused is tried again",
+                          why.text);
+        c->replies_told = true;
         c->replies = NULL;
         return false;
     }
+    c->replies_told = false;
     reply_classify(c->replies, in, ret);
     return true;
 }

@@ -6,6 +6,7 @@
 #include "courier/outs.h"
 
 #include "core/event.h"
+#include "courier/own.h"
 
 #define OUT_PAYLOAD_MAX (64u << 20)
 #define OUT_KEEP        4096u
@@ -383,8 +384,9 @@ outs_release(struct courier *c, struct out *report)
 static void
 probe_durable(struct out *o, int status)
 {
-    (void)status; /* out_done() saw it */
-    o->c->outs->probing = false;
+    o->c->outs->probing = false; /* out_done() saw how it went */
+    if (status == 0)
+        own_segment(o->c, &o->o.loc, o->o.generation); /* else nobody would give it back */
     out_give(o);
 }
 

@@ -583,6 +583,23 @@ site_open(struct site *s)
         site_queue(s);
 }
 
+/* True: nothing may be sent there now, since the log takes no record of it. */
+static bool
+log_is_full(struct site *s)
+{
+    static const char why[] = "the log takes no record of what is sent (no room, or its disk "
+                              "failed): nothing is sent until it does";
+
+    if (!outs_full(s->c)) {
+        if (strcmp(s->why, why) == 0) /* it does again: another reason, or none */
+            s->why[0] = '\0';
+        return false;
+    }
+    str_copy(STR(why), s->why, sizeof s->why);
+    site_wake(s, NS_PER_S);
+    return true;
+}
+
 static void
 plan_site(struct site *s)
 {
@@ -592,13 +609,8 @@ plan_site(struct site *s)
     if (s->retired || s->c->stopping || s->c->delivery->hold || s->kind == SITE_HOLD ||
         !site_has_work(s))
         return;
-    if (outs_full(s->c)) {
-        str_fmt(s->why, sizeof s->why,
-                "the log takes no record of what is sent (no room, or its disk failed): nothing is "
-                "sent until it does");
-        site_wake(s, NS_PER_S);
+    if (log_is_full(s))
         return;
-    }
     if (s->kind == SITE_DISCARD) {
         site_discard(s);
         return;

@@ -45,7 +45,9 @@ disk_fails(unsigned times)
 static void
 log_takes_again(void)
 {
-    for (int i = 0; i < 50 && (outs_waiting(rig.courier) > 0 || outs_open(rig.courier) > 0); i++)
+    for (int i = 0; i < 50 && (outs_waiting(rig.courier) > 0 || outs_open(rig.courier) > 0 ||
+                               outs_full(rig.courier));
+         i++)
         pass(1);
     IS(outs_waiting(rig.courier), 0, "the log takes outcomes again");
     RIG_FOR(&rig, outs_open(rig.courier) == 0);

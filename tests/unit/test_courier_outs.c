@@ -301,6 +301,32 @@ test_full(void)
     clock_release();
 }
 
+/* A connection that is kept goes on when the log does, and its site no longer says why it waited.
+ */
+static void
+test_full_kept(void)
+{
+    own_clock();
+    rig_init(&rig, ROUTE "delivery {\n idle_session = 10m\n}\n");
+    rig_post(&rig, "a@test.example", "one@far.example", NULL, BODY);
+    RIG_FOR(&rig, rig.messages == 1 && waiting() == 0 && outs_open(rig.courier) == 0);
+    log_stops();
+    rig_post(&rig, "a@test.example", "two@far.example", NULL, BODY);
+    pass(3);
+    IS(rig.messages, 1, "the second waits");
+    verb("top.courier", "{}");
+    OK(strstr(said, "the log takes no record"), "%s", said);
+    log_goes_on();
+    for (int i = 0; i < 10 && rig.messages == 1; i++)
+        pass(1);
+    RIG_FOR(&rig, rig.messages == 2 && waiting() == 0);
+    IS(rig.connections, 1, "by the same connection");
+    verb("top.courier", "{}");
+    OK(!strstr(said, "the log takes no record"), "nobody says so any more: %s", said);
+    rig_done(&rig);
+    clock_release();
+}
+
 /* The same with nothing of ours that waits to be written: intents alone are refused. */
 static void
 test_full_for_intents(void)
@@ -332,6 +358,7 @@ main(int argc, char **argv)
         {"big", test_too_big},
         {"untold", test_untold},
         {"full", test_full},
+        {"kept", test_full_kept},
         {"intents", test_full_for_intents},
         {"many", test_many_failures},
         {"long", test_long_answers},
