@@ -9,6 +9,7 @@
 #include "courier/dest.h"
 
 #include "core/event.h"
+#include "courier/outs.h"
 #include "courier/scope.h"
 #include "store/settings_reports.h"
 
@@ -256,6 +257,10 @@ dest_route(struct courier *c, uint32_t dest)
 
     if (d->state == DEST_ASKING)
         return;
+    if (outs_full(c)) { /* what becomes of it could not be written down */
+        dests_left(c);
+        return;
+    }
     dest_way(c, d, &way);
     if (way.reader) {
         s = site_reader(c);
@@ -479,6 +484,8 @@ dest_why(const struct courier *c, const struct index_dest *d, char *dst, size_t 
         str_fmt(dst, cap, "suspended: %s", sc->reason);
     else if (d->state == DEST_ASKING)
         str_fmt(dst, cap, "asking DNS for the hosts of the domain");
+    else if (is_left(c, d) && outs_full(c))
+        str_fmt(dst, cap, "%s", OUTS_FULL_TEXT);
     else if (is_left(c, d))
         str_fmt(dst, cap, "its turn to be asked for in DNS: too many domains are asked for now");
     else if (d->state == DEST_FAILED)

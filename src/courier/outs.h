@@ -67,6 +67,10 @@ void outs_again(struct courier *);                       /* adds what waits */
 /* The log took no record of ours a moment ago: nothing new is begun that would need one. Over when
  * one is durable again: of those that wait, or a probe that outs_again() writes each second. */
 bool outs_full(const struct courier *);
+#define OUTS_FULL_TEXT                                                                             \
+    "the log takes no record of what is sent (no room, or its disk failed): nothing is sent "      \
+    "until "                                                                                       \
+    "it does"
 void outs_orphan(struct courier *); /* the courier goes, records may still be under way */
 size_t outs_waiting(const struct courier *);
 size_t outs_open(const struct courier *); /* taken and not given back */

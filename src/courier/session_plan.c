@@ -587,15 +587,12 @@ site_open(struct site *s)
 static bool
 log_is_full(struct site *s)
 {
-    static const char why[] = "the log takes no record of what is sent (no room, or its disk "
-                              "failed): nothing is sent until it does";
-
     if (!outs_full(s->c)) {
-        if (strcmp(s->why, why) == 0) /* it does again: another reason, or none */
+        if (strcmp(s->why, OUTS_FULL_TEXT) == 0) /* it does again: another reason, or none */
             s->why[0] = '\0';
         return false;
     }
-    str_copy(STR(why), s->why, sizeof s->why);
+    str_copy(STR(OUTS_FULL_TEXT), s->why, sizeof s->why);
     site_wake(s, NS_PER_S);
     return true;
 }

@@ -4,6 +4,7 @@
  */
 #include "courier/dest.h"
 #include "courier/mx.h"
+#include "courier/outs.h"
 #include "courier_dns.h"
 
 #define BY_MX                                                                                      \
@@ -210,6 +211,37 @@ test_no_room_is_no_answer(void)
     rig_done(&rig);
 }
 
+/* What became of a domain cannot be written down: it is not asked for again and again, so that what
+ * waits for the log does not grow with the time that it is full. */
+static void
+test_full(void)
+{
+    own_clock();
+    rig_init(&rig, BY_MX "}\n");
+    dns_start(100, moody);
+    mood = DNS_TEMPORARY;
+    rig.no_segments = true;
+    rig_disk.fail = 2; /* the first outcome, and the void of it */
+    rig_post(&rig, "a@test.example", "b@far.example", NULL, BODY);
+    rig_post(&rig, "a@test.example", "b@other.example", NULL, BODY);
+    RIG_FOR(&rig, outs_full(rig.courier) && rig.transients > 0);
+    for (int i = 0; i < 120; i++)
+        pass(60);
+    OK(outs_waiting(rig.courier) <= 2, "%zu outcomes wait for two messages",
+       outs_waiting(rig.courier));
+    verb("queue.list", "{}");
+    OK(strstr(said, "the log takes no record") != NULL, "they say for what they wait: %s", said);
+    mood = DNS_OK;
+    rig_segments_again(&rig, &rig.own);
+    for (int i = 0; i < 20 && rig.deliveries < 2; i++)
+        pass(60);
+    IS(rig.deliveries, 2, "and go when it takes records again");
+    IS(outs_waiting(rig.courier), 0, "which are written");
+    dns_end();
+    rig_done(&rig);
+    clock_release();
+}
+
 /* --- a domain that moves --- */
 
 static void
@@ -287,6 +319,7 @@ main(int argc, char **argv)
         {"never", test_never_an_answer},
         {"many", test_many_domains},
         {"room", test_no_room_is_no_answer},
+        {"full", test_full},
         {"moved", test_moved_with_a_backlog},
         {"old", test_old_answer_holds},
     };
