@@ -88,6 +88,17 @@ gate_free(struct gate *g)
     free(g);
 }
 
+/* A listener that the settings do not name, in the middle of a reload: it is the former ones', or
+ * the next ones', and whoever comes waits until that is decided. */
+static void
+listeners_hold(const struct gate *g)
+{
+    for (const struct gate_listener *l = g->listeners; l; l = l->next) {
+        if (l->listener)
+            listener_hold(l->listener, !setup_listen(g->setup, str_c(l->name)));
+    }
+}
+
 int
 gate_set_conf(struct gate *g, const struct conf *conf, struct why *why)
 {
@@ -103,6 +114,7 @@ gate_set_conf(struct gate *g, const struct conf *conf, struct why *why)
      */
     limits_ceiling(&g->limits, LIMITS_MAX + (size_t)su->smtp->max_sessions * LIMITS_PER_SESSION);
     lookup_conf(g->lookup, su->smtp);
+    listeners_hold(g);
     return 0;
 }
 
@@ -156,14 +168,15 @@ gate_listen(struct gate *g, struct str name, int fd)
 {
     struct gate_listener *l;
 
-    if (!setup_listen(g->setup, name))
-        return ERR_NOTFOUND;
     if (name.n >= sizeof(l->name))
         return ERR_LIMIT;
     l = listener_entry(g, name);
     if (l)
         l->listener = listener_create(g->links.loop, fd, gate_accept, l);
-    return l && l->listener ? 0 : ERR_NOMEM;
+    if (!l || !l->listener)
+        return ERR_NOMEM;
+    listeners_hold(g);
+    return 0;
 }
 
 void

@@ -22,7 +22,8 @@ void gate_free(struct gate *);
 int gate_set_conf(struct gate *, const struct conf *, struct why *);
 unsigned gate_uses(const struct gate *, const struct conf *);
 void gate_set_snapshot(struct gate *, const struct snapshot *); /* borrowed until the next one */
-/* Takes fd if it returns 0: bound and listening, for the block `listen NAME`. */
+/* Takes fd if it returns 0: bound and listening, for the block `listen NAME`. While the settings
+ * have no such block, connections wait. */
 int gate_listen(struct gate *, struct str name, int fd);
 void gate_unlisten(struct gate *, struct str name); /* closes that block's listeners */
 /* Answers and tells from keyring, keeper, courier: true if the type was one of ours. */

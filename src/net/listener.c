@@ -24,13 +24,13 @@ struct listener {
     void (*accept)(void *ctx, int fd, const struct endpoint *peer);
     void *ctx;
     int fd;
-    bool starved, in_call, freed;
+    bool starved, held, in_call, freed;
 };
 
 static void
 listener_listen(struct listener *l)
 {
-    if (l->starved)
+    if (l->starved || l->held)
         event_del(&l->ev);
     else
         event_add(&l->ev, NULL);
@@ -85,7 +85,7 @@ listener_ready(evutil_socket_t fd, short what, void *ctx)
     (void)fd;
     (void)what;
     l->in_call = true;
-    for (unsigned i = 0; i < LISTENER_BATCH && !l->freed; i++) {
+    for (unsigned i = 0; i < LISTENER_BATCH && !l->freed && !l->held; i++) {
         if (!listener_take(l))
             break;
     }
@@ -123,6 +123,15 @@ listener_free(struct listener *l)
         l->freed = true;
     else
         listener_destroy(l);
+}
+
+void
+listener_hold(struct listener *l, bool hold)
+{
+    if (l->held == hold)
+        return;
+    l->held = hold;
+    listener_listen(l);
 }
 
 static int

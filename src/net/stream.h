@@ -79,6 +79,8 @@ struct listener *listener_create(struct loop *, int fd,
                                  void (*accept)(void *ctx, int fd, const struct endpoint *peer),
                                  void *ctx);
 void listener_free(struct listener *); /* closes fd */
+/* While held it takes no connection: they wait in the kernel. */
+void listener_hold(struct listener *, bool hold);
 /* Binds and listens: TCP (SO_REUSEADDR, backlog) or a Unix path (mode given). fd or -errno. */
 int listener_bind(const struct endpoint *, int backlog);
 int listener_bind_unix(const char *path, unsigned mode);

@@ -69,6 +69,44 @@ test_two_addresses(void)
     rig_end();
 }
 
+/* In the middle of a reload a listener has no block: nobody is turned away for it, nor left alone.
+ */
+static void
+test_renamed(void)
+{
+    static const char other[] = "hostname = mx.gate.test\nlisten mx { address = 127.0.0.1:25 }\n";
+    struct client before, during, after;
+    struct conf *next = rig_parse(other);
+    struct endpoint e;
+    struct why why;
+
+    if (!start("hostname = mx.gate.test\nlisten smtp { address = 127.0.0.1:25 }\n") || !next)
+        return;
+    client_open(&before, 0);
+    client_expect(&before, "220", "greeting");
+    IS(gate_set_conf(rig.gate, next, &why), 0, "settings without that listener");
+    client_open(&during, 0);
+    endpoint_parse(STR("127.0.0.1:0"), 0, &e);
+    IS(gate_listen(rig.gate, STR("mx"), rig_bind(&e, &rig.ports[1])), 0, "one that they have");
+    client_open(&after, 1);
+    client_expect(&after, "220", "is served");
+    IS(during.got.n, 0, "who comes by the first one waits");
+    talk(&before, "NOOP", "250");
+    IS(gate_set_conf(rig.gate, rig.conf, &why), 0, "the former settings again");
+    client_expect(&during, "220", "and is served");
+    client_shut(&after);
+    client_open(&after, 1);
+    gate_unlisten(rig.gate, STR("mx"));
+    UNTIL(after.closed);
+    OK(after.closed, "the other one is gone, with those who waited there");
+    client_shut(&before);
+    client_shut(&during);
+    client_shut(&after);
+    rig_stop();
+    conf_free(next);
+    rig_end();
+}
+
 /* No session is left: that is said to those who come, and to the operator, once. */
 static void
 test_all_taken(void)
@@ -267,6 +305,7 @@ main(void)
     alarm(120);
     test_all_taken();
     test_two_addresses();
+    test_renamed();
     test_no_header();
     test_hoards();
     test_hoarded_rcpts();
