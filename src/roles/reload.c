@@ -19,8 +19,11 @@ static void begin(struct reload *r);
 static void
 finish(struct reload *r, bool ok, struct str text)
 {
+    bool ending = !ok && r->children->stopping; /* no fault of the settings */
     unsigned kept = 0;
-    if (ok)
+    if (ending)
+        text = STR("the program is ending: the next start reads the settings");
+    if (ok || ending)
         event_notice("%.*s", STR_ARG(text));
     else
         event_alarm("settings were not taken, the former ones stay in force: %.*s",
@@ -34,7 +37,7 @@ finish(struct reload *r, bool ok, struct str text)
     }
     r->naskers = kept;
     r->running = false;
-    if (r->again)
+    if (r->again && !ending)
         begin(r);
 }
 
