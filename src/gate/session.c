@@ -150,7 +150,7 @@ on_refused(void *ctx, const char *command, const struct smtp_refusal *r, struct 
 
     if (str_eq(str_c(command), STR("RCPT")))
         metric_add(METRIC_REFUSED_RCPT, 1);
-    else
+    else if (!str_eq(str_c(command), STR("CONNECT")))
         metric_add(r->code < 500 ? METRIC_TEMPFAIL : METRIC_REFUSED_MSG, 1);
     report_unjudged(s, command, r->code, r->enh, r->text, said);
 }

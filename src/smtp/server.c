@@ -183,6 +183,13 @@ smtp_tell_refused(struct smtp_server *s, const char *command, const struct smtp_
 }
 
 void
+smtp_close_told(struct smtp_server *s, const struct smtp_refusal *r)
+{
+    smtp_tell_refused(s, "CONNECT", r, STR_NONE);
+    smtp_server_close(s, r->enh, r->text);
+}
+
+void
 smtp_hang_up(struct smtp_server *s)
 {
     if (s->state == SMTP_CLOSED)

@@ -48,9 +48,10 @@ struct smtp_server_ops {
      * bare line ends, header too long) never reach this: it answers and calls `reset`. `scan` is
      * gone once the (last) reply is given. */
     void (*data_end)(void *ctx, const struct header_scan *scan);
-    /* The engine itself refuses MAIL, a recipient or a message, and says so next; for the record.
-     * `command` is MAIL, RCPT or DATA (BDAT too), `said` the path as it came, empty for DATA. Of
-     * recipients over max_rcpts only the first is told. May be NULL. */
+    /* The engine itself refuses MAIL, a recipient or a message, or closes because of what came, and
+     * says so next; for the record. `command` is MAIL, RCPT, DATA (BDAT too) or CONNECT, `said` the
+     * path as it came, else empty. Of recipients over max_rcpts only the first is told. May be
+     * NULL. */
     void (*refused)(void *ctx, const char *command, const struct smtp_refusal *, struct str said);
     /* The transaction is void: RSET, new EHLO, MAIL refused, engine's refusal, after data_end. Only
      * between ops.mail and the end of that transaction, and once. Not at QUIT or close. */

@@ -78,6 +78,8 @@ void smtp_enter(struct smtp_server *s);
 bool smtp_leave(struct smtp_server *s); /* flushes; false: s is gone */
 void smtp_flush(struct smtp_server *s);
 void smtp_say(struct smtp_server *s, const struct smtp_refusal *r);
+/* 421 for what the client did: told for the record, as one of the connection. */
+void smtp_close_told(struct smtp_server *s, const struct smtp_refusal *r);
 /* For the record: r answers that command. */
 void smtp_tell_refused(struct smtp_server *s, const char *command, const struct smtp_refusal *r,
                        struct str said);

@@ -24,6 +24,8 @@ static const struct smtp_refusal too_soon = {
     555, "5.5.4", "BY of mode R asks for less time than the least that EHLO named"};
 static const struct smtp_refusal too_many = {452, "4.5.3",
                                              "Too many recipients; send the rest later"};
+static const struct smtp_refusal all_put_off = {
+    421, "4.7.0", "Too many recipients cannot be taken now; come again"};
 static const struct smtp_refusal no_memory = {452, "4.3.1", "Out of memory; try again later"};
 
 const struct smtp_refusal *
@@ -170,7 +172,7 @@ smtp_replied_rcpt(struct smtp_server *s, int code)
     } else if (code / 100 == 4) {
         s->put_off++;
         if (s->conf->max_rcpts && s->put_off >= s->conf->max_rcpts && !s->txn->accepted)
-            smtp_server_close(s, "4.7.0", "Too many recipients cannot be taken now; come again");
+            smtp_close_told(s, &all_put_off);
     }
 }
 

@@ -34,6 +34,11 @@ static const struct smtp_refusal too_long = {500, "5.5.2", "Command line too lon
 static const struct smtp_refusal unknown = {500, "5.5.1", "Command not recognised"};
 static const struct smtp_refusal unwanted = {502, "5.5.1", "Command not implemented"};
 static const struct smtp_refusal lhlo_here = {500, "5.5.1", "This is LMTP: say LHLO"};
+static const struct smtp_refusal too_many_errs = {421, "4.7.0", "Too many errors"};
+static const struct smtp_refusal too_many_idle = {421, "4.7.0",
+                                                  "Too many commands without a message"};
+static const struct smtp_refusal no_smtp = {421, "4.7.0", "This is SMTP, and that was not"};
+static const struct smtp_refusal no_proxy = {421, "4.7.0", "No PROXY header is taken from you"};
 static const struct smtp_refusal need_tls = {530, "5.7.0", "Must issue a STARTTLS command first"};
 static const struct smtp_refusal need_hello = {503, "5.5.1", "Say EHLO first"};
 static const struct smtp_refusal shut = {503, "5.5.1", "No service for you here; say QUIT"};
@@ -250,12 +255,12 @@ run_verb(struct smtp_server *s, const struct verb *v, struct str arg)
     if (v->flags & VERB_ENDS)
         s->group_ended = true;
     if ((v->flags & VERB_IDLE) && s->conf->max_commands && ++s->idle > s->conf->max_commands) {
-        smtp_server_close(s, "4.7.0", "Too many commands without a message");
+        smtp_close_told(s, &too_many_idle);
         return;
     }
     if (v->run == smtp_do_mail && !s->txn) {
         if (s->conf->max_commands && s->idle >= s->conf->max_commands) {
-            smtp_server_close(s, "4.7.0", "Too many commands without a message");
+            smtp_close_told(s, &too_many_idle);
             return;
         }
         s->excused = (s->conf->max_rcpts ? s->conf->max_rcpts : EXCUSED_MAX) + 1;
@@ -293,7 +298,7 @@ too_many_errors(struct smtp_server *s)
 {
     if (!s->conf->max_errors || s->errors < s->conf->max_errors)
         return false;
-    smtp_server_close(s, "4.7.0", "Too many errors");
+    smtp_close_told(s, &too_many_errs);
     return true;
 }
 
@@ -313,7 +318,7 @@ smtp_command(struct smtp_server *s, struct str raw)
 
     if (!smtp_greets_like_smtp(raw.p[0])) {
         smtp_trace(s, '<', STR("(no letter)"));
-        smtp_server_close(s, "4.7.0", "This is SMTP, and that was not");
+        smtp_close_told(s, &no_smtp);
         return;
     }
     if (too_many_errors(s))
@@ -330,7 +335,7 @@ smtp_command(struct smtp_server *s, struct str raw)
     if (v)
         run_verb(s, v, arg);
     else if (is_stranger(name))
-        smtp_server_close(s, "4.7.0", "This is SMTP, and that was not");
+        smtp_close_told(s, str_ieq(name, STR("PROXY")) ? &no_proxy : &no_smtp);
     else if (s->conf->lmtp && (str_ieq(name, STR("EHLO")) || str_ieq(name, STR("HELO"))))
         smtp_say(s, &lhlo_here);
     else

@@ -29,11 +29,19 @@ test_refusals_told(void)
          "DATA 554 5.6.0 \n"},
         {"MAIL FROM:<a@b.example>\r\nRCPT TO:<1@b.example>\r\nBDAT 99999999 LAST\r\n", ""},
         {"MAIL FROM:<a@b.example>\r\nBDAT 2 LAST\r\nxx", ""},
+        {"XYZ\r\nXYZ\r\nXYZ\r\nXYZ\r\n", "CONNECT 421 4.7.0 \n"},
+        {"NOOP\r\nNOOP\r\nNOOP\r\nNOOP\r\n", "CONNECT 421 4.7.0 \n"},
+        {"GET / HTTP/1.1\r\n", "CONNECT 421 4.7.0 \n"},
+        {"PROXY TCP4 192.0.2.1 192.0.2.2 1 25\r\n", "CONNECT 421 4.7.0 \n"},
+        {"MAIL FROM:<a@b.example>\r\nRCPT TO:<later1@b.example>\r\nRCPT TO:<later2@b.example>\r\n",
+         "CONNECT 421 4.7.0 \n"},
     };
     struct smtp_server_conf conf = twin_conf();
     struct twin t;
 
     conf.max_rcpts = 2;
+    conf.max_errors = 3;
+    conf.max_commands = 4;
     conf.bare_refuse = true;
     for (size_t i = 0; i < ARRAY_LEN(rows); i++)
         for (size_t step = 0; step < 3; step++) {
