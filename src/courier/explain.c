@@ -190,11 +190,14 @@ tell_outcome(struct explain *x, const struct spool_outcome *o)
         [SPOOL_UNKNOWN] = "outcome unknown", [SPOOL_HELD] = "held",
         [SPOOL_RELEASED] = "released",       [SPOOL_REMOVED] = "removed",
         [SPOOL_ASIDE] = "set aside"};
+    /* What a crash leaves closes its intent; what goes with a copy says that again. */
+    bool noted = o->result == SPOOL_UNKNOWN && !o->intent_open &&
+                 str_eq(o->text, STR(OUTCOME_CRASH_TEXT));
     char peer[56], due[32];
 
     x->seen[MIN(o->attempts, 255u)] = 1;
     stamp(&x->text, o->wall);
-    buf_fmt(&x->text, "%s: ", names[o->result]);
+    buf_fmt(&x->text, "%s: ", noted ? "still unknown, noted with its copy" : names[o->result]);
     ordinals_text(&x->text, o->ordinals_wire, o->nordinals);
     if (o->peer.port)
         buf_fmt(&x->text, " at %s", endpoint_show(&o->peer, peer));

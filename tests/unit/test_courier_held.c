@@ -140,6 +140,8 @@ test_crash_and_copy(void)
     for (int i = 0; i < 50 && rig.freed < 2; i++)
         pass(1);
     OK(rig.freed >= 2, "segments freed: %u", rig.freed);
+    verb("explain", "{\"recipient\":\"b@far.example\"}");
+    OK(has("still unknown, noted with its copy: "), "which is no further crash: %s", said);
     next_courier();
     RIG_FOR(&rig, in_state(ROW_WAITING) == 1);
     rig.dot = NULL;
