@@ -84,6 +84,7 @@ bool session_place(struct session *, const struct endpoint *client);
 void session_uncounted(struct session *);       /* those counts are given back */
 bool session_may_ask(const struct session *);   /* about a recipient: has its network room? */
 void session_asks(struct session *, bool asks); /* it does, or no longer */
+struct limit *session_customer(const struct session *); /* its /24 or, of IPv6, /48; or NULL */
 /* ns until that network may begin one more transaction; 0 now. */
 uint64_t session_mail_wait(const struct session *);
 void session_mail_over(struct session *); /* counts the transaction if it brought no message */
@@ -114,8 +115,7 @@ struct user_rights;
 int session_login_known(const struct session *, struct str folded); /* 1, 0, ERR_STATE: not now */
 void session_rights(const struct session *, struct user_rights *ret);
 
-/* session_auth.c, session_mail.c, session_rcpt.c, session_data.c: the engine's callbacks, and what
- * follows when a stage is over (NULL: nothing against it). */
+/* The engine's callbacks, and what follows when a stage is over (NULL: nothing against it). */
 void session_auth(void *ctx, struct str mech, struct str initial);
 void session_auth_step(void *ctx, struct str response);
 void session_auth_cancel(void *ctx);

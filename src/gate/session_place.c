@@ -117,23 +117,29 @@ session_place(struct session *s, const struct endpoint *client)
 
 /* ---- transactions without a message ---- */
 
+/* Who has a /48 of IPv6 has 65536 networks: what each may ask for would be no limit. */
+struct limit *
+session_customer(const struct session *s)
+{
+    return addr_is_v4(&s->facts.client.addr) ? s->by_network : s->by_wide;
+}
+
 uint64_t
 session_mail_wait(const struct session *s)
 {
     const struct rate *rate = &s->setup->smtp->empty_mails_network;
+    struct limit *l = session_customer(s);
 
-    return s->by_network && rate->count
-               ? bucket_peek(&s->by_network->empty_mails, rate, clock_mono())
-               : 0;
+    return l && rate->count ? bucket_peek(&l->empty_mails, rate, clock_mono()) : 0;
 }
 
 void
 session_mail_over(struct session *s)
 {
     const struct rate *rate = &s->setup->smtp->empty_mails_network;
+    struct limit *l = session_customer(s);
 
-    if (!s->tx || !s->tx->begun || s->tx->received || !s->by_network || s->facts.user.n ||
-        !rate->count)
+    if (!s->tx || !s->tx->begun || s->tx->received || !l || s->facts.user.n || !rate->count)
         return;
-    (void)bucket_take(&s->by_network->empty_mails, rate, clock_mono());
+    (void)bucket_take(&l->empty_mails, rate, clock_mono());
 }

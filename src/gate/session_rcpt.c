@@ -107,9 +107,10 @@ static bool
 rcpt_flood(struct session *s)
 {
     const struct rate *rate = &s->setup->smtp->unknown_rcpts_network;
+    struct limit *l = session_customer(s);
 
-    return !s->tx->may_relay && s->by_network && rate->count &&
-           bucket_peek(&s->by_network->unknown_rcpts, rate, clock_mono()) > 0;
+    return !s->tx->may_relay && l && rate->count &&
+           bucket_peek(&l->unknown_rcpts, rate, clock_mono()) > 0;
 }
 
 /* Is what the message has of its recipients as much as one may have now? The rest comes in another
@@ -183,6 +184,7 @@ rcpt_resolved(void *ctx)
 {
     struct session *s = ctx;
     const struct rcpt_result *r = &s->tx->query.result;
+    struct limit *l = session_customer(s);
 
     session_asks(s, false);
     s->tx->work += s->tx->query.work;
@@ -190,9 +192,8 @@ rcpt_resolved(void *ctx)
     s->facts.rcpt_why = r->why;
     s->facts.rcpt_code = r->code;
     s->facts.rcpt_enhanced = r->enhanced;
-    if (r->state == STAGE_RCPT_UNKNOWN && s->by_network)
-        (void)bucket_take(&s->by_network->unknown_rcpts, &s->setup->smtp->unknown_rcpts_network,
-                          clock_mono());
+    if (r->state == STAGE_RCPT_UNKNOWN && l)
+        (void)bucket_take(&l->unknown_rcpts, &s->setup->smtp->unknown_rcpts_network, clock_mono());
     s->tx->rcpt_mark = s->tx->verdict.last;
     session_stage(s, SESSION_RCPT, &s->tx->verdict);
 }

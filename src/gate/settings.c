@@ -262,12 +262,15 @@ static const struct conf_row smtp_rows[] = {
                      "the time tells nothing.")},
     {.name = "unknown_rcpts_network",
      CONF_ROW(RATE, struct settings_smtp, unknown_rcpts_network, .def = "200/10m",
-              .doc = "Unknown recipients that one network may ask for; above it every recipient "
-                     "gets 450, so that addresses cannot be harvested.")},
+              .doc =
+                  "Unknown recipients that one network (IPv4 /24, IPv6 /48) may ask for; above it "
+                  "every recipient "
+                  "gets 450, so that addresses cannot be harvested.")},
     {.name = "empty_mails_network",
      CONF_ROW(RATE, struct settings_smtp, empty_mails_network, .def = "3000/10m",
               .doc = "Transactions without a message (MAIL, then RSET, QUIT or nothing but refused "
-                     "recipients) that one network may begin; above it MAIL gets 451. Each of them "
+                     "recipients) that one network (IPv4 /24, IPv6 /48) may begin; above it MAIL "
+                     "gets 451. Each of them "
                      "costs look-ups. Trusted networks and logins are exempt; in one session, "
                      "max_commands is the limit.")},
     {.name = "lookups_per_session",

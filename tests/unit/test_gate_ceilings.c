@@ -69,6 +69,43 @@ test_two_addresses(void)
     rig_end();
 }
 
+/* Who rents a /48 of IPv6 asks as one, from whichever of its networks. */
+static void
+test_customer(void)
+{
+    static const struct {
+        const char *from, *want;
+    } rows[] = {
+        {"2001:db8:5:1::1", "550 5.7.1"}, {"2001:db8:5:2::1", "550 5.7.1"},
+        {"2001:db8:5:3::1", "451 4.3.0"}, {"2001:db8:6:1::1", "550 5.7.1"},
+        {"192.0.2.1", "550 5.7.1"},       {"192.0.2.2", "550 5.7.1"},
+        {"192.0.2.3", "451 4.3.0"},       {"192.0.3.1", "550 5.7.1"},
+    };
+    struct client c;
+    char line[128];
+
+    if (!start("hostname = mx.gate.test\n"
+               "listen smtp { address = 127.0.0.1:25\n proxy = 127.0.0.3\n }\n"
+               "domain any.test { inside = smtp://127.0.0.1:1\n }\n"
+               "smtp { lookup_client = no\n unknown_rcpts_network = 2/1h\n }\n"))
+        return;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        bool six = strchr(rows[i].from, ':') != NULL;
+
+        client_open_from(&c, 0, "127.0.0.3");
+        str_fmt(line, sizeof(line), "PROXY TCP%c %s %s 1 25\r\n", six ? '6' : '4', rows[i].from,
+                rows[i].from);
+        client_say(&c, line);
+        client_expect(&c, "220", rows[i].from);
+        talk(&c, "EHLO c.far.test", "250");
+        talk(&c, "MAIL FROM:<a@far.test>", "250");
+        talk(&c, "RCPT TO:<x%far.test@any.test>", rows[i].want);
+        client_shut(&c);
+    }
+    rig_stop();
+    rig_end();
+}
+
 /* In the middle of a reload a listener has no block: nobody is turned away for it, nor left alone.
  */
 static void
@@ -306,6 +343,7 @@ main(void)
     test_all_taken();
     test_two_addresses();
     test_renamed();
+    test_customer();
     test_no_header();
     test_hoards();
     test_hoarded_rcpts();
