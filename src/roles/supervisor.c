@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/inotify.h>
 #include <sys/mman.h>
@@ -32,6 +33,7 @@
 #define SINK_LOOK   (15 * NS_PER_S)
 #define RENEW_PAUSE (2 * NS_PER_S) /* several files of one renewal are one reload */
 #define LINES_PAUSE (250 * NS_PER_MS)
+#define AGAIN_PAUSE (2 * NS_PER_S) /* of settings that went bad during a restart */
 
 struct supervisor {
     char file[PATH_MAX];    /* of the settings, absolute */
@@ -448,6 +450,33 @@ take_places(struct supervisor *s, struct why *why)
     return rc ? why_set(why, rc, "nothing was started") : 0;
 }
 
+/* The settings were good when the restart began; somebody may have written others while sessions
+ * finished their messages. An end would be the end of the service, so they are waited for: clients
+ * wait in the backlog meanwhile. */
+static void
+load_again(struct supervisor *s)
+{
+    CLEANUP(free_ptr) char *said = NULL;
+    char *errors = NULL;
+    bool first = true;
+
+    while (plan_load(s->plan, s->file, 1, s->children.uid, s->children.gid, &errors)) {
+        if (first || !str_eq(str_c(said), str_c(errors)))
+            fprintf(stderr,
+                    "%sgapura: the restart waits for settings that are good: mend %s, it is read "
+                    "again every %u s. Listening sockets are open, accepted mail is on disk\n",
+                    errors ? errors : "", s->file, (unsigned)(AGAIN_PAUSE / NS_PER_S));
+        watchdog_notify("STATUS=the restart waits for settings that are good");
+        first = false;
+        free(said);
+        said = errors;
+        poll(NULL, 0, (int)(AGAIN_PAUSE / NS_PER_MS));
+    }
+    free(errors);
+    if (!first)
+        watchdog_notify("STATUS=");
+}
+
 /* What is taken from nobody comes first: a second start by mistake must not harm the first. */
 static int
 prepare(struct supervisor *s, struct why *why)
@@ -460,7 +489,10 @@ prepare(struct supervisor *s, struct why *why)
     int rc = children_identity(c, "gapura", why);
     if (rc)
         return rc;
-    rc = plan_load(s->plan, s->file, 1, c->uid, c->gid, &errors);
+    if (s->listeners.n) /* of a restart in place */
+        load_again(s);
+    else
+        rc = plan_load(s->plan, s->file, 1, c->uid, c->gid, &errors);
     if (rc) {
         unsigned n = 0;
         for (const char *p = errors ? errors : ""; (p = strchr(p, '\n')) != NULL; p++)

@@ -3,7 +3,7 @@ import signal
 import socket
 import threading
 
-from common import guard
+from common import guard, stranger
 from gapura import until
 from smtp import Closed, Smtp
 from test_roles import ROLES, TEXT, accepted, refused
@@ -56,6 +56,26 @@ def test_restart_with_bad_settings_does_not_happen(gapura, net):
     assert "nonsense" in alarm["text"] and "restart" in alarm["text"], alarm
     assert g.pids() == before
     g.conf.write_text(good)
+    accepted(g)
+
+
+def test_settings_that_go_bad_while_sessions_end_are_waited_for(gapura, net):
+    g = gapura(guard(net))
+    good = g.conf.read_text()
+    with stranger(g) as busy:
+        assert busy.cmd("MAIL FROM:<a@example.com>").code == 250
+        assert busy.cmd("RCPT TO:<bob@inside.test>").code == 250
+        assert busy.cmd("DATA").code == 354
+        g.signal(signal.SIGUSR2)
+        until(lambda: [e for e in g.events("Notice") if e["text"].startswith("restarting")], what="the restart")
+        g.conf.write_text(good + "nonsense = 1\n")
+        busy.send("Subject: last\r\n\r\nx\r\n.\r\n")
+        assert busy.reply().code == 250
+    until(lambda: "waits for settings that are good" in g.printed(), 60, "the new program at the settings")
+    assert "nonsense" in g.printed() and g.process.poll() is None
+    with Smtp((net.ip(1), 2525), greet=False) as waiting:
+        g.conf.write_text(good)
+        assert waiting.reply().code == 220
     accepted(g)
 
 
