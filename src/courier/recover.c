@@ -14,6 +14,8 @@
  */
 #include "courier/recover.h"
 
+#include <errno.h>
+
 #include "courier/age.h"
 #include "courier/follow.h"
 #include "courier/intake_inner.h"
@@ -375,17 +377,43 @@ own_again(struct recover *r, int err)
     loop_timer_set(&r->timer, retry_disk(&r->tries));
 }
 
+/* Those that the disk did not give at the look before and that are not there now: somebody has them
+ * away to mend them, and what was said of their mail may not be forgotten. */
+static int
+list_missing(struct recover *r, const struct spool_listing *before)
+{
+    struct spool_listing *all = &r->all;
+    struct spool_unread *more;
+
+    if (before->nunread == 0)
+        return 0;
+    more = reallocarray(all->unread, all->nunread + before->nunread, sizeof *more);
+    if (!more)
+        return ERR_NOMEM;
+    all->unread = more;
+    for (size_t i = 0; i < before->nunread; i++) {
+        int got = spool_header_try(r->c->links.spool_dir, before->unread[i].number, NULL);
+        if (got == -ENOENT)
+            more[all->nunread++] = (struct spool_unread){before->unread[i].number, got};
+    }
+    return 0;
+}
+
 /* All that is on disk. 1, 0: looked at again by the timer, negative. */
 static int
 recover_list(struct recover *r, struct why *why)
 {
     struct courier *c = r->c;
+    struct spool_listing before = r->all;
     struct why none = {{0}};
     int err;
 
     why = why ? why : &none;
-    spool_listing_done(&r->all);
+    r->all = (struct spool_listing){0};
     err = spool_list(c->links.spool_dir, NULL, &r->all, why);
+    if (err == 0)
+        err = list_missing(r, &before);
+    spool_listing_done(&before);
     if (err < 0)
         return err;
     if (r->all.nunread > 0 && r->tries < LOOKS) {

@@ -212,8 +212,12 @@ test_header_soon(void)
     courier_starts();
     pass(1);
     OK(!rig.courier->opened, "delivery is not open yet");
-    file_away(number, false);
+    file_gone(number, true);
     pass(2);
+    OK(!rig.courier->opened, "nor while somebody has it away to mend it");
+    file_gone(number, false);
+    file_away(number, false);
+    pass(4);
     RIG_FOR(&rig, rig.courier->recovered);
     IS(rig.alarms, 0, "nobody is woken");
     pass(100);
