@@ -135,6 +135,19 @@ limits_user(struct limits *l, struct str user)
     return limits_find(l, key);
 }
 
+struct limit *
+limits_known(struct limits *l, struct str user, const struct addr *a, bool make)
+{
+    struct addr masked = addr_masked(a, addr_is_v4(a) ? 120 : 64);
+    char key[LIMITS_KEY] = {LIMITS_KNOWN}, network[48];
+    uint64_t who = str_ihash(user, l->seed), where;
+
+    where = str_ihash(str_c(addr_show(&masked, network)), who);
+    memcpy(key + 1, &who, sizeof(who));
+    memcpy(key + 9, &where, sizeof(where));
+    return make || map_get(&l->map, str_of(key, LIMITS_KEY)) ? limits_find(l, key) : NULL;
+}
+
 static struct limit *
 limits_number(struct limits *l, enum limits_kind kind, uint32_t n)
 {

@@ -20,7 +20,8 @@ enum limits_kind {
     LIMITS_NETWORK, /* /24 of IPv4, /64 of IPv6 */
     LIMITS_WIDE,    /* /16 of IPv4, /48 of IPv6: what one customer can rent in a piece */
     LIMITS_USER,
-    LIMITS_UID, /* a user of this machine */
+    LIMITS_KNOWN, /* a user from a network of his */
+    LIMITS_UID,   /* a user of this machine */
     LIMITS_TENANT,
 };
 struct limit {
@@ -45,6 +46,8 @@ void limits_done(struct limits *);
  * Valid until another limits_get unless it has sessions. */
 struct limit *limits_get(struct limits *, enum limits_kind, const struct addr *);
 struct limit *limits_user(struct limits *, struct str user);
+/* The user's own count in a network from which he has logged in. make false: NULL if he has not. */
+struct limit *limits_known(struct limits *, struct str user, const struct addr *, bool make);
 struct limit *limits_uid(struct limits *, uint32_t uid);
 struct limit *limits_tenant(struct limits *, uint32_t tenant);
 

@@ -65,10 +65,24 @@ auth_wait(const struct session *s)
     return wait;
 }
 
+/* Where failures to that account count: apart in a network from which its owner has logged in, so
+ * that nobody else's guesses keep him out. NULL: nowhere. */
+static struct limit *
+auth_account(const struct session *s, struct str user)
+{
+    struct limits *all = &s->gate->accounts;
+    struct limit *known;
+
+    if (!user.n || s->facts.trusted)
+        return NULL;
+    known = limits_known(all, user, &s->facts.client.addr, false);
+    return known ? known : limits_user(all, user);
+}
+
 static uint64_t
 auth_user_wait(const struct session *s, struct str user)
 {
-    struct limit *l = s->facts.trusted ? NULL : limits_user(&s->gate->accounts, user);
+    struct limit *l = auth_account(s, user);
 
     return l ? bucket_peek(&l->auth_failures, &s->setup->smtp->auth_failures_user, clock_mono())
              : 0;
@@ -79,7 +93,7 @@ auth_count_failure(struct session *s, struct str user)
 {
     const struct settings_smtp *c = s->setup->smtp;
     uint64_t now = clock_mono();
-    struct limit *l = user.n ? limits_user(&s->gate->accounts, user) : NULL;
+    struct limit *l = auth_account(s, user);
     struct auth_place places[AUTH_PLACES];
 
     auth_places(s, places);
@@ -87,7 +101,7 @@ auth_count_failure(struct session *s, struct str user)
         if (places[i].limit)
             (void)bucket_take(&places[i].limit->auth_failures, places[i].rate, now);
     }
-    if (l && !s->facts.trusted)
+    if (l)
         (void)bucket_take(&l->auth_failures, &c->auth_failures_user, now);
     metric_add(METRIC_AUTH_FAIL, 1);
 }
@@ -153,6 +167,8 @@ auth_succeeded(struct session *s, struct str user, struct str data)
     free(s->user);
     s->user = copy;
     s->facts.user = str_of(copy, user.n);
+    if (!s->facts.trusted)
+        (void)limits_known(&s->gate->accounts, user, &s->facts.client.addr, true);
     metric_add(METRIC_AUTH_OK, 1);
     report_auth(s, user, true, "");
     auth_result(s, SMTP_AUTH_OK, data);

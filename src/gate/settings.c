@@ -255,7 +255,11 @@ static const struct conf_row smtp_rows[] = {
                      "to guess from seldom has more than one of these.")},
     {.name = "auth_failures_user",
      CONF_ROW(RATE, struct settings_smtp, auth_failures_user, .def = "20/10m",
-              .doc = "Failed logins to one account, from anywhere but trusted networks.")},
+              .doc =
+                  "Failed logins to one account, from anywhere but trusted networks; then it gets "
+                  "454. A network (IPv4 /24, IPv6 /64) from which it has logged in since the "
+                  "start has a count of its own: strangers' guesses do not keep the owner "
+                  "out.")},
     {.name = "auth_failure_delay",
      CONF_ROW(DURATION, struct settings_smtp, auth_failure_delay, .def = "1s", .max = 30 * SECOND,
               .doc = "A failed login is answered this long after it began, whatever the reason: "

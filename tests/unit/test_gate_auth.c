@@ -445,6 +445,36 @@ test_guesses_at_once(void)
     finish();
 }
 
+/* Strangers' guesses lock an account for strangers, not where its owner is at home. */
+static void
+test_owner_at_home(void)
+{
+    static const char *const wrong = "AUTH PLAIN AGFubgB3cm9uZw==";
+    static const char *const good = "AUTH PLAIN AGFubgBzZWNyZXQ=";
+    static const struct {
+        const char *from;
+        bool right;
+        const char *want;
+    } rows[] = {
+        {"127.5.5.5", true, "235"},  {"127.6.6.6", false, "535"},
+        {"127.7.7.7", false, "535"}, {"127.8.8.8", true, "454 4.7.0"},
+        {"127.5.5.9", true, "235"},  {"127.5.5.9", false, "535"},
+        {"127.5.5.9", false, "535"}, {"127.5.5.5", true, "454 4.7.0"},
+    };
+    struct client c;
+
+    if (!start())
+        return;
+    publish();
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        greet_clear(&c, rows[i].from);
+        talk(&c, rows[i].right ? good : wrong, rows[i].want);
+        OK(rows[i].want[0] != '4' || last_has("this account"), "row %zu: %s", i, last);
+        client_shut(&c);
+    }
+    finish();
+}
+
 /* Whoever leaves before the answer has had us compute it. */
 static void
 test_guesses_left(void)
@@ -538,6 +568,7 @@ main(void)
     test_future_release();
     test_failures();
     test_guesses_at_once();
+    test_owner_at_home();
     test_guesses_left();
     test_cancel_and_loss();
     test_proxy();
