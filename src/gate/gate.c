@@ -249,6 +249,13 @@ gate_measure(struct gate *g, uint64_t now)
     g->load_at = now;
 }
 
+/* Of a ceiling, of which 0 alone is none. */
+static uint64_t
+tenths(uint64_t n, unsigned k)
+{
+    return n ? MAX(n / 10 * k + n % 10 * k / 10, (uint64_t)1) : 0;
+}
+
 struct admission_result
 gate_admission(struct gate *g, enum admission_class class, uint64_t bytes)
 {
@@ -259,11 +266,11 @@ gate_admission(struct gate *g, enum admission_class class, uint64_t bytes)
 
     if (now - g->load_at >= LOAD_LIFE || !g->load_at)
         gate_measure(g, now);
-    limits.waiting[ADMISSION_BULK_API] = c->max_waiting / 10 * 7;
-    limits.waiting[ADMISSION_BULK_SUBMISSION] = c->max_waiting / 10 * 8;
+    limits.waiting[ADMISSION_BULK_API] = tenths(c->max_waiting, 7);
+    limits.waiting[ADMISSION_BULK_SUBMISSION] = tenths(c->max_waiting, 8);
     limits.waiting[ADMISSION_STRANGER] = c->max_waiting;
-    limits.waiting[ADMISSION_TRANSACTIONAL] = c->max_waiting / 10 * 12;
-    limits.waiting[ADMISSION_INSIDE] = c->max_waiting / 10 * 15;
+    limits.waiting[ADMISSION_TRANSACTIONAL] = tenths(c->max_waiting, 12);
+    limits.waiting[ADMISSION_INSIDE] = tenths(c->max_waiting, 15);
     g->load.message_bytes = bytes;
     g->load.memory_used = g->blocks.used;
     g->load.memory_limit = g->blocks.ceiling;

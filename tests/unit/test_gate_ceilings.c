@@ -69,6 +69,39 @@ test_two_addresses(void)
     rig_end();
 }
 
+/* A small ceiling of waiting recipients is one for all classes. */
+static void
+test_few_waiting(void)
+{
+    struct client c;
+    struct buf load;
+    struct wire w;
+
+    if (!start("hostname = mx.gate.test\ntrusted = 127.0.0.2\n"
+               "listen smtp { address = 127.0.0.1:25\n kind = trusted\n }\n"
+               "smtp { max_waiting = 5\n }\n"))
+        return;
+    for (uint64_t waiting = 5; waiting < 7; waiting++) {
+        buf_init(&load, 64);
+        put_u64(&load, waiting);
+        put_u64(&load, 0);
+        wire_init(&w, load.p, load.n);
+        gate_message(rig.gate, TELL_LOAD, 0, &w);
+        buf_done(&load);
+        for (unsigned i = 1; i < 3; i++) {
+            const char *from = i == 2 ? "127.0.0.2" : "127.0.0.1";
+
+            client_open_from(&c, 0, from);
+            client_expect(&c, "220", from);
+            talk(&c, "EHLO c.far.test", "250");
+            talk(&c, "MAIL FROM:<a@far.test>", i == 2 && waiting < 6 ? "250" : "452 4.3.1");
+            client_shut(&c);
+        }
+    }
+    rig_stop();
+    rig_end();
+}
+
 /* Who rents a /48 of IPv6 asks as one, from whichever of its networks. */
 static void
 test_customer(void)
@@ -344,6 +377,7 @@ main(void)
     test_two_addresses();
     test_renamed();
     test_customer();
+    test_few_waiting();
     test_no_header();
     test_hoards();
     test_hoarded_rcpts();
