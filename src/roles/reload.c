@@ -39,6 +39,8 @@ finish(struct reload *r, bool ok, struct str text)
     r->running = false;
     if (r->again && !ending)
         begin(r);
+    else
+        r->over(r->ctx);
 }
 
 /* It begins with what is in force where it cannot be told. */

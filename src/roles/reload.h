@@ -28,6 +28,7 @@ struct reload {
     void (*gone)(void *ctx, const char *name);
     void (*sink_changed)(void *ctx);
     void (*committed)(void *ctx);
+    void (*over)(void *ctx); /* well or not, and no other one follows */
     void (*answer)(void *ctx, enum role_id to, uint64_t id, bool ok, struct str text);
     void *ctx;
 

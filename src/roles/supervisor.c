@@ -50,6 +50,7 @@ struct supervisor {
     struct loop_io *watch;
     int watch_fd, lock, master;
     bool restart, testing; /* testing: the settings are tried before a restart */
+    bool restart_next;     /* it waits for the end of a reload */
 };
 
 /* sd_notify(3): a reload says when it began, so that the READY=1 that follows is told from an older
@@ -394,10 +395,21 @@ begin_restart(struct supervisor *s)
     struct plan_ask ask = {s->loop, s->file, 1, s->children.uid, s->children.gid, on_tested, s};
     if (s->children.stopping || s->testing)
         return;
+    s->restart_next = s->reload.running; /* which may have bound what the restart will need */
+    if (s->restart_next)
+        return;
     int rc = plan_load_start(&ask);
     s->testing = !rc;
     if (rc)
         event_alarm("the restart is not done: the settings cannot be read: %s", err_text(rc));
+}
+
+static void
+on_reload_over(void *ctx)
+{
+    struct supervisor *s = ctx;
+    if (s->restart_next)
+        begin_restart(s);
 }
 
 static void
@@ -590,6 +602,7 @@ hooks(struct supervisor *s)
         .gone = on_gone,
         .sink_changed = on_sink_changed,
         .committed = on_committed,
+        .over = on_reload_over,
         .answer = on_reloaded,
         .ctx = s,
         .generation = 1,

@@ -1,12 +1,21 @@
 """A restart in place (SIGUSR2) drops no connection, and does not begin where it could not end well."""
+import os
 import signal
 import socket
 import threading
 
 from common import guard, stranger
-from gapura import until
+from gapura import freeze, until
 from smtp import Closed, Smtp
 from test_roles import ROLES, TEXT, accepted, refused
+
+
+def bound(at):
+    try:
+        socket.create_connection(at, 5).close()
+        return True
+    except ConnectionRefusedError:
+        return False
 
 
 def test_restart_refuses_nobody(gapura, sink, net):
@@ -77,6 +86,22 @@ def test_settings_that_go_bad_while_sessions_end_are_waited_for(gapura, net):
         g.conf.write_text(good)
         assert waiting.reply().code == 220
     accepted(g)
+
+
+def test_restart_in_the_middle_of_a_reload(gapura, net):
+    """What the reload has bound already is not somebody else's."""
+    g = gapura(guard(net))
+    before = g.pids()
+    freeze(before["scan"])
+    g.write(guard(net) + f"listen two {{\n address = {net.ip(1)}:2531\n}}\n")
+    g.signal(signal.SIGHUP)
+    until(lambda: bound((net.ip(1), 2531)), what="the new address bound")
+    g.signal(signal.SIGUSR2)
+    os.kill(before["scan"], signal.SIGCONT)
+    until(lambda: g.pids() and all(p != before[r] for r, p in g.pids().items() if r in ROLES) or None, 60, "new roles")
+    with Smtp((net.ip(1), 2531)) as c:
+        assert c.greeting.code == 220
+    assert not g.events("Alarm"), g.events("Alarm")
 
 
 def test_restart_for_an_address_that_somebody_has_does_not_happen(gapura, net):
