@@ -28,6 +28,8 @@ struct limit {
     char key[LIMITS_KEY];
     unsigned sessions;
     unsigned asking; /* of these, that wait for an answer about a recipient */
+    unsigned untold; /* connections turned away since the last event of one */
+    uint64_t told;   /* mono ns, of that */
     struct bucket connections, auth_failures, unknown_rcpts, empty_mails;
     struct limit *newer, *older;
 };

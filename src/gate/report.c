@@ -178,6 +178,17 @@ report_unjudged(struct session *s, const char *command, int code, const char *en
 }
 
 void
+report_turned_away(struct session *s, unsigned before)
+{
+    struct event *e = rejection_open(STR_NONE, STR_NONE);
+
+    put_response(e, 421, "4.3.2", STR("too many connections"), "CONNECT");
+    if (before)
+        event_u64(e, "before", before);
+    rejection_send(e, s, false);
+}
+
+void
 report_auth(struct session *s, struct str user, bool good, const char *why)
 {
     struct event *e = event_open(good ? "AuthSuccess" : "AuthFailure");

@@ -78,8 +78,7 @@ struct gate_listener;
 void session_open(struct gate *, struct gate_listener *, int fd, const struct endpoint *peer);
 void session_free(struct session *); /* closes at once */
 
-/* session_place.c */
-/* Whose session it is: trust, and the counts of limits. False: one too many. */
+/* session_place.c. Whose session it is: trust, and the counts of limits. False: one too many. */
 bool session_place(struct session *, const struct endpoint *client);
 void session_uncounted(struct session *);       /* those counts are given back */
 bool session_may_ask(const struct session *);   /* about a recipient: has its network room? */
@@ -142,6 +141,7 @@ void report_refused(struct session *, const char *command, int code, const char 
  */
 void report_unjudged(struct session *, const char *command, int code, const char *enhanced,
                      const char *text, struct str said);
+void report_turned_away(struct session *, unsigned before); /* so many, of which nothing was said */
 void report_auth(struct session *, struct str user, bool good, const char *why);
 void report_reception(const struct tx *, const struct tx_variant *);
 void report_closed(struct session *, const char *why);

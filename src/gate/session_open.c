@@ -295,13 +295,31 @@ session_known(struct session *s, const struct endpoint *peer)
     return true;
 }
 
+/* A line a second of one network: thousands of the same would drive all else out of the files. */
+static void
+tell_turned_away(struct session *s)
+{
+    struct limit *l = s->by_network ? s->by_network : s->by_address;
+    uint64_t now = clock_mono();
+
+    if (l && l->told && now - l->told < NS_PER_S) {
+        l->untold++;
+        return;
+    }
+    report_turned_away(s, l ? l->untold : 0);
+    if (!l)
+        return;
+    l->told = now;
+    l->untold = 0;
+}
+
 /* No greeting was said: one line and the end. */
 static void
 session_turn_away(struct session *s)
 {
     static const char text[] = "421 4.3.2 Too many connections, come again later\r\n";
 
-    report_refused(s, "CONNECT", 421, "4.3.2", STR("too many connections"), STR_NONE);
+    tell_turned_away(s);
     if (!s->listen->implicit_tls)
         (void)stream_send(s->stream, text, sizeof(text) - 1);
     s->ending = true;

@@ -69,6 +69,47 @@ test_two_addresses(void)
     rig_end();
 }
 
+static unsigned
+rejections(void)
+{
+    struct str all = buf_view(&rig.events);
+    unsigned n = 0;
+
+    for (ssize_t at; (at = str_find(all, STR("\"too many connections\""))) >= 0; n++)
+        all = str_from(all, (size_t)at + 1);
+    return n;
+}
+
+/* Who knocks without end does not write without end. */
+static void
+test_turned_away(void)
+{
+    struct client one, more;
+    struct addr a;
+
+    if (!start("hostname = mx.gate.test\nlisten smtp { address = 127.0.0.1:25 }\n"
+               "smtp { sessions_per_network = 1\n }\n"))
+        return;
+    client_open(&one, 0);
+    client_expect(&one, "220", "greeting");
+    addr_parse(STR("127.0.0.0"), &a);
+    for (unsigned i = 0; i < 6; i++) {
+        if (i) /* however slow this machine is */
+            limits_get(&rig.gate->limits, LIMITS_NETWORK, &a)->told =
+                clock_mono() - (i == 5 ? NS_PER_S : 0);
+        client_open(&more, 0);
+        client_expect(&more, "421 4.3.2", "one too many");
+        client_shut(&more);
+        if (i == 4)
+            IS(rejections(), 1, "told once in a second");
+    }
+    IS(rejections(), 2, "and in the next");
+    OK(events_have("\"before\":4"), "with the number of the others");
+    client_shut(&one);
+    rig_stop();
+    rig_end();
+}
+
 /* A small ceiling of waiting recipients is one for all classes. */
 static void
 test_few_waiting(void)
@@ -378,6 +419,7 @@ main(void)
     test_renamed();
     test_customer();
     test_few_waiting();
+    test_turned_away();
     test_no_header();
     test_hoards();
     test_hoarded_rcpts();
