@@ -9,7 +9,7 @@
 #include "gate/inner.h"
 #include "gate/session.h"
 
-#define RCPT_PAUSE    (20 * NS_PER_MS) /* until a crowded network's next try */
+#define RCPT_PAUSE    (50 * NS_PER_MS) /* until a crowded network's next try */
 #define RCPT_PATIENCE (60 * NS_PER_S)  /* as long as one question may take (gate/lookup.c) */
 
 static void rcpt_resolved(void *ctx);
@@ -127,11 +127,14 @@ static void
 rcpt_ask(struct session *s)
 {
     struct rcpt_query *q = &s->tx->query;
+    bool again = q->put_off;
 
     q->crowded = !session_may_ask(s);
     if (q->crowded && clock_mono() - s->tx->asked_at >= RCPT_PATIENCE) {
         q->result.state = STAGE_RCPT_LATER;
         rcpt_resolved(s);
+    } else if (q->crowded && again) { /* many may wait: that costs next to nothing */
+        session_wait(s, RCPT_PAUSE, rcpt_ask);
     } else if (rcpt_resolve(q)) {
         rcpt_resolved(s);
     } else if (q->put_off) {
