@@ -347,7 +347,7 @@ bounce_gather(struct courier *c, struct bounce *b, const struct letter *l, const
         if (!rcpts_room(b))
             return false;
         b->text += bytes;
-        rcpt_fill(b, b->kind, &rcpt, a, r, until, is_late(c, b->message, l));
+        rcpt_fill(b, b->kind, &rcpt, a, r, age_clock(c, until), is_late(c, b->message, l));
     }
     return true;
 }

@@ -6,6 +6,7 @@
  */
 #include "core/crc32c.h"
 #include "core/event.h"
+#include "courier/age.h"
 #include "courier/outcome.h"
 
 #define REPORT_RCPTS 200u
@@ -182,7 +183,7 @@ report_event(struct courier *c, const char *type, uint32_t message, const uint32
     if (a->session)
         event_u64(e, "session_id", a->session);
     if (r->due)
-        event_u64(e, "next_due", r->due / NS_PER_S);
+        event_u64(e, "next_due", age_clock(c, r->due) / NS_PER_S); /* as the record has it */
     event_send(e);
     letter_done(&own);
 }

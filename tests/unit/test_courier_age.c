@@ -194,6 +194,28 @@ test_own_times(void)
     clock_release();
 }
 
+/* What a sender is told of times goes by the clock that he has as well. */
+static void
+test_told_times(void)
+{
+    const char *at;
+
+    own_clock(); /* 21 September 2026 */
+    rig_init(&rig, ROUTE "delivery {\n retry = 10m\n retry_max = 10m\n jitter_percent = 0\n "
+                         "expire = 5d\n warn_after = 1h\n}\n");
+    clock_set(now() - DAYS(10));
+    rig_post(&rig, "a@test.example", "later@far.example", NULL, BODY);
+    RIG_FOR(&rig, rig.transients == 1);
+    at = strstr(rig.last_event, "\"next_due\":");
+    OK(at && strtoull(at + 11, NULL, 10) <= now() / NS_PER_S + 601, "the event: %s",
+       rig.last_event);
+    tries(7);
+    RIG_FOR(&rig, strstr(rig.last_body, "Will-Retry-Until") != NULL);
+    OK(strstr(strstr(rig.last_body, "Will-Retry-Until"), "16 Sep 2026"), "%s", rig.last_body);
+    rig_done(&rig);
+    clock_release();
+}
+
 int
 main(int argc, char **argv)
 {
@@ -201,6 +223,7 @@ main(int argc, char **argv)
         {"future", test_future_at_start}, {"stays", test_future_stays},
         {"set", test_set_while_running},  {"before", test_before_time},
         {"meant", test_waits_as_meant},   {"own", test_own_times},
+        {"told", test_told_times},
     };
 
     return rig_main(argc, argv, tests, ARRAY_LEN(tests));
