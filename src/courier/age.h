@@ -17,7 +17,7 @@ uint64_t age_clock(const struct courier *, uint64_t at);
 /* Is the time of that message over, which ends at `end`, after so many tries of a recipient? */
 bool age_is_over(const struct courier *, const struct index_message *, uint64_t end,
                  unsigned attempts);
-/* Each second: was the clock set? */
+/* Was the clock set? Each second, and before a stamp is read. */
 void age_tick(struct courier *);
 /* All is read: does the clock agree with the log? */
 void age_check(const struct courier *);

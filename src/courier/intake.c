@@ -83,6 +83,7 @@ message_fill(struct courier *c, uint32_t message, const struct spool_envelope *e
     struct index_message *m = index_message(&c->index, message);
     uint64_t ends;
 
+    age_tick(c); /* it may have been stamped by a clock that was set in this second */
     m->received = age_received(c, env);
     ends = age_stamp(m, env, fit_expires(env));
     m->expires = ends ? (uint32_t)MIN(MAX(ends / NS_PER_S, UINT64_C(1)), UINT32_MAX) : 0;
