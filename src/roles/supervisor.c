@@ -368,6 +368,12 @@ on_tested(void *ctx, int rc, struct plan *plan, const char *errors)
     struct why why = {{0}};
     CLEANUP(buf_done) struct buf story;
     buf_init(&story, PLACES_STORY);
+    s->restart_next = s->reload.running; /* begun meanwhile: see begin_restart */
+    if (s->restart_next) {
+        plan_free(plan);
+        s->testing = false;
+        return;
+    }
     if (!rc && (rc = try_binding(s, plan, &why)) != 0)
         errors = why.text;
     if (!rc && (rc = places_try(plan, s->plan, &s->children, &story)) != 0) {
