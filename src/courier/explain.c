@@ -191,8 +191,8 @@ tell_outcome(struct explain *x, const struct spool_outcome *o)
         [SPOOL_RELEASED] = "released",       [SPOOL_REMOVED] = "removed",
         [SPOOL_ASIDE] = "set aside"};
     /* What a crash leaves closes its intent; what goes with a copy says that again. */
-    bool noted = o->result == SPOOL_UNKNOWN && !o->intent_open &&
-                 str_eq(o->text, STR(OUTCOME_CRASH_TEXT));
+    bool noted =
+        o->result == SPOOL_UNKNOWN && !o->intent_open && str_eq(o->text, STR(OUTCOME_CRASH_TEXT));
     char peer[56], due[32];
 
     x->seen[MIN(o->attempts, 255u)] = 1;
