@@ -300,17 +300,21 @@ class_by_words(const struct evidence *e, uint8_t class)
         return refusal;
     if (!e->best->bare && is_by_address(e->name) && speaks_of_ip(&e->text))
         return REPLY_CLASS_BLOCK;
-    if (e->best->tier < REPLY_TIER_TEXT || strong || e->best->tier == REPLY_TIER_PROVIDER)
+    if (e->best->tier < REPLY_TIER_TEXT || e->best->tier == REPLY_TIER_PROVIDER)
         return class;
-    if (class == REPLY_CLASS_NO_MAIL && is_limited(&e->text))
+    if (!strong && class == REPLY_CLASS_NO_MAIL && is_limited(&e->text))
         is = REPLY_CLASS_POLICY;
     for (uint32_t i = 0; i < e->nfound; i++) {
         const struct reply_rule *r = found_rule(e, i);
         if (r->class == REPLY_CLASS_COUNT || !rule_fits(e, r))
             continue;
-        if (r->class == REPLY_CLASS_SENDER && !recipient)
+        if (r->class == REPLY_CLASS_SENDER && !recipient && (!strong || r->tier >= REPLY_TIER_TEXT))
             is = REPLY_CLASS_SENDER;
-        if (r->class == REPLY_CLASS_TEMPORARY && r->tier >= REPLY_TIER_TEXT && is == class)
+        if (r->class == REPLY_CLASS_SYSTEM && strong && !recipient &&
+            r->tier >= REPLY_TIER_TEXT_STRONG && is == class)
+            is = REPLY_CLASS_SYSTEM;
+        if (r->class == REPLY_CLASS_TEMPORARY && !strong && r->tier >= REPLY_TIER_TEXT &&
+            is == class)
             is = REPLY_CLASS_TEMPORARY;
     }
     return is;
