@@ -18,7 +18,8 @@ static const struct smtp_refusal need_rcpt = {503, "5.5.1", "No valid recipients
 static const struct smtp_refusal mixed = {503, "5.5.1", "BDAT has begun; DATA may not come behind"};
 static const struct smtp_refusal no_arg = {501, "5.5.4", "DATA takes no argument"};
 static const struct smtp_refusal not_offered = {502, "5.5.1", "CHUNKING is not offered"};
-static const struct smtp_refusal bdat_form = {501, "5.5.4", "The form is BDAT size [LAST]"};
+static const struct smtp_refusal bdat_form = {
+    501, "5.5.4", "The form is BDAT size [LAST]; nobody can tell where this chunk ends: closing"};
 static const struct smtp_refusal too_big = {552, "5.3.4", "Message is larger than is taken here"};
 static const struct smtp_refusal loop = {554, "5.4.6", "Mail loop: too many Received fields"};
 static const struct smtp_refusal bare = {554, "5.6.0",
@@ -271,10 +272,10 @@ read_bdat(struct smtp_server *s, struct str arg)
 void
 smtp_bdat_refused(struct smtp_server *s, struct str arg, const struct smtp_refusal *r)
 {
-    if (!read_bdat(s, arg)) {
+    if (!read_bdat(s, arg)) { /* its octets must not be read as commands */
+        smtp_tell_refused(s, s->txn ? "DATA" : "CONNECT", &bdat_form, STR_NONE);
         smtp_say(s, &bdat_form);
-        if (s->txn && s->txn->bdat)
-            smtp_txn_end(s);
+        smtp_hang_up(s);
         return;
     }
     s->chunk_refusal = r;

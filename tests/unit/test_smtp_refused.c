@@ -29,6 +29,8 @@ test_refusals_told(void)
          "DATA 554 5.6.0 \n"},
         {"MAIL FROM:<a@b.example>\r\nRCPT TO:<1@b.example>\r\nBDAT 99999999 LAST\r\n", ""},
         {"MAIL FROM:<a@b.example>\r\nBDAT 2 LAST\r\nxx", ""},
+        {"MAIL FROM:<a@b.example>\r\nBDAT two\r\n", "DATA 501 5.5.4 \n"},
+        {"BDAT 2 LAST LAST\r\n", "CONNECT 501 5.5.4 \n"},
         {"XYZ\r\nXYZ\r\nXYZ\r\nXYZ\r\n", "CONNECT 421 4.7.0 \n"},
         {"NOOP\r\nNOOP\r\nNOOP\r\nNOOP\r\n", "CONNECT 421 4.7.0 \n"},
         {"GET / HTTP/1.1\r\n", "CONNECT 421 4.7.0 \n"},
