@@ -1,4 +1,6 @@
 """The tools that hold the tree: each finds what it is there for."""
+import re
+import shutil
 import subprocess
 
 import pytest
@@ -59,3 +61,28 @@ def test_install_deps_with_nothing_to_do_is_quiet():
     assert probe.returncode == 2 and "usage" in probe.stderr
     done = subprocess.run(["sh", ROOT / "tools/install-deps", "build"], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0 and done.stdout == ""
+
+
+def test_fuzz_goes_on_from_the_page(tmp_path):
+    """What was counted elsewhere counts here, and what is counted here comes into the page."""
+    for folder in ("tools", "docs", "fuzz", "build/fuzz"):
+        (tmp_path / folder).mkdir(parents=True)
+    shutil.copy(ROOT / "tools/fuzz", tmp_path / "tools")
+    (tmp_path / "fuzz/fuzz_mime.c").touch()
+    (tmp_path / "fuzz/fuzz_tnef.c").touch()
+    page = tmp_path / "docs/fuzzing.md"
+    page.write_text("Before.\n\n| target | CPU seconds | runs | inputs |\n|---|--:|--:|--:|\n"
+                    "| mime | 3,500 | 2 | 1,000,000 |\n\nAfter.\n")
+    program = tmp_path / "build/fuzz/fuzz_mime"
+    program.write_text("#!/bin/sh\necho stat::number_of_executed_units: 5\n")
+    program.chmod(0o755)
+
+    def run(*words):
+        return subprocess.run([tmp_path / "tools/fuzz", *words], capture_output=True, text=True, timeout=60, check=True)
+
+    assert re.search(r"^mime +3500 +2 +1,000,000 +0$", run("--table").stdout, re.M)
+    run("--seconds", "1", "mime")
+    run("--page")
+    before, *rows, after = page.read_text().splitlines()
+    assert (before, after) == ("Before.", "After.")
+    assert [row.replace(" ", "") for row in rows[3:-1]] == ["|mime|3,500|3|1,000,005|"]
