@@ -93,6 +93,15 @@ walk_is_blank(const struct spool_io *io, int fd)
 }
 
 int
+walk_is_whole(const struct spool_io *io, int fd, uint64_t size)
+{
+    uint8_t last;
+    ssize_t got = io->pread(io->ctx, fd, &last, 1, size - 1);
+
+    return got < 0 ? (int)got : got == 0 ? -EIO : 0;
+}
+
+int
 walk_open(struct walk *w, int segdir, const struct spool_segment *s)
 {
     struct spool_segment now;

@@ -56,5 +56,8 @@ int walk_header(const struct spool_io *io, int fd, struct spool_segment *ret);
  * a header is of zeros alone, which is as well what a disk gives back for a sector that it lost:
  * 1, 0, negative. */
 int walk_is_blank(const struct spool_io *io, int fd);
+/* A copy that is still being made ends before its last byte: what is behind would pass for torn. 0,
+ * or -errno: -EIO if it ends too soon. */
+int walk_is_whole(const struct spool_io *, int fd, uint64_t size);
 
 #endif
