@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "courier/session.h"
+#include "courier/session_pick.h"
 #include "courier/unread.h"
 #include "spool/id.h"
 #include "store/worker.h"
@@ -378,7 +379,7 @@ job_start(struct site *s, uint32_t source, const char *dir)
     j->job = (struct worker_job){.run = maildir_work, .done = maildir_end};
     j->dir = strdup(dir);
     j->spool_dir = strdup(c->links.spool_dir);
-    j->n = j->dir && j->spool_dir ? plan_take(s, source, j->rows, ROWS_MAX, &j->message) : 0;
+    j->n = j->dir && j->spool_dir ? pick_rows(s, source, j->rows, ROWS_MAX, &j->message) : 0;
     if (j->n == 0) {
         job_free(j);
         return false;

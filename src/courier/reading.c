@@ -16,6 +16,7 @@
 #include "core/event.h"
 #include "courier/fit.h"
 #include "courier/session.h"
+#include "courier/session_pick.h"
 #include "store/asks.h"
 #include "store/settings_reports.h"
 
@@ -305,7 +306,7 @@ reading_take(struct reading *r, struct site *s)
     struct courier *c = r->c;
     int err;
 
-    r->n = plan_take(s, UINT32_MAX, r->rows, ROWS_MAX, &r->message);
+    r->n = pick_rows(s, UINT32_MAX, r->rows, ROWS_MAX, &r->message);
     if (r->n == 0)
         return;
     letter_init(&r->letter);

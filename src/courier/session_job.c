@@ -13,6 +13,7 @@
 #include "courier/outs.h"
 #include "courier/retry.h"
 #include "courier/scope.h"
+#include "courier/session_pick.h"
 #include "courier/session_sign.h"
 #include "courier/unread.h"
 
@@ -212,7 +213,7 @@ job_take(struct session *s)
     if (!job_room(s, max))
         return false;
     for (unsigned i = 0; i < LOADS_PER_OFFER; i++) {
-        s->nrows = plan_take(s->site, s->source, s->rows, max, &s->message);
+        s->nrows = pick_rows(s->site, s->source, s->rows, max, &s->message);
         if (s->nrows == 0)
             return false;
         err = letter_load(c, s->message, &s->letter);

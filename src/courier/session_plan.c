@@ -1,5 +1,5 @@
 /*
- * courier/session_plan.c - which rows go next, over which connection, and when new ones are opened.
+ * courier/session_plan.c - over which connection a site's rows go, and when new ones are opened.
  *
  * Called when a lane fills, a session becomes free, an address is known or a wait is over: the site
  * is queued and looked at once in this turn. Never waits; what cannot go now leaves the name of its
@@ -11,179 +11,13 @@
 #include "courier/outs.h"
 #include "courier/retry.h"
 #include "courier/session.h"
+#include "courier/session_pick.h"
 #include "courier/site_way.h"
 
-#define QUANTUM       16  /* messages of a turn, times the tenant's weight */
-#define STICKY_LOOK   16u /* rows looked at for one that this source may take */
-#define SIBLING_LOOK  4096u
 #define OPEN_PER_TURN 64u /* connections that one site opens in a turn */
-#define LOW_EVERY     16u /* each so many picks begin with the lowest class */
 #define BLOCK_MAX     (600 * NS_PER_S)
 #define LANES_LOOK    64u /* looked at for work that a source may take */
 #define MESSAGES_SEEN 64u /* more connections than this are never on their way at once */
-
-static uint32_t
-share_pool(const struct site *s, const struct share *sh)
-{
-    if (s->pool && s->pool[0])
-        return source_pool(&s->c->sources, str_c(s->pool));
-    return s->c->sources.tenants[sh->tenant].pool;
-}
-
-/* The law of exclusivity again, at the last door: rows never meet a source that is not theirs. */
-static bool
-share_allows(const struct site *s, const struct share *sh, uint32_t source)
-{
-    const struct source *src = &s->c->sources.items[source];
-
-    if (src->gone || src->suspended)
-        return false;
-    return source_allows(src, s->c->sources.tenants[sh->tenant].number) &&
-           pool_has(&s->c->sources, share_pool(s, sh), source);
-}
-
-/* First row of the lane that may leave by this source. */
-static uint32_t
-lane_pick(struct courier *c, const struct index_lane *l, uint32_t source)
-{
-    uint32_t row = l->head;
-
-    for (unsigned i = 0; i < STICKY_LOOK && row != INDEX_NONE; i++) {
-        struct index_row *r = index_row(&c->index, row);
-        if (r->source && (r->source > c->sources.n || c->sources.items[r->source - 1].gone))
-            r->source = 0;
-        if (r->source == 0 || source == UINT32_MAX || r->source == source + 1)
-            return row;
-        row = r->next;
-    }
-    return INDEX_NONE;
-}
-
-/* The share's next row; its lanes take turns. */
-static uint32_t
-share_pick(struct courier *c, struct share *sh, uint32_t source)
-{
-    uint32_t first = sh->lanes, at = first, row;
-
-    do {
-        const struct index_lane *l = index_lane(&c->index, at);
-        row = lane_pick(c, l, source);
-        if (row != INDEX_NONE) {
-            sh->lanes = l->share_next;
-            return row;
-        }
-        at = l->share_next;
-    } while (at != first);
-    return INDEX_NONE;
-}
-
-static uint32_t
-class_pick(struct site *s, unsigned class, uint32_t source)
-{
-    struct share *sh = s->classes[class], *first = sh;
-    bool hungry = false;
-    uint32_t row;
-
-    while (sh) {
-        bool may = source == UINT32_MAX || share_allows(s, sh, source);
-        if (may && sh->deficit > 0) {
-            row = share_pick(s->c, sh, source);
-            if (row != INDEX_NONE) {
-                sh->deficit--;
-                s->classes[class] = sh->deficit > 0 ? sh : sh->next;
-                return row;
-            }
-        } else if (may) {
-            sh->deficit += (int64_t)QUANTUM * s->c->sources.tenants[sh->tenant].weight;
-            hungry = true;
-        }
-        sh = sh->next;
-        if (sh == first) {
-            if (!hungry)
-                return INDEX_NONE;
-            hungry = false;
-        }
-    }
-    return INDEX_NONE;
-}
-
-static uint32_t
-site_pick(struct site *s, uint32_t source)
-{
-    uint32_t row = INDEX_NONE;
-    bool low = ++s->picks % LOW_EVERY == 0;
-
-    for (unsigned i = 0; i < SITE_CLASSES && row == INDEX_NONE; i++)
-        row = class_pick(s, low ? SITE_CLASSES - 1 - i : i, source);
-    return row;
-}
-
-/* Rows of the same message that go the same way, in the order of their ordinals. A very large
- * message is only looked at from the chosen row on. */
-static uint32_t
-take_siblings(struct site *s, uint32_t row, uint32_t source, uint32_t *rows, uint32_t max)
-{
-    struct index *ix = &s->c->index;
-    const struct index_message *m = index_message(ix, index_row(ix, row)->message);
-    uint32_t n = 0, next = m->open > SIBLING_LOOK ? row : m->rows;
-    bool took = false;
-
-    for (unsigned look = 0; look < SIBLING_LOOK && next != INDEX_NONE; look++) {
-        struct index_row *r = index_row(ix, next);
-        uint32_t at = next;
-        next = r->sibling;
-        if (r->state != ROW_READY || index_dest(ix, r->dest)->site != s ||
-            !index_lane(ix, r->due)->joined)
-            continue;
-        if (r->source && source != UINT32_MAX && r->source != source + 1)
-            continue;
-        if (at != row && n + !took >= max) /* the last place is the chosen row's */
-            continue;
-        took = took || at == row;
-        rows[n++] = at;
-        index_set(ix, at, ROW_ACTIVE);
-        if (n == max)
-            break;
-    }
-    return n;
-}
-
-static uint32_t
-take(struct site *s, uint32_t source, uint32_t *rows, uint32_t max, uint32_t *ret_message)
-{
-    uint64_t now, wait;
-    uint32_t row;
-
-    if (s->retired || s->c->stopping || !site_has_work(s))
-        return 0;
-    if (s->rate.count) {
-        now = clock_mono();
-        wait = bucket_peek(&s->bucket, &s->rate, now);
-        if (wait) {
-            site_wake(s, wait);
-            str_fmt(s->why, sizeof s->why, "the rate allowed at %.120s is used up for now",
-                    s->name);
-            return 0;
-        }
-    }
-    row = site_pick(s, source);
-    if (row == INDEX_NONE)
-        return 0;
-    if (s->rate.count)
-        bucket_take(&s->bucket, &s->rate, clock_mono());
-    *ret_message = index_row(&s->c->index, row)->message;
-    return take_siblings(s, row, source, rows, max);
-}
-
-uint32_t
-plan_take(struct site *s, uint32_t source, uint32_t *rows, uint32_t max, uint32_t *ret_message)
-{
-    uint32_t n = take(s, source, rows, max, ret_message);
-
-    for (uint32_t i = 0; i < n; i++)
-        index_row(&s->c->index, rows[i])->flags |= ROW_ROUTED;
-    return n;
-}
 
 void
 plan_site_works(struct site *s, uint32_t source, uint32_t host)
@@ -226,7 +60,7 @@ plan_site_failed(struct site *s, uint32_t source, const char *host, const struct
     site_wake(s, gap);
     smtp_reply_show(reply, text, sizeof text);
     str_fmt(s->why, sizeof s->why, "no host of it can be used (%.50s: %.120s)", host, text);
-    n = plan_take(s, source, rows, max, &message);
+    n = pick_rows(s, source, rows, max, &message);
     if (n > 0)
         outcome_rows(c, message, rows, n, &a, &r);
     if (w) /* others may do better */
@@ -266,7 +100,7 @@ site_discard(struct site *s)
         .result = SPOOL_DELIVERED, .code = 250, .text = STR("discarded, as the route says")};
 
     for (unsigned i = 0; i < 256; i++) {
-        n = plan_take(s, UINT32_MAX, rows, ARRAY_LEN(rows), &message);
+        n = pick_rows(s, UINT32_MAX, rows, ARRAY_LEN(rows), &message);
         if (n == 0)
             return;
         outcome_rows(s->c, message, rows, n, &a, &r);
@@ -309,7 +143,7 @@ share_wants(const struct site *s, const struct share *sh)
     if (s->connecting == 0)
         return true;
     for (const struct session *x = s->all; x; x = x->next)
-        usable += x->state == SESSION_CONNECTING && share_allows(s, sh, x->source);
+        usable += x->state == SESSION_CONNECTING && pick_allows(s, sh, x->source);
     return usable < MESSAGES_SEEN && share_messages(s->c, sh, usable) > usable;
 }
 
@@ -366,7 +200,7 @@ share_offers(const struct site *s, const struct share *sh, uint32_t source)
 
     for (unsigned i = 0; i < LANES_LOOK; i++) {
         const struct index_lane *l = index_lane(&s->c->index, at);
-        if (lane_pick(s->c, l, source) != INDEX_NONE)
+        if (pick_in_lane(s->c, l, source) != INDEX_NONE)
             return true;
         at = l->share_next;
         if (at == sh->lanes)
@@ -384,7 +218,7 @@ source_none(struct site *s, const struct share *sh, const char *why)
     uint64_t blocked = site_blocked_for(s, s->c->sources.tenants[sh->tenant].number, now);
 
     for (unsigned i = 0; i < s->nsoft; i++) {
-        if (s->soft[i].until > now && share_allows(s, sh, s->soft[i].source))
+        if (s->soft[i].until > now && pick_allows(s, sh, s->soft[i].source))
             soft = MIN(soft, s->soft[i].until);
     }
     if (blocked)
@@ -411,9 +245,9 @@ source_next(struct site *s, const struct share *sh)
     const char *why = "";
 
     source = sticky && sticky <= c->sources.n ? sticky - 1u : UINT32_MAX;
-    if (source == UINT32_MAX || !share_allows(s, sh, source) || !source_fits(s, source) ||
+    if (source == UINT32_MAX || !pick_allows(s, sh, source) || !source_fits(s, source) ||
         c->sources.items[source].sessions >= c->sources.items[source].max_sessions)
-        source = pool_pick(&c->sources, share_pool(s, sh), c->sources.tenants[sh->tenant].number,
+        source = pool_pick(&c->sources, pick_pool(s, sh), c->sources.tenants[sh->tenant].number,
                            source_fits, s, &why);
     if (source == UINT32_MAX) {
         source_none(s, sh, why);
@@ -455,7 +289,7 @@ site_unreachable(struct site *s, bool for_good)
     struct attempt a = {.site = s->name, .tried = true, .host = s->hosts[0].name};
     uint32_t rows[1024], n, message = INDEX_NONE;
 
-    while ((n = take(s, UINT32_MAX, rows, ARRAY_LEN(rows), &message)) > 0) {
+    while ((n = pick_untried(s, UINT32_MAX, rows, ARRAY_LEN(rows), &message)) > 0) {
         a.no_domain = true;
         for (uint32_t i = 0; i < n; i++)
             a.no_domain = a.no_domain && !(index_row(&s->c->index, rows[i])->flags & ROW_ROUTED);

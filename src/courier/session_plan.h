@@ -1,5 +1,6 @@
 /*
- * courier/session_plan.h - matches ready rows to sessions: who goes next, by which connection.
+ * courier/session_plan.h - matches ready rows to sessions: which connection is next, and which is
+ * opened.
  */
 #ifndef GAPURA_COURIER_SESSION_PLAN_H
 #define GAPURA_COURIER_SESSION_PLAN_H
@@ -12,10 +13,6 @@ void plan_run(void *courier);
 void plan_close_idle(struct site *);
 void plan_retire(struct courier *); /* new settings: sites finish what they have */
 
-/* Takes the next message's rows for that source out of the site's lanes: up to `max` into `rows`
- * (ACTIVE then); returns how many. `source` UINT32_MAX: for any. */
-uint32_t plan_take(struct site *, uint32_t source, uint32_t *rows, uint32_t max,
-                   uint32_t *ret_message);
 /* No host of the site can be reached from that source: what waits gets its name, one message its
  * failed try. Others of its owner are not tried before the next gap is over. */
 void plan_site_failed(struct site *, uint32_t source, const char *host, const struct endpoint *peer,
