@@ -78,6 +78,9 @@ struct dsn_shape {
  */
 const struct dsn_shape *dsn_shape_in(enum dsn_set, struct str text, size_t *ret_end);
 const struct dsn_shape *dsn_shape_starts(enum dsn_set, struct str text);
+
+/* --- dsn_find.c --- */
+
 /* Offset of needle (lower case where ASCII) from `at` on, or -1. Its spaces stand for any white
  * space: words are broken over lines. */
 ssize_t dsn_ifind(struct str text, size_t at, struct str needle);
